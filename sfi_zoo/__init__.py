@@ -1,0 +1,44 @@
+"""Audio source separation at any sampling frequency: SFI layers, separators, weights and metrics.
+
+    >>> import sfi_zoo
+    >>> model = sfi_zoo.load("convtasnet_mgf.music4")      # bundled name, folder or Hub id
+    >>> stems = model.separate(waveform, sample_rate)      # (sources, channels, time), at that sample rate
+
+Everything is imported on first use, so `import sfi_zoo` costs next to nothing after torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "InputError": "sfi_zoo.errors",
+    "load": "sfi_zoo.hub",
+    "save": "sfi_zoo.hub",
+    "create": "sfi_zoo.models",
+    "list_models": "sfi_zoo.hub",
+    "SFIConv1d": "sfi_zoo.layers",
+    "SFIConvTranspose1d": "sfi_zoo.layers",
+    "set_sample_rate": "sfi_zoo.layers",
+    "at_sample_rate": "sfi_zoo.layers",
+}
+__all__ = ["__version__", *_EXPORTS]
+
+if TYPE_CHECKING:
+    from sfi_zoo.errors import InputError
+    from sfi_zoo.hub import list_models, load, save
+    from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d, at_sample_rate, set_sample_rate
+    from sfi_zoo.models import create
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    if name in {"models", "metrics", "layers", "filters", "design", "audio", "data", "hub"}:
+        return import_module(f"sfi_zoo.{name}")
+    raise AttributeError(f"module 'sfi_zoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})
