@@ -1,0 +1,49 @@
+"""Which sample rates and waveforms a separator accepts, checked in one place."""
+
+import math
+
+import torch
+
+from sfi_zoo.errors import InputError
+
+MIN_SAMPLE_RATE = 4_000
+MAX_SAMPLE_RATE = 192_000
+
+
+def check_sample_rate(sample_rate: float, subject: str = "sample_rate") -> None:
+    """Refuse a sample rate (Hz) that no separator works at.
+
+    Args:
+        sample_rate: in Hz, need not be an integer.
+        subject: what the error names, a file for instance.
+
+    Raises:
+        InputError: not finite, or outside `MIN_SAMPLE_RATE` .. `MAX_SAMPLE_RATE`.
+    """
+    if not math.isfinite(sample_rate) or not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        allowed = f"{MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE} Hz"
+        raise InputError(f"{subject}: a sample rate of {sample_rate:.10g} Hz is outside {allowed}")
+
+
+def check_finite(
+    waveform: torch.Tensor, sample_rate: float, offset: int = 0, subject: str = "waveform"
+) -> None:
+    """Refuse NaN and infinity, saying where the first one is.
+
+    Args:
+        waveform: (channels, time).
+        sample_rate: in Hz, turns the position into seconds.
+        offset: position of the first sample of `waveform` in the whole signal, in samples.
+        subject: what the error names, a file for instance.
+
+    Raises:
+        InputError: a sample is not finite.
+    """
+    finite = torch.isfinite(waveform)
+    if bool(finite.all()):
+        return
+    position = int((~finite).any(0).to(torch.uint8).argmax())
+    channel = int((~finite[:, position]).to(torch.uint8).argmax())
+    value = float(waveform[channel, position])
+    seconds = (offset + position) / sample_rate
+    raise InputError(f"{subject}: not a finite sample ({value}) at {seconds:.3f} s, channel {channel + 1}")

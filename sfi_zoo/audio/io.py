@@ -1,0 +1,141 @@
+"""Reading sound files: what a file is, and its samples block by block."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from sfi_zoo.audio.bounds import check_finite
+from sfi_zoo.errors import InputError
+
+# Samples of all channels together in one block: 1 MiB of float32.
+_BLOCK_SAMPLES = 2**18
+# Sizes that a program writes into a header when it streams and cannot know the length.
+_STREAMED_SIZE = 0x7FFF_F000
+# Bytes by which a header may be wrong (off by one, no pad byte) before the file counts as truncated.
+_SIZE_TOLERANCE = 64
+_SIZE_IN_LOG = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of a sound file says; `frames` is a claim until the samples are read."""
+
+    path: Path
+    sample_rate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds, by the header."""
+        return self.frames / self.sample_rate
+
+
+def probe(path: str | Path) -> AudioInfo:
+    """Open a sound file, check that it can be read, and describe it. Reads the header only.
+
+    Raises:
+        InputError: the file is missing, a folder, empty, not audio, truncated, or holds no samples.
+    """
+    path = Path(path)
+    _check_readable(path)
+    with _open(path) as sound:
+        info = AudioInfo(path, sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype)
+        log = sound.extra_info
+    _check_not_cut(info, log)
+    if info.frames <= 0:
+        raise InputError(f"{path}: holds no samples (a header and nothing else)")
+    return info
+
+
+def read_blocks(info: AudioInfo, block_frames: int | None = None) -> Iterator[torch.Tensor]:
+    """The samples of a file in order, as float32 blocks of shape (channels, n), full scale at 1.
+
+    Memory is bounded by the block, whatever length the header claims.
+
+    Args:
+        info: from `probe`.
+        block_frames: samples per channel in a block.
+
+    Raises:
+        InputError: a sample is not finite, or the file ends or breaks before the length in its header.
+    """
+    size = block_frames or max(1024, _BLOCK_SAMPLES // info.channels)
+    position = 0
+    with _open(info.path) as sound:
+        while True:
+            try:
+                block = sound.read(size, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise _broken_at(info, position) from error
+            if not len(block):
+                break
+            samples = torch.from_numpy(np.ascontiguousarray(block.T))
+            check_finite(samples, info.sample_rate, position, str(info.path))
+            position += len(block)
+            yield samples
+    # The length of an MP3 without a size header is an estimate: shorter is ordinary.
+    if position == 0 or (position < info.frames and info.subtype != "MPEG_LAYER_III"):
+        raise _broken_at(info, position)
+
+
+def read(path: str | Path) -> tuple[torch.Tensor, int]:
+    """A whole file: (channels, time) float32 and its sample rate in Hz. Raises `InputError` like `probe`."""
+    info = probe(path)
+    return torch.cat(list(read_blocks(info)), -1), info.sample_rate
+
+
+def _check_readable(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a sound file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a regular file")
+    try:
+        with path.open("rb") as file:
+            first = file.read(1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if not first:
+        raise InputError(f"{path}: is an empty file")
+
+
+def _open(path: Path) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(str(path))
+    except soundfile.LibsndfileError as error:
+        if "SF_INFO" in str(error):
+            raise InputError(f"{path}: its header claims an impossible sample rate, 0 Hz or so") from error
+        reason = error.error_string.strip(" .\n") or "damaged"
+        raise InputError(f"{path}: not a sound file that can be read ({reason})") from error
+    except (TypeError, RuntimeError) as error:  # .raw: the caller must know its format
+        raise InputError(f"{path}: not a sound file that can be read (no header)") from error
+
+
+def _check_not_cut(info: AudioInfo, log: str) -> None:
+    """WAV and AIFF: libsndfile takes what is there without a word; its log tells what the header claimed."""
+    found = _SIZE_IN_LOG.search(log)
+    if found is None:
+        return
+    claimed, present = int(found[1]), int(found[2])
+    if claimed >= _STREAMED_SIZE or claimed - present <= _SIZE_TOLERANCE:
+        return
+    raise InputError(
+        f"{info.path}: truncated, the header claims {claimed} bytes of samples and {present} are there"
+        f" ({info.duration:.3f} s)"
+    )
+
+
+def _broken_at(info: AudioInfo, position: int) -> InputError:
+    return InputError(
+        f"{info.path}: damaged or truncated, samples end at {position / info.sample_rate:.3f} s"
+        f" of {info.duration:.3f} s"
+    )

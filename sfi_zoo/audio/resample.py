@@ -1,0 +1,137 @@
+"""Resampling along time: soxr (the default), torchaudio, and soxr again for streams.
+
+Every resampler here returns `round(n * rate_out / rate_in)` samples (halves go up) without a delay: sample 0
+stays at 0 seconds.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from sfi_zoo.errors import InputError
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+
+def resampled_length(length: int, rate_in: float, rate_out: float) -> int:
+    """Samples after resampling `length` samples from `rate_in` to `rate_out` (Hz)."""
+    exact = Fraction(length) * Fraction(rate_out) / Fraction(rate_in)
+    return math.floor(exact + Fraction(1, 2))
+
+
+def resample(x: Array, rate_in: float, rate_out: float) -> Array:
+    """Band-limited resampling of the last axis by soxr at its highest quality (VHQ).
+
+    Runs on the CPU and is not differentiable.
+
+    Args:
+        x: (..., time), a floating-point tensor or array; the result is of the same kind, dtype and device.
+        rate_in: sample rate of `x` in Hz, an integer or not.
+        rate_out: wanted sample rate in Hz.
+
+    Returns:
+        (..., round(time * rate_out / rate_in)).
+
+    Raises:
+        InputError: a rate is not positive and finite, or `x` asks for a gradient.
+    """
+    import soxr
+
+    _check_rates(rate_in, rate_out)
+    tensor = torch.as_tensor(x)
+    if tensor.requires_grad:
+        raise InputError("resample: soxr has no gradient; detach the waveform or use torchaudio_resample")
+    length = resampled_length(tensor.shape[-1], rate_in, rate_out)
+    dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    signals = tensor.to("cpu", dtype).reshape(-1, tensor.shape[-1])
+    if rate_in == rate_out:
+        result = signals.clone()
+    else:
+        result = torch.zeros(len(signals), length, dtype=signals.dtype)
+        for source, target in zip(signals.numpy(), result.numpy(), strict=True):
+            _copy_fitting(soxr.resample(source, rate_in, rate_out, quality="VHQ"), target)
+    result = result.reshape(*tensor.shape[:-1], length)
+    return result.numpy().astype(x.dtype, copy=False) if isinstance(x, np.ndarray) else result.to(x)
+
+
+def resample_blocks(
+    blocks: Iterable[torch.Tensor], rate_in: float, rate_out: float, channels: int
+) -> Iterator[torch.Tensor]:
+    """`resample` for a stream: blocks (channels, n) in, blocks out, the same samples as for the whole signal.
+
+    Raises:
+        InputError: a rate is not positive and finite.
+    """
+    import soxr
+
+    _check_rates(rate_in, rate_out)
+    stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="VHQ")
+    length_in = length_out = 0
+    for block in blocks:
+        length_in += block.shape[-1]
+        samples = stream.resample_chunk(np.ascontiguousarray(block.numpy().T, np.float32), last=False)
+        length_out += len(samples)
+        if len(samples):
+            yield torch.from_numpy(np.ascontiguousarray(samples.T))
+    rest = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+    missing = max(0, resampled_length(length_in, rate_in, rate_out) - length_out)
+    last = np.zeros((missing, channels), np.float32)
+    _copy_fitting(rest, last)
+    if len(last):
+        yield torch.from_numpy(np.ascontiguousarray(last.T))
+
+
+def torchaudio_resample(x: Array, rate_in: float, rate_out: float, **options: Any) -> Array:
+    """`torchaudio.functional.resample` of the last axis; differentiable in `x`.
+
+    Args:
+        x: (..., time), a floating-point tensor or array; the result is of the same kind, dtype and device.
+        rate_in: sample rate of `x` in Hz, a whole number.
+        rate_out: wanted sample rate in Hz, a whole number.
+        options: passed on (`lowpass_filter_width`, `rolloff`, `resampling_method`, `beta`).
+
+    Raises:
+        InputError: torchaudio does not import, or a rate is not a positive whole number.
+    """
+    _check_rates(rate_in, rate_out)
+    if rate_in != int(rate_in) or rate_out != int(rate_out):
+        raise InputError(f"torchaudio resamples whole numbers of Hz only, not {rate_in} -> {rate_out}")
+    result = _torchaudio().functional.resample(torch.as_tensor(x), int(rate_in), int(rate_out), **options)
+    result = result[..., : resampled_length(x.shape[-1], rate_in, rate_out)]
+    return result.numpy() if isinstance(x, np.ndarray) else result
+
+
+RESAMPLERS: dict[str, Callable[[Any, float, float], Any]] = {
+    "soxr": resample,
+    "torchaudio": torchaudio_resample,
+}
+
+
+def _torchaudio() -> ModuleType:
+    """The only place where torchaudio is imported."""
+    try:
+        import torchaudio
+        import torchaudio.functional
+    except (ImportError, OSError, RuntimeError) as error:
+        raise InputError(
+            "torchaudio does not import here: pip install 'sfi-zoo[torchaudio]' (its last release, 2.11,"
+            f" works with torch 2.11 or 2.12 from the ordinary registry; this is torch {torch.__version__})"
+        ) from error
+    return torchaudio
+
+
+def _check_rates(*rates: float) -> None:
+    for rate in rates:
+        if not (math.isfinite(rate) and rate > 0):
+            raise InputError(f"resample: a sample rate of {rate} Hz is not a positive number")
+
+
+def _copy_fitting(source: np.ndarray, target: np.ndarray) -> None:
+    """Fill `target` from the start; what `source` lacks stays zero, what it has too much is dropped."""
+    count = min(len(source), len(target))
+    target[:count] = source[:count]

@@ -1,0 +1,244 @@
+"""Writing sound files that appear whole or not at all.
+
+Integer samples are rounded to the grid they were read from (an unchanged sample gives the same bits) and clip
+at full scale; the peak and the number of clipped samples are reported, never hidden. FLOAT does not clip.
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+
+from sfi_zoo.audio.formats import BITS, EXTENSIONS, OutputFormat, can_write
+from sfi_zoo.errors import InputError
+
+_UNCLIPPED = {"FLOAT", "DOUBLE"}
+# libvorbis keeps a whole write on the stack.
+_WRITE_FRAMES = 2**15
+
+
+@dataclass(frozen=True)
+class StemReport:
+    """What was written: peak of the samples before they were clipped, and how many were."""
+
+    path: Path
+    frames: int
+    peak: float
+    clipped: int
+
+
+class StemWriter:
+    """A folder of sound files that appears whole: written beside it, renamed when all are complete.
+
+    Use as a context manager. When the block raises, nothing stays, not even a folder made for it.
+
+    Args:
+        folder: where the files go.
+        names: file names without extension.
+        output: from `choose_format`.
+        sample_rate: in Hz.
+        channels: of every file.
+
+    Raises:
+        InputError: something stands in the way, or the files cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, names: Sequence[str], output: OutputFormat, sample_rate: int, channels: int
+    ) -> None:
+        """Nothing is made before the `with` statement."""
+        self.folder = folder
+        self.paths = [folder / f"{name}{output.extension}" for name in names]
+        self.reports: list[StemReport] = []
+        self._output, self._sample_rate, self._channels = output, sample_rate, channels
+        self._temporary = folder.parent / f".sfi-zoo-{uuid.uuid4().hex[:12]}.partial"
+        self._made: list[Path] = []
+        self._files: list[_EncodedFile] = []
+
+    def __enter__(self) -> "StemWriter":
+        """Make the temporary files."""
+        output = self._output
+        _check_free(self.folder, self.paths)
+        try:
+            self._made = _make_folders(self.folder.parent)
+            self._temporary.mkdir()
+            for path in self.paths:
+                file = _EncodedFile(
+                    self._temporary / path.name, path, output, self._sample_rate, self._channels
+                )
+                self._files.append(file)
+        except BaseException as error:
+            self._discard()
+            if isinstance(error, OSError):
+                raise InputError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
+            raise
+        return self
+
+    def write(self, stems: Iterable[np.ndarray]) -> None:
+        """Append one (channels, n) block to every file, in the order of `names`."""
+        for file, block in zip(self._files, stems, strict=True):
+            file.write(block)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Put all files in their place, or after an error none."""
+        try:
+            if kind is None:
+                self.reports = [file.finish() for file in self._files]
+                self._publish()
+                self._made = []
+        finally:
+            self._discard()
+
+    def _publish(self) -> None:
+        try:
+            if not self.folder.exists():
+                self._temporary.rename(self.folder)
+            else:
+                for path in self.paths:
+                    (self._temporary / path.name).replace(path)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
+
+    def _discard(self) -> None:
+        for file in self._files:
+            file.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        for folder in reversed(self._made):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def write(path: str | Path, waveform: np.ndarray, sample_rate: int, subtype: str | None = None) -> StemReport:
+    """Write one file atomically; the container goes by the extension.
+
+    Args:
+        path: where to; the folder is made if need be.
+        waveform: (channels, time), full scale at 1.
+        sample_rate: in Hz.
+        subtype: sample format (PCM_16 ...), None for the usual one of the container.
+
+    Raises:
+        InputError: an extension or sample format that cannot hold the samples, or the path cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    container = next((name for name, extension in EXTENSIONS.items() if extension == suffix), None)
+    if container is None:
+        known = ", ".join(sorted(set(EXTENSIONS.values())))
+        raise InputError(f"{path}: the name must end in one of {known}")
+    chosen = (subtype or soundfile.default_subtype(container)).upper()
+    if not can_write(container, chosen, sample_rate, len(waveform)):
+        signal = f"{sample_rate} Hz with {len(waveform)} channels"
+        raise InputError(f"{path}: {container} {chosen} cannot hold {signal}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder")
+    made: list[Path] = []
+    temporary = path.parent / f".sfi-zoo-{uuid.uuid4().hex[:12]}.partial{path.suffix}"
+    try:
+        made = _make_folders(path.parent)
+        file = _EncodedFile(temporary, path, OutputFormat(container, chosen), sample_rate, len(waveform))
+        try:
+            file.write(waveform)
+            report = file.finish()
+        finally:
+            file.close()
+        temporary.replace(path)
+        made = []
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        for folder in reversed(made):
+            folder.rmdir()
+    return report
+
+
+class _EncodedFile:
+    """One file being written; `final` is the name that errors speak of."""
+
+    def __init__(
+        self, path: Path, final: Path, output: OutputFormat, sample_rate: int, channels: int
+    ) -> None:
+        self._path, self._final, self._output = path, final, output
+        self._frames, self._peak, self._clipped = 0, 0.0, 0
+        try:
+            self._sound = soundfile.SoundFile(
+                str(path), "w", sample_rate, channels, output.subtype, format=output.format
+            )
+        except soundfile.SoundFileError as error:
+            raise self._failure(error) from error
+
+    def write(self, block: np.ndarray) -> None:
+        magnitude = np.abs(block)
+        self._peak = max(self._peak, float(magnitude.max(initial=0.0)))
+        if self._output.subtype not in _UNCLIPPED:
+            self._clipped += int(np.count_nonzero(magnitude > 1.0))
+        samples = _quantised(block.T, self._output.subtype)
+        try:
+            for first in range(0, len(samples), _WRITE_FRAMES):
+                self._sound.write(samples[first : first + _WRITE_FRAMES])
+        except (soundfile.SoundFileError, AssertionError) as error:  # it asserts that all was written
+            raise self._failure(error) from error
+        self._frames += len(samples)
+
+    def finish(self) -> StemReport:
+        """Close, and check that the disk has every sample."""
+        try:
+            self._sound.close()
+            written = soundfile.info(str(self._path)).frames
+        except soundfile.SoundFileError as error:
+            raise self._failure(error) from error
+        if written < self._frames:
+            raise self._failure(None)
+        return StemReport(self._final, self._frames, self._peak, self._clipped)
+
+    def close(self) -> None:
+        """Let go of the file, complete or not."""
+        with suppress(soundfile.SoundFileError):
+            self._sound.close()
+
+    def _failure(self, error: Exception | None) -> InputError:
+        free = shutil.disk_usage(self._path.parent).free
+        text = getattr(error, "error_string", "").strip(" .") or "not everything could be written"
+        reason = "no space left on the disk" if free < 2**20 else f"{text}; is the disk full?"
+        return InputError(f"{self._final}: cannot be written ({reason})")
+
+
+def _quantised(samples: np.ndarray, subtype: str) -> np.ndarray:
+    """Integers for integer subtypes: round(x 2^(bits-1)), the inverse of reading, left-aligned.
+
+    libsndfile itself would scale by 2^(bits-1) - 1 on the way out, but by 2^(bits-1) on the way in.
+    """
+    bits = BITS.get(subtype)
+    if bits is None:
+        return np.ascontiguousarray(samples)
+    full = 2.0 ** (bits - 1)
+    levels = np.clip(np.rint(samples.astype(np.float64) * full), -full, full - 1)
+    width = 16 if bits <= 16 else 32
+    return (levels * 2.0 ** (width - bits)).astype(np.int16 if width == 16 else np.int32)
+
+
+def _check_free(folder: Path, targets: Sequence[Path]) -> None:
+    for place in (folder, *folder.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise InputError(f"{place}: is a file, stems need a folder there")
+            break
+    for target in targets:
+        if target.is_dir():
+            raise InputError(f"{target}: is a folder, a stem cannot replace it")
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and its parents; returns those that were not there, outermost first."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()][::-1]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing

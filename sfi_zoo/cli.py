@@ -1,0 +1,300 @@
+"""The command line: `sfi-zoo list | info | separate | score | import | example`.
+
+Results go to standard output, everything else to standard error. A user's mistake is one line there and exit code 2;
+1 means that some of several files failed, 130 that the user interrupted. torch is imported inside the commands, so
+that `--help` is quick.
+"""
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sfi_zoo import __version__
+from sfi_zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sfi_zoo.audio.chunks import Progress
+
+DEFAULT_MODEL = "convtasnet_mgf.music4"
+PROGRAM = "sfi-zoo"
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Separate music at any sampling frequency, and measure how independent of it a model is.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps ...")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(args=arguments, prog_name=PROGRAM)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except (InputError, OSError) as error:
+        _complain(error)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda wanted: _print_version(wanted), is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_command(
+    pattern: Annotated[str, typer.Argument(help="Only names that match, * is anything.")] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """List the models that come with the package. Example: sfi-zoo list 'convtasnet*'"""
+    from sfi_zoo import hub
+
+    names = hub.list_models(pattern)
+    if as_json:
+        _print_json(names)
+    else:
+        for name in names:
+            print(name)
+
+
+@app.command("info")
+def info_command(
+    name: Annotated[str, typer.Argument(help="A name from `sfi-zoo list`, a folder, or a Hub id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Describe a model: sources, rates, size. Example: sfi-zoo info convtasnet_mgf.music4"""
+    from sfi_zoo import hub
+
+    described = _describe(name, hub.load(name))
+    if as_json:
+        _print_json(described)
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in described.items():
+        table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+    Console().print(table)
+
+
+@app.command("separate")
+def separate_command(
+    files: Annotated[list[Path], typer.Argument(help="wav, flac, ogg, mp3 ...", metavar="FILE...")],
+    model: Annotated[str, typer.Option("-m", "--model", help="Name, folder or Hub id.")] = DEFAULT_MODEL,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Stems go to OUT/<file>/<source>.<ext>.")] = Path(
+        "separated"
+    ),
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Resample to this rate (Hz) first, work and write at it.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="wav, flac, ogg, mp3; default: as the file.")] = None,
+    subtype: Annotated[str | None, typer.Option(help="PCM_16, PCM_24, FLOAT; default: as the file.")] = None,
+    stems: Annotated[str | None, typer.Option(help="Only these, for example vocals,drums.")] = None,
+    chunk_seconds: Annotated[
+        float, typer.Option(help="Piece separated at once; memory grows with it.")
+    ] = 12.0,
+    device: Device = None,
+) -> None:
+    """Separate files into stems, at their own sample rate. Example: sfi-zoo separate song.mp3 -o stems
+
+    Stems keep the sample rate, channels, container and bit depth of the file; those of an earlier run are
+    replaced. All stems of a file appear at once, or none.
+    """
+    from sfi_zoo import hub
+    from sfi_zoo.audio.files import check_distinct, separate_file
+
+    wanted = [name.strip() for name in stems.split(",")] if stems is not None else None
+    check_distinct(files)
+    separator: nn.Module = hub.load(model, device=_device(device))
+    failed = 0
+    for path in files:
+        try:
+            with _Bar(path.name) as bar:
+                done = separate_file(
+                    separator,
+                    path,
+                    out,
+                    sample_rate=sample_rate,
+                    format=format,
+                    subtype=subtype,
+                    stems=wanted,
+                    chunk_seconds=chunk_seconds,
+                    overlap_seconds=min(1.5, chunk_seconds / 4),
+                    progress=bar.update,
+                )
+        except (InputError, OSError) as error:
+            _complain(error)
+            failed += 1
+            continue
+        for note in done.notes:
+            print(f"{PROGRAM}: note: {note}", file=sys.stderr)
+        for stem in done.stems:
+            print(stem.path)
+    if failed:
+        raise typer.Exit(2 if failed == len(files) else 1)
+
+
+@app.command("score")
+def score_command(
+    name: Annotated[str, typer.Argument(help="A name from `sfi-zoo list`, a folder, or a Hub id.")],
+    sample_rates: Annotated[
+        str, typer.Option(help="In Hz, with commas.")
+    ] = "8000,16000,24000,32000,44100,48000",
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score SI-SDR and mask LEE at sample rates. Example: sfi-zoo score NAME --sample-rates 8000,44100"""
+    rates = _rates(sample_rates)
+    from sfi_zoo import hub
+    from sfi_zoo.metrics import scores
+
+    rows: list[dict[str, Any]] = scores.score_model(hub.load(name, device=_device(device)), rates)
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table(title=name)
+    for key in rows[0]:
+        table.add_column(key, justify="right")
+    for row in rows:
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console().print(table)
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[str, typer.Argument(help="A published checkpoint: a file or a Hub id.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")],
+    seed: Annotated[int | None, typer.Option(help="Which of several seeds in a Hub repository.")] = None,
+) -> None:
+    """Convert a published SFI Conv-TasNet checkpoint. Example: sfi-zoo import model.pth -o my_model"""
+    from sfi_zoo import hub
+
+    print(hub.import_checkpoint(source, out, seed=seed))
+
+
+@app.command("example")
+def example_command(
+    out: Annotated[Path, typer.Argument(help="File to write, wav or flac ...", metavar="OUT.wav")],
+    sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 44100,
+    seed: Annotated[int, typer.Option(help="Which song.")] = 0,
+    duration: Annotated[float, typer.Option(help="In seconds.")] = 12.0,
+    channels: Annotated[int, typer.Option(help="1 or 2.")] = 2,
+    stems: Annotated[bool, typer.Option("--stems", help="Write its stems too, to <OUT>/.")] = False,
+) -> None:
+    """Write a song made from a formula. Example: sfi-zoo example song.wav --sample-rate 22050"""
+    from sfi_zoo.audio.bounds import check_sample_rate
+    from sfi_zoo.audio.writers import write
+    from sfi_zoo.data.synthetic import song
+
+    check_sample_rate(sample_rate, "--sample-rate")
+    parts = song(seed, duration, sample_rate, channels)
+    print(write(out, sum(parts.values()), sample_rate).path)
+    for name, part in parts.items() if stems else ():
+        print(write(out.with_suffix("") / f"{name}{out.suffix}", part, sample_rate).path)
+
+
+class _Bar:
+    """A progress bar on standard error, silent when that is not a terminal."""
+
+    def __init__(self, title: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task(title, total=None)
+        self.update: Progress = self._update
+
+    def _update(self, done: float, total: float | None) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+
+def _describe(name: str, model: Any) -> dict[str, Any]:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "name": name,
+        "architecture": type(model).__name__,
+        "sources": list(model.sources),
+        "sample_rate": model.sample_rate,
+        "parameters": parameters,
+    }
+
+
+def _device(name: str | None) -> str | None:
+    """Check that a device is there, before a model is moved to it."""
+    if name is None:
+        return None
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: not available here") from error
+    return name
+
+
+def _rates(text: str) -> list[int]:
+    from sfi_zoo.audio.bounds import check_sample_rate
+
+    try:
+        rates = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--sample-rates {text}: not whole numbers of Hz with commas between") from error
+    for rate in rates:
+        check_sample_rate(rate, "--sample-rates")
+    return rates
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+def _complain(error: Exception) -> None:
+    """One line for one mistake, whatever the error says."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends like Ctrl-C, so that temporary files go."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
