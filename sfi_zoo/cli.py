@@ -1,8 +1,8 @@
 """The command line: `sfi-zoo list | info | separate | score | import | example`.
 
-Results go to standard output, everything else to standard error. A user's mistake is one line there and exit code 2;
-1 means that some of several files failed, 130 that the user interrupted. torch is imported inside the commands, so
-that `--help` is quick.
+Results go to standard output, everything else to standard error. A user's mistake is one line there and exit
+code 2; 1 means that some of several files failed, 130 that the user interrupted. torch is imported inside the
+commands, so that `--help` is quick.
 """
 
 import json
@@ -21,8 +21,6 @@ from sfi_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from sfi_zoo.audio.chunks import Progress
 
 DEFAULT_MODEL = "convtasnet_mgf.music4"
 PROGRAM = "sfi-zoo"
@@ -55,10 +53,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=lambda wanted: _print_version(wanted), is_eager=True)
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -69,7 +73,10 @@ def list_command(
     pattern: Annotated[str, typer.Argument(help="Only names that match, * is anything.")] = "*",
     as_json: AsJson = False,
 ) -> None:
-    """List the models that come with the package. Example: sfi-zoo list 'convtasnet*'"""
+    """List the models that come with the package.
+
+    Example: sfi-zoo list 'convtasnet*'
+    """
     from sfi_zoo import hub
 
     names = hub.list_models(pattern)
@@ -85,7 +92,10 @@ def info_command(
     name: Annotated[str, typer.Argument(help="A name from `sfi-zoo list`, a folder, or a Hub id.")],
     as_json: AsJson = False,
 ) -> None:
-    """Describe a model: sources, rates, size. Example: sfi-zoo info convtasnet_mgf.music4"""
+    """Describe a model: sources, rates, size.
+
+    Example: sfi-zoo info convtasnet_mgf.music4
+    """
     from sfi_zoo import hub
 
     described = _describe(name, hub.load(name))
@@ -116,10 +126,12 @@ def separate_command(
     ] = 12.0,
     device: Device = None,
 ) -> None:
-    """Separate files into stems, at their own sample rate. Example: sfi-zoo separate song.mp3 -o stems
+    """Separate files into stems, at their own sample rate.
 
     Stems keep the sample rate, channels, container and bit depth of the file; those of an earlier run are
     replaced. All stems of a file appear at once, or none.
+
+    Example: sfi-zoo separate song.mp3 -o stems
     """
     from sfi_zoo import hub
     from sfi_zoo.audio.files import check_distinct, separate_file
@@ -164,7 +176,10 @@ def score_command(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score SI-SDR and mask LEE at sample rates. Example: sfi-zoo score NAME --sample-rates 8000,44100"""
+    """Score SI-SDR and mask LEE at sample rates.
+
+    Example: sfi-zoo score NAME --sample-rates 8000,44100
+    """
     rates = _rates(sample_rates)
     from sfi_zoo import hub
     from sfi_zoo.metrics import scores
@@ -187,7 +202,10 @@ def import_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")],
     seed: Annotated[int | None, typer.Option(help="Which of several seeds in a Hub repository.")] = None,
 ) -> None:
-    """Convert a published SFI Conv-TasNet checkpoint. Example: sfi-zoo import model.pth -o my_model"""
+    """Convert a published SFI Conv-TasNet checkpoint.
+
+    Example: sfi-zoo import model.pth -o my_model
+    """
     from sfi_zoo import hub
 
     print(hub.import_checkpoint(source, out, seed=seed))
@@ -202,14 +220,19 @@ def example_command(
     channels: Annotated[int, typer.Option(help="1 or 2.")] = 2,
     stems: Annotated[bool, typer.Option("--stems", help="Write its stems too, to <OUT>/.")] = False,
 ) -> None:
-    """Write a song made from a formula. Example: sfi-zoo example song.wav --sample-rate 22050"""
+    """Write a song made from a formula.
+
+    Example: sfi-zoo example song.wav --sample-rate 22050
+    """
+    import numpy as np
+
     from sfi_zoo.audio.bounds import check_sample_rate
     from sfi_zoo.audio.writers import write
     from sfi_zoo.data.synthetic import song
 
     check_sample_rate(sample_rate, "--sample-rate")
     parts = song(seed, duration, sample_rate, channels)
-    print(write(out, sum(parts.values()), sample_rate).path)
+    print(write(out, np.sum(list(parts.values()), 0), sample_rate).path)
     for name, part in parts.items() if stems else ():
         print(write(out.with_suffix("") / f"{name}{out.suffix}", part, sample_rate).path)
 
@@ -224,9 +247,8 @@ class _Bar:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task(title, total=None)
-        self.update: Progress = self._update
 
-    def _update(self, done: float, total: float | None) -> None:
+    def update(self, done: float, total: float | None) -> None:
         self._progress.update(self._task, completed=done, total=total)
 
     def __enter__(self) -> "_Bar":
@@ -275,12 +297,6 @@ def _rates(text: str) -> list[int]:
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"{PROGRAM} {__version__}")
-        raise typer.Exit
 
 
 def _complain(error: Exception) -> None:

@@ -14,11 +14,9 @@ from sfi_zoo.errors import InputError
 
 # Samples of all channels together in one block: 1 MiB of float32.
 _BLOCK_SAMPLES = 2**18
-# Sizes that a program writes into a header when it streams and cannot know the length.
-_STREAMED_SIZE = 0x7FFF_F000
 # Bytes by which a header may be wrong (off by one, no pad byte) before the file counts as truncated.
 _SIZE_TOLERANCE = 64
-_SIZE_IN_LOG = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+_SIZES_IN_LOG = re.compile(r"^\s*(?:data|SSND|Data [Ss]ize)\s*:\s*(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -121,17 +119,17 @@ def _open(path: Path) -> soundfile.SoundFile:
 
 
 def _check_not_cut(info: AudioInfo, log: str) -> None:
-    """WAV and AIFF: libsndfile takes what is there without a word; its log tells what the header claimed."""
-    found = _SIZE_IN_LOG.search(log)
-    if found is None:
-        return
-    claimed, present = int(found[1]), int(found[2])
-    if claimed >= _STREAMED_SIZE or claimed - present <= _SIZE_TOLERANCE:
-        return
-    raise InputError(
-        f"{info.path}: truncated, the header claims {claimed} bytes of samples and {present} are there"
-        f" ({info.duration:.3f} s)"
-    )
+    """WAV, AIFF, AU, W64: libsndfile takes what is there without a word, but logs what the header claims."""
+    claimed = max(map(int, _SIZES_IN_LOG.findall(log)), default=0)
+    present = info.path.stat().st_size
+    if claimed - present > _SIZE_TOLERANCE and not _is_placeholder(claimed):
+        sizes = f"the header claims {claimed} bytes of samples, the file has {present} bytes"
+        raise InputError(f"{info.path}: truncated, {sizes}")
+
+
+def _is_placeholder(size: int) -> bool:
+    """Programs that stream, and so cannot know the size, write the largest one of 32 bits or nearly that."""
+    return any(0 <= largest - size < 2**12 for largest in (2**31 - 1, 2**32 - 1))
 
 
 def _broken_at(info: AudioInfo, position: int) -> InputError:

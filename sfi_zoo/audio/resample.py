@@ -48,10 +48,9 @@ def resample(x: Array, rate_in: float, rate_out: float) -> Array:
         raise InputError("resample: soxr has no gradient; detach the waveform or use torchaudio_resample")
     length = resampled_length(tensor.shape[-1], rate_in, rate_out)
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    signals = tensor.to("cpu", dtype).reshape(-1, tensor.shape[-1])
-    if rate_in == rate_out:
-        result = signals.clone()
-    else:
+    signals = tensor.to("cpu", dtype).reshape(math.prod(tensor.shape[:-1]), -1)
+    result = signals.clone()
+    if rate_in != rate_out:
         result = torch.zeros(len(signals), length, dtype=signals.dtype)
         for source, target in zip(signals.numpy(), result.numpy(), strict=True):
             _copy_fitting(soxr.resample(source, rate_in, rate_out, quality="VHQ"), target)
@@ -101,7 +100,9 @@ def torchaudio_resample(x: Array, rate_in: float, rate_out: float, **options: An
     _check_rates(rate_in, rate_out)
     if rate_in != int(rate_in) or rate_out != int(rate_out):
         raise InputError(f"torchaudio resamples whole numbers of Hz only, not {rate_in} -> {rate_out}")
-    result = _torchaudio().functional.resample(torch.as_tensor(x), int(rate_in), int(rate_out), **options)
+    torchaudio, result = _torchaudio(), torch.as_tensor(x)
+    if result.numel():
+        result = torchaudio.functional.resample(result, int(rate_in), int(rate_out), **options)
     result = result[..., : resampled_length(x.shape[-1], rate_in, rate_out)]
     return result.numpy() if isinstance(x, np.ndarray) else result
 

@@ -1,0 +1,306 @@
+"""The command line: what it prints, what it writes, and what a mistake looks like."""
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from half_separator import Half
+
+import sfi_zoo
+from sfi_zoo import cli
+from sfi_zoo.errors import InputError
+
+SIGNAL = np.random.default_rng(0).uniform(-0.2, 0.2, (2, 20000))
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A hub with one model, `half`."""
+
+    def load(name: str, device: str | None = None) -> Half:
+        if name != "half":
+            raise InputError(f"{name}: no such model")
+        return Half().to(device or "cpu")
+
+    fake = SimpleNamespace(load=load, list_models=lambda pattern: ["half"])
+    monkeypatch.setitem(sys.modules, "sfi_zoo.hub", fake)
+    monkeypatch.setattr(sfi_zoo, "hub", fake, raising=False)
+    return fake
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sound(
+    name: str, rate: int = 44100, subtype: str | None = None, scale: float = 1.0, channels: int = 2
+) -> None:
+    signal = np.resize(SIGNAL, (channels, SIGNAL.shape[1])) * scale
+    soundfile.write(name, signal.T, rate, subtype)
+
+
+def separate(*arguments: str) -> int:
+    return cli.main(["separate", "-m", "half", "-o", "out", *arguments])
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_stems_go_to_a_folder_named_after_the_file(folder: Path) -> None:
+    sound("song.wav")
+    assert separate("song.wav") == 0
+    assert written(folder / "out") == [f"song/{name}.wav" for name in ("bass", "drums", "other", "vocals")]
+
+
+def test_the_written_paths_are_printed(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("song.wav")
+    separate("song.wav")
+    assert capsys.readouterr().out.split() == [f"out/song/{name}.wav" for name in Half.sources]
+
+
+def test_away_from_a_terminal_standard_error_is_silent(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("song.wav")
+    separate("song.wav")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize(
+    ("name", "rate", "subtype"),
+    [
+        ("song.wav", 8000, "PCM_U8"),
+        ("song.wav", 11025, "PCM_16"),
+        ("song.wav", 96000, "PCM_24"),
+        ("song.wav", 192000, "FLOAT"),
+        ("song.flac", 44100, "PCM_24"),
+        ("song.ogg", 48000, "VORBIS"),
+    ],
+)
+def test_stems_keep_rate_channels_length_and_depth(
+    name: str, rate: int, subtype: str, channels: int, folder: Path
+) -> None:
+    sound(name, rate, subtype, channels=channels)
+    separate(name)
+    stem = soundfile.info(f"out/song/drums{Path(name).suffix}")
+    assert (stem.samplerate, stem.channels, stem.frames, stem.subtype) == (rate, channels, 20000, subtype)
+
+
+def test_an_mp3_gives_mp3_stems(folder: Path) -> None:
+    sound("song.mp3")
+    separate("song.mp3")
+    assert soundfile.info("out/song/vocals.mp3").subtype == "MPEG_LAYER_III"
+
+
+def test_stems_are_the_shares_of_the_file(folder: Path) -> None:
+    sound("song.wav", subtype="FLOAT")
+    separate("song.wav", "--chunk-seconds", "0.2")
+    mixture = soundfile.read("song.wav")[0]
+    for name, share in zip(Half.sources, Half.shares, strict=True):
+        np.testing.assert_array_equal(soundfile.read(f"out/song/{name}.wav")[0], share * mixture)
+
+
+@pytest.mark.parametrize(("rate", "frames"), [(8000, 3628), (48000, 21769), (96000, 43537)])
+def test_sample_rate_resamples_first(rate: int, frames: int, folder: Path) -> None:
+    sound("song.wav", subtype="PCM_24")
+    separate("song.wav", "--sample-rate", str(rate))
+    stem = soundfile.info("out/song/bass.wav")
+    assert (stem.samplerate, stem.frames, stem.subtype) == (rate, frames, "PCM_24")
+
+
+def test_only_the_stems_asked_for_are_written(folder: Path) -> None:
+    sound("song.wav")
+    separate("song.wav", "--stems", "drums, vocals")
+    assert written(folder / "out") == ["song/drums.wav", "song/vocals.wav"]
+
+
+def test_format_and_subtype_are_as_asked(folder: Path) -> None:
+    sound("song.wav")
+    separate("song.wav", "--format", "flac", "--subtype", "pcm_24")
+    assert soundfile.info("out/song/drums.flac").subtype == "PCM_24"
+
+
+def test_silence_gives_silent_stems(folder: Path) -> None:
+    sound("song.wav", scale=0)
+    separate("song.wav")
+    assert not soundfile.read("out/song/drums.wav")[0].any()
+
+
+def test_clipping_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(Half, "shares", (8, 0, 0, 0))
+    sound("song.wav")
+    assert separate("song.wav") == 0
+    note = capsys.readouterr().err
+    assert note.startswith("sfi-zoo: note: out/song/vocals.wav: peak 1.6") and "clipped" in note
+
+
+def corrupt(offset: int, code: str, value: int) -> None:
+    sound("x.wav")
+    data = bytearray(Path("x.wav").read_bytes())
+    struct.pack_into(code, data, offset, value)
+    Path("x.wav").write_bytes(data)
+
+
+def with_sample(value: float) -> None:
+    signal = SIGNAL.copy()
+    signal[0, -1] = value
+    soundfile.write("x.wav", signal.T, 44100, "FLOAT")
+
+
+def halved(name: str) -> None:
+    sound(name)
+    data = Path(name).read_bytes()
+    Path(name).write_bytes(data[: len(data) // 2])
+
+
+BAD = {
+    "missing": ("x.wav", lambda: None, "no such file"),
+    "empty": ("x.wav", lambda: Path("x.wav").touch(), "empty"),
+    "text": ("x.wav", lambda: Path("x.wav").write_text("text\n" * 99), "not a sound file"),
+    "zero samples": ("x.wav", lambda: corrupt(40, "<I", 0), "no samples"),
+    "nan": ("x.wav", lambda: with_sample(np.nan), "nan"),
+    "infinity": ("x.wav", lambda: with_sample(np.inf), "inf"),
+    "0 Hz": ("x.wav", lambda: corrupt(24, "<I", 0), "0 Hz"),
+    "1 GHz": ("x.wav", lambda: corrupt(24, "<I", 10**9), "1000000000 Hz is outside"),
+    "2 kHz": ("x.wav", lambda: corrupt(24, "<I", 2000), "2000 Hz is outside"),
+    "folder": ("x", lambda: Path("x").mkdir(), "folder"),
+    "truncated wav": ("x.wav", lambda: halved("x.wav"), "truncated"),
+    "truncated flac": ("x.flac", lambda: halved("x.flac"), "truncated"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_one_line_code_2_and_no_output(
+    case: str, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    name, make, reason = BAD[case]
+    make()
+    assert separate(name) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert captured.err.startswith(f"sfi-zoo: {name}: ") and reason in captured.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-o", "song.wav/out"], "song.wav: is a file"),
+        (["-o", "song.wav"], "song.wav: is a file"),
+        (["-o", "/proc/out"], "/proc/out/song: cannot be written"),
+        (["--sample-rate", "1000"], "--sample-rate 1000"),
+        (["--stems", "piano"], "--stems piano: this model gives vocals, drums, bass, other"),
+        (["--format", "avi"], "--format avi"),
+        (["--subtype", "PCM_99"], "--subtype PCM_99"),
+        (["--chunk-seconds", "0"], "chunk_seconds is 0"),
+        (["--device", "nowhere"], "--device nowhere"),
+        (["-m", "none"], "none: no such model"),
+    ],
+)
+def test_a_bad_option_is_one_line_code_2_and_no_output(
+    arguments: list[str], reason: str, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    sound("song.wav")
+    assert separate("song.wav", *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and reason in captured.err
+    assert written(folder) == ["song.wav"]
+
+
+def test_one_bad_file_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("a.wav")
+    sound("c.wav")
+    assert separate("a.wav", "b.wav", "c.wav") == 1
+    assert capsys.readouterr().err == "sfi-zoo: b.wav: no such file\n"
+    assert {path.name for path in Path("out").iterdir()} == {"a", "c"}
+
+
+def test_two_files_of_one_name_are_refused(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("a.wav")
+    sound("a.flac")
+    assert separate("a.wav", "a.flac") == 2
+    assert capsys.readouterr().err.startswith("sfi-zoo: a.flac: its stems would replace those of a.wav")
+
+
+def test_a_stem_never_replaces_its_source(folder: Path) -> None:
+    (folder / "out" / "drums").mkdir(parents=True)
+    sound("out/drums/drums.wav")
+    before = Path("out/drums/drums.wav").read_bytes()
+    assert separate("out/drums/drums.wav") == 2
+    assert Path("out/drums/drums.wav").read_bytes() == before
+
+
+def test_an_interrupt_is_130_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Half, "forward", interrupt)
+    sound("song.wav")
+    assert separate("song.wav") == 130
+    assert written(folder) == ["song.wav"]
+
+
+def test_list_prints_names(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["list"]) == 0
+    assert capsys.readouterr().out == "half\n"
+
+
+def test_info_as_json(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["info", "half", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sources"] == list(Half.sources)
+
+
+@pytest.mark.parametrize("rates", ["", "8000,x", "8000,10"])
+def test_score_refuses_bad_rates(rates: str, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["score", "half", "--sample-rates", rates]) == 2
+    assert capsys.readouterr().err.startswith("sfi-zoo: --sample-rates")
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(11025, 1), (22050, 2), (96000, 2)])
+def test_example_writes_a_song(rate: int, channels: int, folder: Path) -> None:
+    options = ["--sample-rate", str(rate), "--channels", str(channels), "--duration", "0.5"]
+    assert cli.main(["example", "song.wav", *options]) == 0
+    song = soundfile.info("song.wav")
+    assert (song.samplerate, song.channels, song.frames) == (rate, channels, round(rate / 2))
+
+
+def test_example_with_stems_that_sum_to_the_song(folder: Path) -> None:
+    cli.main(["example", "song.wav", "--stems", "--duration", "0.5"])
+    stems = [soundfile.read(path)[0] for path in Path("song").iterdir()]
+    assert len(stems) == 4
+    np.testing.assert_allclose(sum(stems), soundfile.read("song.wav")[0], atol=5 / 2**15)
+
+
+@pytest.mark.parametrize("name", ["song.txt", "taken/song.wav"])
+def test_example_that_cannot_be_written_is_one_line(
+    name: str, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    Path("taken").touch()
+    assert cli.main(["example", name, "--duration", "0.1"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and written(folder) == ["taken"]
+
+
+def test_version(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sfi-zoo {sfi_zoo.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["list", "info", "separate", "score", "import", "example"])
+def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main([command, "--help"]) == 0
+    assert f"Example: sfi-zoo {command}" in capsys.readouterr().out
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from sfi_zoo.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
