@@ -59,6 +59,7 @@ UNREADABLE = {
     "a folder": (lambda folder: folder, "folder"),
     "empty": (lambda folder: written(folder / "x.wav", b""), "empty file"),
     "text": (lambda folder: written(folder / "x.wav", b"not a sound\n" * 50), "not a sound file"),
+    "text named mp3": (lambda folder: written(folder / "x.mp3", b"not a sound\n" * 50), "Format not rec"),
     "headerless": (lambda folder: written(folder / "x.raw", bytes(1000)), "not a sound file"),
     "a device": (lambda folder: Path("/dev/zero"), "not a regular file"),
     "no samples": (lambda folder: wav(folder / "x.wav", size=(40, "<I", 0)), "no samples"),

@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and what a mistake looks like."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -215,6 +216,29 @@ def test_a_bad_option_is_one_line_code_2_and_no_output(
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1 and reason in captured.err
     assert written(folder) == ["song.wav"]
+
+
+def test_an_mp3_that_ends_early_is_told(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    halved("x.mp3")
+    assert separate("x.mp3") == 0
+    assert "note: x.mp3: ends at 0.2 s, its header says 0.5 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["[red]a b[bold].wav", "été.wav", "-odd.wav", "a.b.c.wav", "x" * 250 + ".wav"]
+)
+def test_odd_names_are_names(name: str, folder: Path) -> None:
+    sound(name)
+    assert separate("--", name) == 0
+    assert Path("out", Path(name).stem, "drums.wav").exists()
+
+
+def test_a_name_that_is_not_text_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("x.wav")
+    name = os.fsdecode(b"\xff.wav")
+    Path("x.wav").rename(name)
+    assert separate(name) == 2
+    assert "its name is not valid text" in capsys.readouterr().err
 
 
 def test_one_bad_file_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture) -> None:

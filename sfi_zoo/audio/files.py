@@ -73,6 +73,9 @@ def separate_file(
         for block in _estimates(model, info, rate, frames, chunk_seconds, overlap_seconds, progress):
             writer.write(block[rows].numpy())
     notes = [output.note] if output.note else []
+    if frames - writer.reports[0].frames > rate // 10:  # an MP3; what other formats lack is an error
+        ends = writer.reports[0].frames / rate
+        notes.append(f"{info.path}: ends at {ends:.1f} s, its header says {info.duration:.1f} s")
     notes += [_clipping_note(report) for report in writer.reports if report.clipped]
     return SeparatedFile(info, rate, tuple(writer.reports), tuple(notes))
 

@@ -113,7 +113,11 @@ def _open(path: Path) -> soundfile.SoundFile:
         if "SF_INFO" in str(error):
             raise InputError(f"{path}: its header claims an impossible sample rate, 0 Hz or so") from error
         reason = error.error_string.strip(" .\n") or "damaged"
+        if "not exist" in reason:  # said of any text that is named .mp3; that the file exists is known here
+            reason = "Format not recognised"
         raise InputError(f"{path}: not a sound file that can be read ({reason})") from error
+    except UnicodeError as error:
+        raise InputError(f"{path}: its name is not valid text, rename it") from error
     except (TypeError, RuntimeError) as error:  # .raw: the caller must know its format
         raise InputError(f"{path}: not a sound file that can be read (no header)") from error
 

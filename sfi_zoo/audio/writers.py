@@ -173,6 +173,8 @@ class _EncodedFile:
             self._sound = soundfile.SoundFile(
                 str(path), "w", sample_rate, channels, output.subtype, format=output.format
             )
+        except UnicodeError as error:
+            raise InputError(f"{final}: this name is not valid text, choose another") from error
         except soundfile.SoundFileError as error:
             raise self._failure(error) from error
 
