@@ -304,7 +304,8 @@ def _complain(error: Exception) -> None:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)
+    text = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()  # names need not be text
+    print(f"{PROGRAM}: {text}", file=sys.stderr)
 
 
 def _interrupt(*_: object) -> None:
