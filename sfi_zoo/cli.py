@@ -135,6 +135,7 @@ def separate_command(
     """
     from sfi_zoo import hub
     from sfi_zoo.audio.files import check_distinct, separate_file
+    from sfi_zoo.progress_bar import ProgressBar
 
     wanted = [name.strip() for name in stems.split(",")] if stems is not None else None
     check_distinct(files)
@@ -142,7 +143,7 @@ def separate_command(
     failed = 0
     for path in files:
         try:
-            with _Bar(path.name) as bar:
+            with ProgressBar(path.name) as bar:
                 done = separate_file(
                     separator,
                     path,
@@ -235,28 +236,6 @@ def example_command(
     print(write(out, np.sum(list(parts.values()), 0), sample_rate).path)
     for name, part in parts.items() if stems else ():
         print(write(out.with_suffix("") / f"{name}{out.suffix}", part, sample_rate).path)
-
-
-class _Bar:
-    """A progress bar on standard error, silent when that is not a terminal."""
-
-    def __init__(self, title: str) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task(title, total=None)
-
-    def update(self, done: float, total: float | None) -> None:
-        self._progress.update(self._task, completed=done, total=total)
-
-    def __enter__(self) -> "_Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
 
 
 def _describe(name: str, model: Any) -> dict[str, Any]:

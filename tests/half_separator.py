@@ -1,7 +1,14 @@
 """A separator without weights, for tests of what surrounds a separator."""
 
+import sys
+from types import SimpleNamespace
+
+import pytest
 import torch
 from torch import nn
+
+import sfi_zoo
+from sfi_zoo.errors import InputError
 
 
 class Half(nn.Module):
@@ -14,3 +21,16 @@ class Half(nn.Module):
 
     def forward(self, waveform: torch.Tensor, sample_rate: float) -> torch.Tensor:
         return torch.stack([share * waveform for share in self.shares], 1)
+
+
+def use_hub_of_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a hub with one model, `half`, in the place of `sfi_zoo.hub`."""
+
+    def load(name: str, device: str | None = None) -> Half:
+        if name != "half":
+            raise InputError(f"{name}: no such model")
+        return Half().to(device or "cpu")
+
+    fake = SimpleNamespace(load=load, list_models=lambda pattern: ["half"])
+    monkeypatch.setitem(sys.modules, "sfi_zoo.hub", fake)
+    monkeypatch.setattr(sfi_zoo, "hub", fake, raising=False)

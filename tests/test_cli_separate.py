@@ -1,0 +1,258 @@
+"""`sfi-zoo separate`: what it prints, what it writes, and what a mistake looks like."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from half_separator import Half, use_hub_of_half
+
+from sfi_zoo import cli
+
+SIGNAL = np.random.default_rng(0).uniform(-0.2, 0.2, (2, 20000))
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_hub_of_half(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sound(
+    name: str, rate: int = 44100, subtype: str | None = None, scale: float = 1.0, channels: int = 2
+) -> None:
+    signal = np.resize(SIGNAL, (channels, SIGNAL.shape[1])) * scale
+    soundfile.write(name, signal.T, rate, subtype)
+
+
+def separate(*arguments: str) -> int:
+    return cli.main(["separate", "-m", "half", "-o", "out", *arguments])
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_stems_go_to_a_folder_named_after_the_file(folder: Path) -> None:
+    sound("song.wav")
+    assert separate("song.wav") == 0
+    assert written(folder / "out") == [f"song/{name}.wav" for name in ("bass", "drums", "other", "vocals")]
+
+
+def test_the_written_paths_are_printed(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("song.wav")
+    separate("song.wav")
+    assert capsys.readouterr().out.split() == [f"out/song/{name}.wav" for name in Half.sources]
+
+
+def test_away_from_a_terminal_standard_error_is_silent(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("song.wav")
+    separate("song.wav")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize(
+    ("name", "rate", "subtype"),
+    [
+        ("song.wav", 8000, "PCM_U8"),
+        ("song.wav", 11025, "PCM_16"),
+        ("song.wav", 96000, "PCM_24"),
+        ("song.wav", 192000, "FLOAT"),
+        ("song.flac", 44100, "PCM_24"),
+        ("song.ogg", 48000, "VORBIS"),
+    ],
+)
+def test_stems_keep_rate_channels_length_and_depth(
+    name: str, rate: int, subtype: str, channels: int, folder: Path
+) -> None:
+    sound(name, rate, subtype, channels=channels)
+    separate(name)
+    stem = soundfile.info(f"out/song/drums{Path(name).suffix}")
+    assert (stem.samplerate, stem.channels, stem.frames, stem.subtype) == (rate, channels, 20000, subtype)
+
+
+def test_an_mp3_gives_mp3_stems(folder: Path) -> None:
+    sound("song.mp3")
+    separate("song.mp3")
+    assert soundfile.info("out/song/vocals.mp3").subtype == "MPEG_LAYER_III"
+
+
+def test_stems_are_the_shares_of_the_file(folder: Path) -> None:
+    sound("song.wav", subtype="FLOAT")
+    separate("song.wav", "--chunk-seconds", "0.2")
+    mixture = soundfile.read("song.wav")[0]
+    for name, share in zip(Half.sources, Half.shares, strict=True):
+        np.testing.assert_array_equal(soundfile.read(f"out/song/{name}.wav")[0], share * mixture)
+
+
+@pytest.mark.parametrize(("rate", "frames"), [(8000, 3628), (48000, 21769), (96000, 43537)])
+def test_sample_rate_resamples_first(rate: int, frames: int, folder: Path) -> None:
+    sound("song.wav", subtype="PCM_24")
+    separate("song.wav", "--sample-rate", str(rate))
+    stem = soundfile.info("out/song/bass.wav")
+    assert (stem.samplerate, stem.frames, stem.subtype) == (rate, frames, "PCM_24")
+
+
+def test_only_the_stems_asked_for_are_written(folder: Path) -> None:
+    sound("song.wav")
+    separate("song.wav", "--stems", "drums, vocals")
+    assert written(folder / "out") == ["song/drums.wav", "song/vocals.wav"]
+
+
+def test_format_and_subtype_are_as_asked(folder: Path) -> None:
+    sound("song.wav")
+    separate("song.wav", "--format", "flac", "--subtype", "pcm_24")
+    assert soundfile.info("out/song/drums.flac").subtype == "PCM_24"
+
+
+def test_silence_gives_silent_stems(folder: Path) -> None:
+    sound("song.wav", scale=0)
+    separate("song.wav")
+    assert not soundfile.read("out/song/drums.wav")[0].any()
+
+
+def test_clipping_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(Half, "shares", (8, 0, 0, 0))
+    sound("song.wav")
+    assert separate("song.wav") == 0
+    note = capsys.readouterr().err
+    assert note.startswith("sfi-zoo: note: out/song/vocals.wav: peak 1.6") and "clipped" in note
+
+
+def corrupt(offset: int, code: str, value: int) -> None:
+    sound("x.wav")
+    data = bytearray(Path("x.wav").read_bytes())
+    struct.pack_into(code, data, offset, value)
+    Path("x.wav").write_bytes(data)
+
+
+def with_sample(value: float) -> None:
+    signal = SIGNAL.copy()
+    signal[0, -1] = value
+    soundfile.write("x.wav", signal.T, 44100, "FLOAT")
+
+
+def halved(name: str) -> None:
+    sound(name)
+    data = Path(name).read_bytes()
+    Path(name).write_bytes(data[: len(data) // 2])
+
+
+BAD = {
+    "missing": ("x.wav", lambda: None, "no such file"),
+    "empty": ("x.wav", lambda: Path("x.wav").touch(), "empty"),
+    "text": ("x.wav", lambda: Path("x.wav").write_text("text\n" * 99), "not a sound file"),
+    "zero samples": ("x.wav", lambda: corrupt(40, "<I", 0), "no samples"),
+    "nan": ("x.wav", lambda: with_sample(np.nan), "nan"),
+    "infinity": ("x.wav", lambda: with_sample(np.inf), "inf"),
+    "0 Hz": ("x.wav", lambda: corrupt(24, "<I", 0), "0 Hz"),
+    "1 GHz": ("x.wav", lambda: corrupt(24, "<I", 10**9), "1000000000 Hz is outside"),
+    "2 kHz": ("x.wav", lambda: corrupt(24, "<I", 2000), "2000 Hz is outside"),
+    "folder": ("x", lambda: Path("x").mkdir(), "folder"),
+    "truncated wav": ("x.wav", lambda: halved("x.wav"), "truncated"),
+    "truncated flac": ("x.flac", lambda: halved("x.flac"), "truncated"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_one_line_code_2_and_no_output(
+    case: str, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    name, make, reason = BAD[case]
+    make()
+    assert separate(name) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert captured.err.startswith(f"sfi-zoo: {name}: ") and reason in captured.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-o", "song.wav/out"], "song.wav: is a file"),
+        (["-o", "song.wav"], "song.wav: is a file"),
+        (["-o", "/proc/out"], "/proc/out/song: cannot be written"),
+        (["--sample-rate", "1000"], "--sample-rate 1000"),
+        (["--stems", "piano"], "--stems piano: this model gives vocals, drums, bass, other"),
+        (["--format", "avi"], "--format avi"),
+        (["--subtype", "PCM_99"], "--subtype PCM_99"),
+        (["--chunk-seconds", "0"], "chunk_seconds is 0"),
+        (["--device", "nowhere"], "--device nowhere"),
+        (["-m", "none"], "none: no such model"),
+    ],
+)
+def test_a_bad_option_is_one_line_code_2_and_no_output(
+    arguments: list[str], reason: str, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    sound("song.wav")
+    assert separate("song.wav", *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and reason in captured.err
+    assert written(folder) == ["song.wav"]
+
+
+def test_an_mp3_that_ends_early_is_told(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    halved("x.mp3")
+    assert separate("x.mp3") == 0
+    assert "note: x.mp3: ends at 0.2 s, its header says 0.5 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["[red]a b[bold].wav", "été.wav", "-odd.wav", "a.b.c.wav", "x" * 250 + ".wav"]
+)
+def test_odd_names_are_names(name: str, folder: Path) -> None:
+    sound(name)
+    assert separate("--", name) == 0
+    assert Path("out", Path(name).stem, "drums.wav").exists()
+
+
+def test_a_name_that_is_not_text_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("x.wav")
+    name = os.fsdecode(b"\xff.wav")
+    Path("x.wav").rename(name)
+    assert separate(name) == 2
+    assert "its name is not valid text" in capsys.readouterr().err
+
+
+def test_one_bad_file_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("a.wav")
+    sound("c.wav")
+    assert separate("a.wav", "b.wav", "c.wav") == 1
+    assert capsys.readouterr().err == "sfi-zoo: b.wav: no such file\n"
+    assert {path.name for path in Path("out").iterdir()} == {"a", "c"}
+
+
+def test_two_files_of_one_name_are_refused(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    sound("a.wav")
+    sound("a.flac")
+    assert separate("a.wav", "a.flac") == 2
+    assert capsys.readouterr().err.startswith("sfi-zoo: a.flac: its stems would replace those of a.wav")
+
+
+def test_a_stem_never_replaces_its_source(folder: Path) -> None:
+    (folder / "out" / "drums").mkdir(parents=True)
+    sound("out/drums/drums.wav")
+    before = Path("out/drums/drums.wav").read_bytes()
+    assert separate("out/drums/drums.wav") == 2
+    assert Path("out/drums/drums.wav").read_bytes() == before
+
+
+def test_an_interrupt_is_130_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Half, "forward", interrupt)
+    sound("song.wav")
+    assert separate("song.wav") == 130
+    assert written(folder) == ["song.wav"]
