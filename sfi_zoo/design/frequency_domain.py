@@ -1,0 +1,89 @@
+"""Frequency-domain design: least squares of the frequency response, in closed form."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sfi_zoo.design.taper import tukey_taper
+from sfi_zoo.filters.base import AnalogFilterBank
+
+
+def least_squares_taps(response: Tensor, first: int, num_taps: int, delay: float = 0.0) -> Tensor:
+    r"""Real taps whose response is closest to `response` on the uniform grid w_m = pi m / (M - 1), m = 0 ... M - 1.
+
+    Minimises sum_m |H(w_m) - sum_n a_n exp(-j w_m (n + delay))|^2 over real a_n, n = first ... first + L - 1. The published
+    layer takes the pseudo-inverse of the 2M x L matrix; on the uniform grid it has a closed form. The Gram matrix has entries
+    sum_m cos(w_m d), d = n - n', which are M for d = 0, 1 for even d, 0 for odd d. So with u, v the indicators of even and odd n
+
+        G = (M - 1) I + u u^T + v v^T,   G^-1 b = (b - u (u.b) / (M - 1 + |u|^2) - v (v.b) / (M - 1 + |v|^2)) / (M - 1)
+
+    and the right-hand side b_n = Re sum_m H(w_m) exp(j w_m (n + delay)) is one inverse FFT of length 2 (M - 1).
+    Longer than that, taps 2 (M - 1) apart see the same grid; they share the solution (minimum norm, as a pseudo-inverse has it).
+
+    Args:
+        response: complex (C, M), M >= 2.
+        first: index of the first tap.
+        num_taps: L.
+        delay: fraction of a sample by which all taps are shifted.
+
+    Returns:
+        (C, L) real, in the precision of `response`.
+    """
+    points = response.shape[-1]
+    period = 2 * (points - 1)
+    if delay:
+        grid = torch.linspace(0, math.pi, points, dtype=response.real.dtype, device=response.device)
+        response = response * torch.polar(torch.ones_like(grid), grid * delay)
+    n = torch.arange(first, first + num_taps, device=response.device)
+    ends = (response[..., :1].real, response[..., -1:].real * torch.where(n % 2 == 0, 1, -1))
+    wrapped = torch.fft.irfft(response, n=period)[..., n % period] * period
+    b = (wrapped + ends[0] + ends[1]) / 2
+    if num_taps > period:
+        design = torch.exp(-1j * math.pi / (points - 1) * torch.arange(points, dtype=torch.float64)[:, None] * n.cpu())
+        gram = (design.conj().T @ design).real.to(b)
+        return b @ torch.linalg.pinv(gram, hermitian=True)
+    for parity in (0, 1):
+        selected = (n % 2 == parity).to(b.dtype)
+        b = b - selected * (b @ selected)[..., None] / (points - 1 + selected.sum())
+    return b / (points - 1)
+
+
+def frequency_domain_taps(
+    bank: AnalogFilterBank,
+    first: int,
+    num_taps: int,
+    delay: float,
+    sample_rate: float,
+    duration: float,
+    taper: float,
+    cutoff_hz: float,
+) -> Tensor:
+    """Unit-gain taps at instants (first ... first + L - 1) + delay samples: band-limited, then tapered.
+
+    The response is set to zero from `cutoff_hz` up, so a filter that straddles the Nyquist frequency keeps its lower part
+    and does not alias (a time-domain design folds the upper part back).
+
+    Args:
+        bank: C analog filters.
+        first: index of the first tap, relative to the centre of the kernel.
+        num_taps: L.
+        delay: fraction of a sample, added to every index.
+        sample_rate: F in Hz.
+        duration: kernel length in seconds.
+        taper: fraction a of `tukey_taper`.
+        cutoff_hz: where the response ends.
+
+    Returns:
+        (C, L) float64.
+    """
+    device = bank.center_frequencies().device
+    # fine enough that the periodic impulse response does not fold into the kernel
+    points = 1 + max(1024, 2 ** math.ceil(math.log2(2 * num_taps)))
+    omega = torch.linspace(0, math.pi * sample_rate, points, dtype=torch.float64, device=device)
+    shift = duration / 2 if bank.causal else 0.0
+    response = bank.frequency_response(omega) * (omega < 2 * math.pi * cutoff_hz)
+    response = response * torch.polar(torch.ones_like(omega), omega * shift)
+    taps = least_squares_taps(response, first, num_taps, delay)
+    t = (torch.arange(first, first + num_taps, dtype=torch.float64, device=device) + delay) / sample_rate
+    return taps * tukey_taper(t, duration, taper, bank.causal)

@@ -1,0 +1,41 @@
+"""Analog filter banks: continuous-time impulse and frequency responses. One family per file, one line per family here."""
+
+from typing import Any
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.filters.base import AnalogFilterBank
+from sfi_zoo.filters.gammatone import MultiPhaseGammatone
+from sfi_zoo.filters.modulated_gaussian import ModulatedGaussian
+
+FILTER_FAMILIES: dict[str, type[AnalogFilterBank]] = {
+    "modulated_gaussian": ModulatedGaussian,
+    "multi_phase_gammatone": MultiPhaseGammatone,
+}
+
+
+def create_filters(family: str, num_filters: int, **options: Any) -> AnalogFilterBank:
+    """A filter bank by family name.
+
+    Args:
+        family: a key of `FILTER_FAMILIES`.
+        num_filters: number of filters in the bank.
+        **options: the family's own arguments.
+
+    Raises:
+        InputError: unknown family, or an argument the family does not take.
+    """
+    if family not in FILTER_FAMILIES:
+        raise InputError(f"unknown filter family {family!r}; known: {', '.join(sorted(FILTER_FAMILIES))}")
+    try:
+        return FILTER_FAMILIES[family](num_filters=num_filters, **options)
+    except TypeError as error:
+        raise InputError(f"filter family {family!r} cannot take options {options}: {error}") from None
+
+
+__all__ = [
+    "FILTER_FAMILIES",
+    "AnalogFilterBank",
+    "ModulatedGaussian",
+    "MultiPhaseGammatone",
+    "create_filters",
+]

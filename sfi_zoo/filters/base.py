@@ -1,0 +1,45 @@
+"""What an analog filter bank is: real filters h_c(t) that exist before any sampling frequency is chosen."""
+
+import torch
+from torch import Tensor, nn
+
+
+class AnalogFilterBank(nn.Module):
+    """A bank of C real analog filters h_c(t), t in seconds.
+
+    A family overrides `impulse_response`, `frequency_response`, or both, and `center_frequencies`. The two are
+    a Fourier pair, H(omega) = integral h(t) exp(-j omega t) dt, so a response of 1 means unit gain at every
+    sampling frequency once taps are h(n / F) / F. Responses are computed in the dtype of the argument where that
+    is wider than the parameters' (designs ask in float64).
+
+    Attributes:
+        num_filters: C.
+        causal: False: the kernel covers t in [-T/2, T/2]; True: it covers [0, T].
+    """
+
+    num_filters: int
+    causal: bool = False
+
+    def impulse_response(self, t: Tensor) -> Tensor:
+        """h_c(t): (T,) seconds -> (C, T), per second. Differentiable in t and in the parameters."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed-form impulse response; use design='frequency'")
+
+    def frequency_response(self, omega: Tensor) -> Tensor:
+        """H_c(omega): (M,) rad/s, omega >= 0 -> complex (C, M). H(-omega) is its conjugate: h is real."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed-form frequency response; use design='time'")
+
+    def center_frequencies(self) -> Tensor:
+        """(C,) Hz, detached: where |H_c| peaks. A filter is alive at a rate F when this is below F / 2."""
+        raise NotImplementedError
+
+    def reference_taps(self, num_taps: int, sample_rate: float, trained_rate: float) -> Tensor:
+        """(C, num_taps): the time-domain taps of the layers as published, before time reversal.
+
+        Only families that have been published with a time-domain design have this.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no published time-domain design; use flavour='native'")
+
+
+def widest(x: Tensor, parameter: Tensor) -> torch.dtype:
+    """The dtype in which a response to `x` is computed."""
+    return torch.promote_types(x.dtype, parameter.dtype)

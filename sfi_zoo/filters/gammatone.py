@@ -1,0 +1,106 @@
+"""Multi-phase gammatone filters (MP-GTF)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.filters.base import AnalogFilterBank, widest
+from sfi_zoo.filters.scales import ERB_CORNER_HZ, spaced_frequencies
+
+# ERB(f) = 24.7 + f / 9.265 in Hz; the factor makes b the width of an order-2 gammatone of that ERB.
+_ERB_TO_B = 1 / (math.pi * math.factorial(2) * 2.0**-2 / math.factorial(1) ** 2)
+
+
+class MultiPhaseGammatone(AnalogFilterBank):
+    r"""Order-2 gammatones on an ERB scale, each centre in several phases and their negatives.
+
+        h(t) = a t exp(-2 pi b t) cos(2 pi f t + phi), t >= 0, b = 0.637 ERB(f)
+
+    With I_b = integral of t exp(-2 pi b t) exp(-j 2 pi (nu - f) t) dt = 1 / (2 pi b + j 2 pi (nu - f))^2, the response is
+    H(nu) = a/2 (exp(j phi) / (2 pi b + j 2 pi (nu - f))^2 + exp(-j phi) / (2 pi b + j 2 pi (nu + f))^2). The native
+    amplitude a = 2 (2 pi b)^2 gives unit gain at the centre (the published layer scales taps to equal RMS instead).
+    The second half of the bank is the first with phi + pi: together with a ReLU both half waves survive.
+
+    Source: Ditter and Gerkmann, ICASSP 2020; as an analog bank Saito et al., IEEE/ACM TASLP 30:2928, 2022.
+
+    Args:
+        num_filters: C, even.
+        num_centers: number of distinct centre frequencies, at most C / 2.
+        frequency_range: lowest and highest centre in Hz.
+        trainable: whether centres and phases require gradients.
+
+    Raises:
+        InputError: C odd or num_centers not within 1 ... C / 2.
+    """
+
+    causal = True
+
+    def __init__(
+        self,
+        num_filters: int,
+        num_centers: int = 24,
+        frequency_range: tuple[float, float] = (50.0, 16000.0),
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_filters % 2 or not 1 <= num_centers <= num_filters // 2:
+            raise InputError(
+                f"num_filters must be even and num_centers within 1 ... num_filters / 2; "
+                f"got {num_filters} and {num_centers}"
+            )
+        self.num_filters, self.num_centers = num_filters, num_centers
+        each, left_over = divmod(num_filters // 2, num_centers)
+        self.phases_per_center = [each + (i < left_over) for i in range(num_centers)]
+        dtype = torch.get_default_dtype()
+        centers = spaced_frequencies(num_centers, (float(frequency_range[0]), float(frequency_range[1])), "erb")
+        phases = torch.cat([torch.linspace(0, math.pi, n, dtype=torch.float64) for n in self.phases_per_center])
+        self.center_khz = nn.Parameter((centers / 1000).to(dtype), requires_grad=trainable)
+        self.phase = nn.Parameter(phases.to(dtype), requires_grad=trainable)
+
+    def _parameters_as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Centres f and widths b in Hz, phases: (C, 1) each, in `dtype`."""
+        repeats = torch.tensor(self.phases_per_center, device=self.phase.device)
+        f = (self.center_khz.to(dtype) * 1000).repeat_interleave(repeats).repeat(2)[:, None]
+        b = _ERB_TO_B * 24.7 * (1 + f / ERB_CORNER_HZ)
+        phi = self.phase.to(dtype)
+        return f, b, torch.cat([phi, phi + math.pi])[:, None]
+
+    def _shape(self, t: Tensor) -> Tensor:
+        """t exp(-2 pi b t) cos(2 pi f t + phi) for t >= 0, zero before: (T,) -> (C, T)."""
+        f, b, phi = self._parameters_as(widest(t, self.phase))
+        t = t.clamp(min=0)
+        return t * torch.exp(-2 * math.pi * b * t) * torch.cos(2 * math.pi * f * t + phi)
+
+    def impulse_response(self, t: Tensor) -> Tensor:
+        """h_c(t), see the class: (T,) seconds -> (C, T) per second."""
+        _, b, _ = self._parameters_as(widest(t, self.phase))
+        return 2 * (2 * math.pi * b) ** 2 * self._shape(t)
+
+    def frequency_response(self, omega: Tensor) -> Tensor:
+        """H_c(omega), see the class: (M,) rad/s -> complex (C, M)."""
+        f, b, phi = self._parameters_as(widest(omega, self.phase))
+        decay, rotation = 2 * math.pi * b, torch.polar(torch.ones_like(phi), phi)
+        below = torch.complex(decay.expand(-1, len(omega)), omega - 2 * math.pi * f)
+        above = torch.complex(decay.expand(-1, len(omega)), omega + 2 * math.pi * f)
+        return decay**2 * (rotation / below**2 + rotation.conj() / above**2)
+
+    def center_frequencies(self) -> Tensor:
+        """f: (C,) Hz."""
+        return self._parameters_as(torch.float64)[0][:, 0].detach().abs()
+
+    def reference_taps(self, num_taps: int, sample_rate: float, trained_rate: float) -> Tensor:
+        """Unscaled shape at t = n / F (n from 1 for an even number of taps), every filter at the largest RMS."""
+        first = 1 if num_taps % 2 == 0 else 0
+        t = torch.arange(first, first + num_taps, dtype=torch.float64, device=self.phase.device) / sample_rate
+        taps = self._shape(t)
+        rms = taps.square().mean(dim=1, keepdim=True).sqrt()
+        taps = taps * (rms.max() / rms)
+        if trained_rate > sample_rate:
+            taps = taps * (self.center_frequencies().float() <= sample_rate / 2)[:, None]
+        return taps
+
+    def extra_repr(self) -> str:
+        """The arguments that are not visible in the parameters."""
+        return f"num_filters={self.num_filters}, num_centers={self.num_centers}"

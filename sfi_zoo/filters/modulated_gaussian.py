@@ -1,0 +1,122 @@
+"""Modulated Gaussian filters (MGF)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.filters.base import AnalogFilterBank, widest
+from sfi_zoo.filters.scales import spaced_frequencies
+
+MIN_BANDWIDTH_HZ = 1.0
+
+
+class ModulatedGaussian(AnalogFilterBank):
+    r"""Gaussian bumps in frequency, modulated Gaussians in time.
+
+    With centre f_c, width b (both Hz) and phase phi, for f = omega / 2 pi:
+
+        H(f) = exp(-(f - f_c)^2 / 2 b^2) exp(j phi) + exp(-(f + f_c)^2 / 2 b^2) exp(-j phi)
+        h(t) = 2 sqrt(2 pi) b exp(-(2 pi b t)^2 / 2) cos(2 pi f_c t + phi)
+
+    times exp(log_gain) where gains are trained. Parameters are in kHz, ln Hz and radians, so that one learning rate
+    suits them all.
+
+    Source: Saito, Nakamura, Yatabe, Saruwatari, EUSIPCO 2021 (arXiv:2105.04079); IEEE/ACM TASLP 30:2928, 2022.
+
+    Args:
+        num_filters: C.
+        scale: how centres are spread over `frequency_range` at the start ("erb", "mel", "linear", "log1p").
+        frequency_range: lowest and highest centre in Hz.
+        corner_hz: the corner of the "log1p" scale.
+        bandwidth: initial b in Hz, one number, or (low, high): b grows in proportion to the spacing of the centres,
+            clamped to that range.
+        quadrature: the second half of the filters are the Hilbert pairs (phase - pi/2) of the first half.
+        gain: train a gain for each filter.
+        trainable: whether the parameters require gradients.
+        one_sided: leave out the bump at -f_c (a published option; frequency-domain design only).
+
+    Raises:
+        InputError: num_filters not positive, odd with `quadrature`, or a bandwidth that is not positive.
+    """
+
+    def __init__(
+        self,
+        num_filters: int,
+        scale: str = "erb",
+        frequency_range: tuple[float, float] = (50.0, 16000.0),
+        corner_hz: float | None = None,
+        bandwidth: float | tuple[float, float] = 100.0,
+        quadrature: bool = False,
+        gain: bool = False,
+        trainable: bool = True,
+        one_sided: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_filters < 1 or (quadrature and num_filters % 2):
+            raise InputError(f"num_filters must be positive, and even with quadrature=True; got {num_filters}")
+        self.num_filters, self.quadrature, self.one_sided = num_filters, quadrature, one_sided
+        count = num_filters // 2 if quadrature else num_filters
+        low_high = (float(frequency_range[0]), float(frequency_range[1]))
+        centers = spaced_frequencies(count, low_high, scale, corner_hz)
+        if isinstance(bandwidth, (tuple, list)):
+            spacing = torch.gradient(centers)[0] if count > 1 else torch.full_like(centers, bandwidth[0])
+            widths = spacing.clamp(float(bandwidth[0]), float(bandwidth[1]))
+        else:
+            widths = torch.full_like(centers, float(bandwidth))
+        if not (widths > 0).all():
+            raise InputError(f"bandwidth must be positive, in Hz; got {bandwidth}")
+
+        def parameter(x: Tensor) -> nn.Parameter:
+            return nn.Parameter(x.to(torch.get_default_dtype()), requires_grad=trainable)
+
+        self.center_khz = parameter(centers / 1000)
+        self.log_bandwidth_hz = parameter(widths.log())
+        self.phase = parameter(torch.rand(count, dtype=torch.float64) * math.pi)
+        self.log_gain = parameter(torch.zeros(count, dtype=torch.float64)) if gain else None
+
+    def _parameters_as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Centres and widths in Hz, phases, amplitudes: (C, 1) each, in `dtype`."""
+        centers = self.center_khz.to(dtype) * 1000
+        widths = self.log_bandwidth_hz.to(dtype).clamp(min=math.log(MIN_BANDWIDTH_HZ)).exp()
+        phases = self.phase.to(dtype)
+        gains = torch.ones_like(centers) if self.log_gain is None else self.log_gain.to(dtype).exp()
+        if self.quadrature:
+            centers, widths, gains = (torch.cat([x, x]) for x in (centers, widths, gains))
+            phases = torch.cat([phases, phases - math.pi / 2])
+        return centers[:, None], widths[:, None], phases[:, None], gains[:, None]
+
+    def impulse_response(self, t: Tensor) -> Tensor:
+        """h_c(t), see the class: (T,) seconds -> (C, T) per second."""
+        if self.one_sided:
+            raise InputError("one_sided=True makes h(t) complex; use design='frequency'")
+        f_c, b, phi, gain = self._parameters_as(widest(t, self.phase))
+        envelope = gain * (2 * math.sqrt(2 * math.pi)) * b * torch.exp(-0.5 * (2 * math.pi * b * t) ** 2)
+        return envelope * torch.cos(2 * math.pi * f_c * t + phi)
+
+    def frequency_response(self, omega: Tensor) -> Tensor:
+        """H_c(omega), see the class: (M,) rad/s -> complex (C, M)."""
+        f_c, b, phi, gain = self._parameters_as(widest(omega, self.phase))
+        f = omega / (2 * math.pi)
+        positive = gain * torch.exp(-0.5 * ((f - f_c) / b) ** 2)
+        negative = torch.zeros_like(positive) if self.one_sided else gain * torch.exp(-0.5 * ((f + f_c) / b) ** 2)
+        return torch.complex((positive + negative) * phi.cos(), (positive - negative) * phi.sin())
+
+    def center_frequencies(self) -> Tensor:
+        """f_c: (C,) Hz."""
+        return self._parameters_as(torch.float64)[0][:, 0].detach().abs()
+
+    def reference_taps(self, num_taps: int, sample_rate: float, trained_rate: float) -> Tensor:
+        """2 pi h(t) at the half-sample centred instants; zero above F / 2 when F is below the trained rate."""
+        t = torch.arange(num_taps, dtype=torch.float64, device=self.phase.device) / sample_rate
+        taps = 2 * math.pi * self.impulse_response(t - t.mean())
+        if trained_rate > sample_rate:
+            # like the published layer, decide in float32 whether a centre lies above the Nyquist frequency
+            alive = self.center_frequencies().float() <= sample_rate / 2
+            taps = taps * alive[:, None]
+        return taps
+
+    def extra_repr(self) -> str:
+        """The arguments that are not visible in the parameters."""
+        return f"num_filters={self.num_filters}, quadrature={self.quadrature}, gain={self.log_gain is not None}"

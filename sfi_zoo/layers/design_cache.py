@@ -1,0 +1,73 @@
+"""Designed weights, computed once per sampling frequency and never stale."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MAX_ENTRIES = 16
+
+
+class _Reattach(torch.autograd.Function):
+    """Gives a cached design its gradient back: the design is repeated in backward, only if backward comes."""
+
+    @staticmethod
+    def forward(ctx: Any, design: Callable[[], Tensor], value: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.design, ctx.parameters = design, parameters
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        with torch.enable_grad():
+            weights = ctx.design()
+        wanted = [p for p in ctx.parameters if p.requires_grad]
+        grads = iter(torch.autograd.grad(weights, wanted, grad, allow_unused=True))
+        return (None, None, *(next(grads) if p.requires_grad else None for p in ctx.parameters))
+
+
+class DesignCache:
+    """Holds designed weights by key and forgets them when what they were designed from changes.
+
+    Parameters and buffers are compared by value, dtype and device (a version counter misses writes through `.data`): they
+    are few, so that costs microseconds. Entries live outside the state dict and do not survive pickling or copying.
+    """
+
+    def __init__(self) -> None:
+        self._snapshot: list[Tensor] = []
+        self._entries: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def get(self, source: nn.Module, key: Hashable, design: Callable[[], Tensor]) -> Tensor:
+        """`design()`, from the cache where nothing in `source` has changed; differentiable either way."""
+        state = [*source.parameters(), *source.buffers()]
+        if not self._is_current(state):
+            self._snapshot = [x.detach().clone() for x in state]
+            self._entries.clear()
+        if key not in self._entries:
+            with torch.no_grad():
+                self._entries[key] = design()
+            if len(self._entries) > MAX_ENTRIES:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        value = self._entries[key]
+        parameters = [p for p in source.parameters() if p.requires_grad]
+        if torch.is_grad_enabled() and parameters:
+            return _Reattach.apply(design, value, *parameters)  # type: ignore[no-any-return]
+        return value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._snapshot, self._entries = [], OrderedDict()
+
+    def _is_current(self, state: list[Tensor]) -> bool:
+        return len(state) == len(self._snapshot) and all(
+            a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+            for a, b in zip(state, self._snapshot, strict=True)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.clear()

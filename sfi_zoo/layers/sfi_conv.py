@@ -1,0 +1,410 @@
+"""Sampling-frequency-independent (SFI) convolution and transposed convolution.
+
+Both are drop-ins for `nn.Conv1d` and `nn.ConvTranspose1d`: kernel size, stride and padding are counted in samples of the trained
+rate F0 and kept as durations at every other rate F. Frame k sits at
+
+    tau_k = ((L0 - 1) / 2 - padding + k S0) / F0 seconds
+
+whatever F is, so a latent at F and one at F0 can be laid side by side.
+"""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sfi_zoo.design import (
+    FrameGrid,
+    alive_filters,
+    frequency_domain_taps,
+    reference_taps,
+    time_domain_taps,
+)
+from sfi_zoo.errors import InputError
+from sfi_zoo.filters import AnalogFilterBank, create_filters
+from sfi_zoo.layers.design_cache import DesignCache
+from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
+
+DEFAULT_TAPER = 0.25
+
+
+class _SFIConvNd(SampleRateAware):
+    """What the two layers share: the analog filters, the geometry in time, and the designed weights."""
+
+    _transposed: bool
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: float | str = 0,
+        groups: int = 1,
+        bias: bool = False,
+        *,
+        sample_rate: float,
+        filters: str | AnalogFilterBank = "modulated_gaussian",
+        filter_options: dict[str, Any] | None = None,
+        design: str = "time",
+        flavour: str = "native",
+        taper: float = DEFAULT_TAPER,
+        frequency_points: int = 640,
+        hilbert: bool = False,
+    ) -> None:
+        super().__init__()
+        self.trained_rate = self.sample_rate = check_sample_rate(sample_rate)
+        for name, value in (("kernel_size", kernel_size), ("stride", stride), ("groups", groups)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a positive whole number of samples at F0, got {value!r}")
+        if in_channels % groups or out_channels % groups:
+            raise InputError(f"in_channels {in_channels} and out_channels {out_channels} must be divisible by groups {groups}")
+        for name, choice, allowed in (
+            ("design", design, ("time", "frequency")),
+            ("flavour", flavour, ("native", "reference")),
+        ):
+            if choice not in allowed:
+                raise InputError(f"{name} must be one of {allowed}, got {choice!r}")
+        if not 0 <= taper <= 1:
+            raise InputError(f"taper must lie in [0, 1], got {taper}")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.design, self.flavour, self.taper = design, flavour, taper
+        self.frequency_points, self.hilbert = frequency_points, hilbert
+        if hilbert and flavour == "native":
+            raise InputError("hilbert=True is a setting of flavour='reference'; native banks take quadrature=True")
+        num_filters = in_channels * out_channels // groups
+        if hilbert:
+            if num_filters % 2:
+                raise InputError(f"hilbert=True needs an even number of filters, got {num_filters}")
+            num_filters //= 2
+        if isinstance(filters, str):
+            filters = create_filters(filters, num_filters, **(filter_options or {}))
+        if filters.num_filters != num_filters:
+            raise InputError(f"the layer needs {num_filters} filters, the bank has {filters.num_filters}")
+        self.filters = filters
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self._cache = DesignCache()
+
+    # geometry ------------------------------------------------------------------------------------------------------
+
+    @property
+    def duration(self) -> float:
+        """Length of the kernel in seconds."""
+        return self.kernel_size / self.trained_rate
+
+    def _ratio(self, sample_rate: float) -> Fraction:
+        """F / F0, exactly."""
+        return Fraction(sample_rate) / Fraction(self.trained_rate)
+
+    def _reference_geometry(self, sample_rate: float) -> tuple[int, int, int]:
+        """Kernel size, stride and padding in samples as the published layers truncate them."""
+        ratio = self._ratio(sample_rate)
+        kernel, stride = int(self.kernel_size * ratio), int(self.stride * ratio)
+        if kernel < 1 or stride < 1:
+            raise InputError(f"sample_rate {sample_rate} Hz leaves a kernel of {kernel} and a stride of {stride} samples")
+        padding = (kernel - stride) // 2 if isinstance(self.padding, str) else int(self.padding * ratio)
+        return kernel, stride, padding
+
+    def _padding(self) -> Fraction:
+        """Padding in samples at F0; "centered" puts frame k at (k + 1/2) S0 (less half a sample)."""
+        if isinstance(self.padding, str):
+            if self.padding != "centered":
+                raise InputError(f"padding must be a number or 'centered', got {self.padding!r}")
+            return Fraction(self.kernel_size - self.stride, 2)
+        return Fraction(self.padding)
+
+    def frame_grid(self, sample_rate: float | None = None) -> FrameGrid:
+        """Positions of the frames in samples at `sample_rate`."""
+        sample_rate = self._rate(sample_rate)
+        if self.flavour == "reference":
+            kernel, stride, padding = self._reference_geometry(sample_rate)
+            return FrameGrid(Fraction(kernel - 1, 2) - padding, Fraction(stride))
+        ratio = self._ratio(sample_rate)
+        return FrameGrid((Fraction(self.kernel_size - 1, 2) - self._padding()) * ratio, self.stride * ratio)
+
+    def frame_times(self, frames: int, sample_rate: float | None = None) -> Tensor:
+        """Centres of the first `frames` frames in seconds: (frames,) float64."""
+        rate, grid = self._rate(sample_rate), self.frame_grid(sample_rate)
+        return (float(grid.first) + float(grid.hop) * torch.arange(frames, dtype=torch.float64)) / rate
+
+    def num_frames(self, length: int, sample_rate: float | None = None) -> int:
+        """Frames that a signal of `length` samples gives: floor((T + 2 p - L) / S) + 1 in samples of F0.
+
+        It depends on the duration of the signal only. Not positive where the signal is shorter than the kernel.
+        """
+        rate = self._rate(sample_rate)
+        if self.flavour == "reference":
+            kernel, stride, padding = self._reference_geometry(rate)
+            return (length + 2 * padding - kernel) // stride + 1
+        return math.floor((length / self._ratio(rate) + 2 * self._padding() - self.kernel_size) / self.stride) + 1
+
+    def alive(self, sample_rate: float | None = None) -> Tensor:
+        """(filters,) bool: centre below min(F, F0) / 2. Dead filters are zero in the native flavour."""
+        alive = alive_filters(self.filters, self._rate(sample_rate), self.trained_rate)
+        return alive.repeat(2) if self.hilbert else alive
+
+    def _rate(self, sample_rate: float | None) -> float:
+        return self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
+
+    # weights -------------------------------------------------------------------------------------------------------
+
+    def weights(self, sample_rate: float | None = None) -> tuple[Tensor, int]:
+        """Digital kernels at a sampling frequency, one set for each delay of the frame grid.
+
+        Returns:
+            (delays, filters, taps), and the index of the first tap relative to the integer part of a frame's position.
+        """
+        rate = self._rate(sample_rate)
+        grid = self.frame_grid(rate)
+        dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
+        if self.flavour == "reference":
+            kernel = self._reference_geometry(rate)[0]
+            first = -(kernel - 1) // 2 if kernel % 2 else -(kernel // 2) + 1
+            # the integer part of a half-sample centre is its left neighbour: taps begin at start - (L - 1) // 2
+            design = lambda: self._reference_design(kernel, rate).to(dtype)  # noqa: E731
+        else:
+            radius = self.kernel_size * self._ratio(rate) / 2
+            delays = grid.delays()
+            first, last = math.ceil(min(delays) - radius), math.floor(max(delays) + radius)
+            if last < first:
+                raise InputError(f"sample_rate {rate} Hz is too low: a kernel of {self.duration} s holds no sample")
+            design = lambda: self._native_design(rate, delays, first, last).to(dtype)  # noqa: E731
+        if self.training:
+            self._cache.clear()
+            return design(), first
+        return self._cache.get(self.filters, (rate, self.trained_rate, self.design, self.taper), design), first
+
+    def _reference_design(self, kernel: int, rate: float) -> Tensor:
+        taps = reference_taps(
+            self.filters, self.design, kernel, rate, self.trained_rate, self.frequency_points, self.hilbert
+        )
+        return taps[None]
+
+    def _native_design(self, rate: float, delays: list[float], first: int, last: int) -> Tensor:
+        """Taps w[m] = h((delay - m) / F) / F, m = first ... last; synthesis taps are / F0 instead."""
+        alive = self.alive(rate)
+        if not alive.any():
+            raise InputError(f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz")
+        m = torch.arange(first, last + 1, dtype=torch.float64, device=alive.device)
+        taps = []
+        for delay in delays:
+            if self.design == "time":
+                taps.append(time_domain_taps(self.filters, delay - m, rate, self.duration, self.taper))
+            else:
+                cutoff = min(rate, self.trained_rate) / 2
+                reversed_taps = frequency_domain_taps(
+                    self.filters, -last, len(m), delay, rate, self.duration, self.taper, cutoff
+                )
+                taps.append(reversed_taps.flip(-1))
+        gain = float(self._ratio(rate)) if self._transposed else 1.0
+        return torch.stack(taps) * (alive[:, None] * gain)
+
+    def train(self, mode: bool = True) -> "_SFIConvNd":
+        """Sets training mode; what was designed in evaluation is dropped."""
+        self._cache.clear()
+        return super().train(mode)
+
+    def extra_repr(self) -> str:
+        """The arguments of the plain layer, then ours."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, groups={self.groups}, sample_rate={self.trained_rate}, design={self.design}, "
+            f"flavour={self.flavour}, taper={self.taper}"
+        )
+
+
+class SFIConv1d(_SFIConvNd):
+    """Convolution with analog filters: one set of parameters, any sampling frequency.
+
+        z_k = sum_n x[n] h(tau_k - n/F) / F   ~   integral x(t) h(tau_k - t) dt
+
+    Frames sit at the same seconds and features have the same level at every rate. A hop that is not a whole number of samples is
+    exact: see `FrameGrid`. In evaluation mode the designed weights are cached per rate; the cost is that of `nn.Conv1d`
+    with the same numbers in samples at F, for every real F whose hop has at most 32 phases.
+
+    Source: Saito et al., IEEE/ACM TASLP 30:2928, 2022; exact strides and the taper are ours.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: L0, in samples at F0.
+        stride: S0, in samples at F0.
+        padding: zeros on both sides in samples at F0, or "centered" for (L0 - S0) / 2.
+        groups: as in `nn.Conv1d`.
+        bias: add a trained constant to each output channel.
+        sample_rate: F0 in Hz, the trained rate.
+        filters: a family name (see `sfi_zoo.filters.FILTER_FAMILIES`) or a bank of out_channels * in_channels / groups filters.
+        filter_options: arguments of the family.
+        design: "time" (impulse invariance) or "frequency" (least squares; no aliasing of a filter's upper part).
+        flavour: "native", or "reference" to reproduce the published layers.
+        taper: fraction of the kernel that the compact taper takes, 0 to 1; not used by "reference".
+        frequency_points: grid size of the reference frequency-domain design.
+        hilbert: reference only: the second half of the kernels are the discrete Hilbert pairs of the first.
+
+    Raises:
+        InputError: an argument outside what is allowed (the message names it).
+    """
+
+    _transposed = False
+
+    def forward(self, x: Tensor, sample_rate: float | None = None) -> Tensor:
+        """Analyse a signal.
+
+        Args:
+            x: (batch, in_channels, time) or (in_channels, time).
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+
+        Returns:
+            (batch, out_channels, frames) or (out_channels, frames), frames = `num_frames(time, sample_rate)`.
+
+        Raises:
+            InputError: wrong number of channels, or a signal shorter than the kernel.
+        """
+        if x.ndim == 2:
+            return self.forward(x[None], sample_rate)[0]
+        rate = self._rate(sample_rate)
+        if x.ndim != 3 or x.shape[1] != self.in_channels:
+            raise InputError(f"input must be (batch, {self.in_channels}, time), got {tuple(x.shape)}")
+        frames = self.num_frames(x.shape[-1], rate)
+        if frames < 1:
+            raise InputError(
+                f"{x.shape[-1]} samples at {rate} Hz are shorter than the kernel of {self.duration * 1e3:g} ms less padding"
+            )
+        grid = self.frame_grid(rate)
+        weights, first = self.weights(rate)
+        taps = weights.shape[-1]
+        left = max(0, -(grid.start(0) + first))
+        right = max(0, grid.start(frames - 1) + first + taps - x.shape[-1])
+        x = functional.pad(x, (left, right))
+        kernels = weights.reshape(len(weights), self.out_channels, self.in_channels // self.groups, taps)
+        if grid.interpolated:
+            y = self._interpolated(x, kernels, grid, frames, first + left)
+        else:
+            y = self._phased(x, kernels, grid, frames, first + left)
+        return y if self.bias is None else y + self.bias[:, None]
+
+    def _phased(self, x: Tensor, kernels: Tensor, grid: FrameGrid, frames: int, shift: int) -> Tensor:
+        """One ordinary strided convolution per phase, interleaved."""
+        phases, taps = len(kernels), kernels.shape[-1]
+        stride = int(grid.hop * phases)
+        outputs = []
+        for j in range(min(phases, frames)):
+            count = -(-(frames - j) // phases)
+            begin = grid.start(j) + shift
+            segment = x[..., begin : begin + (count - 1) * stride + taps]
+            outputs.append(functional.conv1d(segment, kernels[j], stride=stride, groups=self.groups))
+        if phases == 1:
+            return outputs[0]
+        longest = outputs[0].shape[-1]
+        padded = [functional.pad(y, (0, longest - y.shape[-1])) for y in outputs]
+        return torch.stack(padded, dim=-1).flatten(-2)[..., :frames]
+
+    def _interpolated(self, x: Tensor, kernels: Tensor, grid: FrameGrid, frames: int, shift: int) -> Tensor:
+        """All nodes at every frame's integer position, combined by Lagrange weights in the delay."""
+        taps = kernels.shape[-1]
+        starts = grid.starts(frames, x.device) + shift
+        segments = x.unfold(-1, taps, 1)[:, :, starts]  # (batch, in_channels, frames, taps)
+        segments = segments.unflatten(1, (self.groups, -1))
+        grouped = kernels.unflatten(1, (self.groups, -1))
+        lagrange = grid.lagrange(frames, x.dtype, x.device)
+        y = sum(
+            torch.einsum("bgifl,goil->bgof", segments, kernel) * lagrange[:, node]
+            for node, kernel in enumerate(grouped)
+        )
+        return y.flatten(1, 2)
+
+
+class SFIConvTranspose1d(_SFIConvNd):
+    """Transposed convolution with analog filters: synthesis at any sampling frequency.
+
+        y[n] = sum_k z_k g(tau_k - n/F) / F0
+
+    the exact adjoint of `SFIConv1d` with the same filters, times F / F0: the level of the output does not depend on F. Cost and caching
+    as there.
+
+    Source: Saito et al., IEEE/ACM TASLP 30:2928, 2022; exact strides and the taper are ours.
+
+    Args: those of `SFIConv1d`; filters: out_channels / groups * in_channels of them.
+
+    Raises:
+        InputError: an argument outside what is allowed (the message names it).
+    """
+
+    _transposed = True
+
+    def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
+        """Synthesise a signal.
+
+        Args:
+            z: (batch, in_channels, frames) or (in_channels, frames).
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+            length: samples wanted; by default what `nn.ConvTranspose1d` gives, ((K - 1) S0 - 2 p + L0) F / F0, rounded.
+
+        Returns:
+            (batch, out_channels, length) or (out_channels, length).
+
+        Raises:
+            InputError: wrong number of channels, or a length that is not positive.
+        """
+        if z.ndim == 2:
+            return self.forward(z[None], sample_rate, length)[0]
+        rate = self._rate(sample_rate)
+        if z.ndim != 3 or z.shape[1] != self.in_channels:
+            raise InputError(f"input must be (batch, {self.in_channels}, frames), got {tuple(z.shape)}")
+        frames = z.shape[-1]
+        if length is None:
+            length = self._default_length(frames, rate)
+        if length < 1:
+            raise InputError(f"length must be positive, got {length}")
+        grid = self.frame_grid(rate)
+        weights, first = self.weights(rate)
+        taps = weights.shape[-1]
+        left = max(0, -(grid.start(0) + first))
+        total = max(left + length, left + grid.start(frames - 1) + first + taps)
+        kernels = weights.reshape(len(weights), self.in_channels, self.out_channels // self.groups, taps)
+        if grid.interpolated:
+            y = self._interpolated(z, kernels, grid, first + left, total)
+        else:
+            y = self._phased(z, kernels, grid, first + left, total)
+        y = y[..., left : left + length]
+        return y if self.bias is None else y + self.bias[:, None]
+
+    def _default_length(self, frames: int, rate: float) -> int:
+        if self.flavour == "reference":
+            kernel, stride, padding = self._reference_geometry(rate)
+            return (frames - 1) * stride - 2 * padding + kernel
+        samples = (frames - 1) * self.stride - 2 * self._padding() + self.kernel_size
+        return round(samples * self._ratio(rate))
+
+    def _frames_of(self, z: Tensor, kernel: Tensor) -> Tensor:
+        """Each frame's contribution: (batch, in, frames), (in, out / groups, taps) -> (batch, out, taps, frames)."""
+        z = z.unflatten(1, (self.groups, -1))
+        kernel = kernel.unflatten(0, (self.groups, -1)).flatten(2)  # (groups, in / groups, out / groups * taps)
+        pieces = torch.matmul(kernel.transpose(1, 2), z)  # (batch, groups, out / groups * taps, frames)
+        return pieces.reshape(z.shape[0], self.out_channels, -1, z.shape[-1])
+
+    def _phased(self, z: Tensor, kernels: Tensor, grid: FrameGrid, shift: int, total: int) -> Tensor:
+        """Overlap-add of every phase at its own whole stride."""
+        phases, taps, frames = len(kernels), kernels.shape[-1], z.shape[-1]
+        stride = int(grid.hop * phases)
+        y = z.new_zeros(z.shape[0], self.out_channels, total)
+        for j in range(min(phases, frames)):
+            pieces = self._frames_of(z[..., j::phases], kernels[j])
+            span = (pieces.shape[-1] - 1) * stride + taps
+            added = functional.fold(pieces.flatten(1, 2), (1, span), (1, taps), stride=(1, stride))[:, :, 0]
+            begin = grid.start(j) + shift
+            y[..., begin : begin + span] += added
+        return y
+
+    def _interpolated(self, z: Tensor, kernels: Tensor, grid: FrameGrid, shift: int, total: int) -> Tensor:
+        """The adjoint of the interpolated analysis."""
+        frames, taps = z.shape[-1], kernels.shape[-1]
+        lagrange = grid.lagrange(frames, z.dtype, z.device)
+        pieces = sum(self._frames_of(z * lagrange[:, node], kernel) for node, kernel in enumerate(kernels))
+        index = (grid.starts(frames, z.device) + shift) + torch.arange(taps, device=z.device)[:, None]
+        y = z.new_zeros(z.shape[0], self.out_channels, total)
+        return y.index_add(-1, index.flatten(), pieces.flatten(2))
