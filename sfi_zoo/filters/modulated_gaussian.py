@@ -10,6 +10,7 @@ from sfi_zoo.filters.base import AnalogFilterBank, widest
 from sfi_zoo.filters.scales import spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
+SPACING_TO_BANDWIDTH = 0.6  # neighbours cross at |H|^2 = exp(-(0.5 / 0.6)^2) = 0.5
 
 
 class ModulatedGaussian(AnalogFilterBank):
@@ -30,7 +31,7 @@ class ModulatedGaussian(AnalogFilterBank):
         scale: how centres are spread over `frequency_range` at the start ("erb", "mel", "linear", "log1p").
         frequency_range: lowest and highest centre in Hz.
         corner_hz: the corner of the "log1p" scale.
-        bandwidth: initial b in Hz, one number, or (low, high): b grows in proportion to the spacing of the centres,
+        bandwidth: initial b in Hz, one number, or (low, high): 0.6 times the spacing of the centres,
             clamped to that range.
         quadrature: the second half of the filters are the Hilbert pairs (phase - pi/2) of the first half.
         gain: train a gain for each filter.
@@ -62,7 +63,7 @@ class ModulatedGaussian(AnalogFilterBank):
         centers = spaced_frequencies(count, low_high, scale, corner_hz)
         if isinstance(bandwidth, (tuple, list)):
             spacing = torch.gradient(centers)[0] if count > 1 else torch.full_like(centers, bandwidth[0])
-            widths = spacing.clamp(float(bandwidth[0]), float(bandwidth[1]))
+            widths = (SPACING_TO_BANDWIDTH * spacing).clamp(float(bandwidth[0]), float(bandwidth[1]))
         else:
             widths = torch.full_like(centers, float(bandwidth))
         if not (widths > 0).all():
@@ -106,6 +107,21 @@ class ModulatedGaussian(AnalogFilterBank):
     def center_frequencies(self) -> Tensor:
         """f_c: (C,) Hz."""
         return self._parameters_as(torch.float64)[0][:, 0].detach().abs()
+
+    def set_dual_gains(self, hop: int) -> None:
+        """Gains with which a synthesis bank inverts an analysis bank of the same filters (unit gains) at a hop of `hop` samples.
+
+        Analysis followed by synthesis has the response R(f) = (1 / S0) sum_c gain_c |H_c(f)|^2 (terms aliased by the hop left out). With
+        |H_c|^2 = exp(-(f - f_c)^2 / b^2) of area sqrt(pi) b and centres a distance D_c apart, R = 1 asks for
+        gain_c = S0 D_c / (sqrt(pi) b_c); two filters (a quadrature pair) share each centre.
+        """
+        if self.log_gain is None:
+            raise InputError("set_dual_gains needs a bank with gain=True")
+        with torch.no_grad():
+            centers, widths = self.center_khz.double() * 1000, self.log_bandwidth_hz.double().exp()
+            spacing = torch.gradient(centers)[0]
+            gains = hop * spacing / (math.sqrt(math.pi) * widths) / (2 if self.quadrature else 1)
+            self.log_gain.copy_(gains.log())
 
     def reference_taps(self, num_taps: int, sample_rate: float, trained_rate: float) -> Tensor:
         """2 pi h(t) at the half-sample centred instants; zero above F / 2 when F is below the trained rate."""

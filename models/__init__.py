@@ -1,0 +1,38 @@
+"""The separators. One architecture per file, one line per architecture here; imported only when asked for."""
+
+from importlib import import_module
+from typing import Any
+
+from sfi_zoo.errors import InputError
+
+ARCHITECTURES = {"convtasnet": ("sfi_zoo.models.conv_tasnet", "ConvTasNet")}
+
+
+def architecture_class(name: str) -> Any:
+    """The class behind an architecture name.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(f"unknown architecture {name!r}; known: {', '.join(sorted(ARCHITECTURES))}")
+    module, attribute = ARCHITECTURES[name]
+    return getattr(import_module(module), attribute)
+
+
+def create(name: str, **config: Any) -> Any:
+    """A new, untrained separator.
+
+    Args:
+        name: architecture, a key of `ARCHITECTURES`.
+        **config: fields of the architecture's config class; the rest keep their defaults.
+
+    Raises:
+        InputError: unknown architecture, unknown field, or a value that is not allowed.
+    """
+    cls = architecture_class(name)
+    known = cls.config_class.__dataclass_fields__
+    unknown = sorted(set(config) - set(known))
+    if unknown:
+        raise InputError(f"{name} has no setting {', '.join(unknown)}; known: {', '.join(known)}")
+    return cls(cls.config_class(**{key: tuple(v) if isinstance(v, list) else v for key, v in config.items()}))
