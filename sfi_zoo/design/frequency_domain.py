@@ -8,33 +8,31 @@ from torch import Tensor
 from sfi_zoo.design.taper import tukey_taper
 from sfi_zoo.filters.base import AnalogFilterBank
 
+FADE = 0.1  # fraction of the band over which a native response fades to zero below the cutoff
 
-def least_squares_taps(response: Tensor, first: int, num_taps: int, delay: float = 0.0) -> Tensor:
+
+def least_squares_taps(response: Tensor, first: int, num_taps: int) -> Tensor:
     r"""Real taps whose response is closest to `response` on the uniform grid w_m = pi m / (M - 1), m = 0 ... M - 1.
 
-    Minimises sum_m |H(w_m) - sum_n a_n exp(-j w_m (n + delay))|^2 over real a_n, n = first ... first + L - 1. The published
+    Minimises sum_m |H(w_m) - sum_n a_n exp(-j w_m n)|^2 over real a_n, n = first ... first + L - 1. The published
     layer takes the pseudo-inverse of the 2M x L matrix; on the uniform grid it has a closed form. The Gram matrix has entries
     sum_m cos(w_m d), d = n - n', which are M for d = 0, 1 for even d, 0 for odd d. So with u, v the indicators of even and odd n
 
         G = (M - 1) I + u u^T + v v^T,   G^-1 b = (b - u (u.b) / (M - 1 + |u|^2) - v (v.b) / (M - 1 + |v|^2)) / (M - 1)
 
-    and the right-hand side b_n = Re sum_m H(w_m) exp(j w_m (n + delay)) is one inverse FFT of length 2 (M - 1).
+    and the right-hand side b_n = Re sum_m H(w_m) exp(j w_m n) is one inverse FFT of length 2 (M - 1).
     Longer than that, taps 2 (M - 1) apart see the same grid; they share the solution (minimum norm, as a pseudo-inverse has it).
 
     Args:
         response: complex (C, M), M >= 2.
         first: index of the first tap.
         num_taps: L.
-        delay: fraction of a sample by which all taps are shifted.
 
     Returns:
         (C, L) real, in the precision of `response`.
     """
     points = response.shape[-1]
     period = 2 * (points - 1)
-    if delay:
-        grid = torch.linspace(0, math.pi, points, dtype=response.real.dtype, device=response.device)
-        response = response * torch.polar(torch.ones_like(grid), grid * delay)
     n = torch.arange(first, first + num_taps, device=response.device)
     ends = (response[..., :1].real, response[..., -1:].real * torch.where(n % 2 == 0, 1, -1))
     wrapped = torch.fft.irfft(response, n=period)[..., n % period] * period
@@ -61,8 +59,10 @@ def frequency_domain_taps(
 ) -> Tensor:
     """Unit-gain taps at instants (first ... first + L - 1) + delay samples: band-limited, then tapered.
 
-    The response is set to zero from `cutoff_hz` up, so a filter that straddles the Nyquist frequency keeps its lower part
-    and does not alias (a time-domain design folds the upper part back).
+    The inverse FFT of the response, which is the least-squares fit with trapezoid weights: there the Gram matrix is a multiple of the
+    identity. (The published grid counts both of its ends in full, an error of order 1 / M that differs from rate to rate.) The
+    response fades to zero between 0.9 `cutoff_hz` and `cutoff_hz`, so a filter that straddles the Nyquist frequency keeps its lower
+    part and does not alias; a time-domain design folds the upper part back.
 
     Args:
         bank: C analog filters.
@@ -82,8 +82,11 @@ def frequency_domain_taps(
     points = 1 + max(1024, 2 ** math.ceil(math.log2(2 * num_taps)))
     omega = torch.linspace(0, math.pi * sample_rate, points, dtype=torch.float64, device=device)
     shift = duration / 2 if bank.causal else 0.0
-    response = bank.frequency_response(omega) * (omega < 2 * math.pi * cutoff_hz)
+    edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
+    response = bank.frequency_response(omega) * (0.5 - 0.5 * torch.cos(math.pi * edge))
     response = response * torch.polar(torch.ones_like(omega), omega * shift)
-    taps = least_squares_taps(response, first, num_taps, delay)
-    t = (torch.arange(first, first + num_taps, dtype=torch.float64, device=device) + delay) / sample_rate
+    response = response * torch.polar(torch.ones_like(omega), omega / sample_rate * delay)
+    n = torch.arange(first, first + num_taps, device=device)
+    taps = torch.fft.irfft(response)[..., n % (2 * (points - 1))]
+    t = (n + delay) / sample_rate
     return taps * tukey_taper(t, duration, taper, bank.causal)
