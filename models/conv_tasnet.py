@@ -205,5 +205,10 @@ class ConvTasNet(Separator):
         z = rearrange(latents, "i s f k -> (i s) f k")
         if z.is_complex():
             z = torch.cat([z.real, z.imag], dim=1)
-        y = self.decoder(z, rate, length)
+        if self.config.flavour == "reference" and length is not None:
+            # the published layer ends before the last frame does; what is left of the input stays silent
+            y = self.decoder(z, rate)
+            y = functional.pad(y, (0, max(0, length - y.shape[-1])))[..., :length]
+        else:
+            y = self.decoder(z, rate, length)
         return rearrange(y, "(i s) 1 t -> i s t", s=latents.shape[1])

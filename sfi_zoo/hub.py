@@ -1,0 +1,283 @@
+"""Save, load and import: a published model is a folder with `config.json` and `model.safetensors`, bundled, local or on the Hub.
+
+Nothing is unpickled here and no class is looked up outside our registry; a file that does not fit is refused, with its name.
+"""
+
+import difflib
+import fnmatch
+import json
+import re
+import shutil
+import tempfile
+import types
+import typing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.importers.model_card import model_card
+from sfi_zoo.models import architecture_class
+from sfi_zoo.models.base import Separator
+
+BUNDLED = Path(__file__).parent / "hub_configs"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+NOT_SETTINGS = {"architecture", "sfi_zoo_version"}
+SHOWN = 8
+PUBLISHED_SEEDS = (40, 42, 44, 47)
+_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the bundled models that match a shell pattern, sorted."""
+    names = sorted(config.parent.name for config in BUNDLED.glob(f"*/{CONFIG}"))
+    return fnmatch.filter(names, pattern)
+
+
+def load(name: str | Path, device: torch.device | str | None = None) -> Separator:
+    """A separator with its weights, in evaluation mode.
+
+    Args:
+        name: a bundled name (see `list_models`), a local folder, or a Hub id `org/name[@revision]`.
+        device: where to put it.
+
+    Raises:
+        InputError: nothing of that name, or files that do not fit; the message names them and the way out.
+    """
+    config_file, weights_file = _files(str(name))
+    config = _read_config(config_file)
+    cls = architecture_class(config.pop("architecture"))
+    try:
+        model: Separator = cls(cls.config_class(**config))
+    except (InputError, TypeError, RuntimeError, ValueError, MemoryError) as error:
+        raise InputError(f"{config_file}: {_first_line(error)}") from None
+    try:
+        load_state(model, _read_weights(weights_file))
+    except InputError as error:
+        raise InputError(f"{weights_file}: {error}") from None
+    return model.eval() if device is None else model.eval().to(device)
+
+
+def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Fills a model with weights that fit it exactly; float16 becomes the model's dtype.
+
+    Raises:
+        InputError: tensors that are missing, unknown, of another shape or kind, or not finite.
+    """
+    wanted = model.state_dict()
+    shared = [key for key in wanted if key in state]
+    shapes = [k for k in shared if wanted[k].shape != state[k].shape]
+    problems = {
+        "misses": [key for key in wanted if key not in state],
+        "has unknown": [key for key in state if key not in wanted],
+        "has of another shape": [
+            f"{k} {tuple(state[k].shape)} (want {tuple(wanted[k].shape)})" for k in shapes
+        ],
+        "has of another kind": [
+            k for k in shared if wanted[k].is_floating_point() != state[k].is_floating_point()
+        ],
+        "has not finite": [k for k in shared if not torch.isfinite(state[k]).all()],
+    }
+    found = [f"{what} {_shortened(names)}" for what, names in problems.items() if names]
+    if found:
+        raise InputError(f"the weights do not fit: it {'; '.join(found)}")
+    model.load_state_dict(state)
+
+
+def save(model: Separator, folder: str | Path, half: bool = False) -> Path:
+    """Writes a model's folder: config.json, model.safetensors and, where there is none yet, a model card.
+
+    Args:
+        model: the separator.
+        folder: made if it is not there; each file is replaced as a whole.
+        half: store weights as float16, except analog filters (their frequencies need float32).
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the folder is a file.
+    """
+    return _write(model, Path(folder), half, model_card(Path(folder).name, model))
+
+
+def import_checkpoint(source: str | Path, out_dir: str | Path, seed: int | None = None) -> Path:
+    """Converts a published SFI Conv-TasNet checkpoint into a folder that `load` opens.
+
+    Args:
+        source: a file, or a Hub id such as "tnkmr/sfi_convtasnet_fd_mgf_musdb18hq".
+        out_dir: the folder to make.
+        seed: which of a Hub repository's trainings (40, 42, 44, 47); 42 when omitted.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: no such source, or a file that cannot be imported safely or exactly.
+    """
+    from sfi_zoo.importers.sfi_convtasnet import convert
+
+    out_dir, path, origin = Path(out_dir), Path(source), f"file {Path(source).name}"
+    if path.is_dir():
+        raise InputError(f"{source}: is a folder; name the checkpoint file in it")
+    if not path.exists():
+        match = _HUB_ID.fullmatch(str(source))
+        if match is None:
+            raise InputError(f"{source}: no such file, and not a Hub id (org/name)")
+        if seed is not None and seed not in PUBLISHED_SEEDS:
+            raise InputError(f"--seed {seed}: published seeds are {', '.join(map(str, PUBLISHED_SEEDS))}")
+        seed = 42 if seed is None else seed
+        name = match[1].split("/")[1].removesuffix("_musdb18hq")
+        file = f"dataset=musdb18_32000,model={name},seed={seed},time_length=8.0/best_checkpoint"
+        path = _download(match[1], match[2], file)
+        origin = f"https://huggingface.co/{match[1]}, {file}"
+    elif seed is not None:
+        raise InputError(f"--seed {seed}: {source} is a file, seeds select within a Hub repository")
+    model = convert(path)
+    command = f"sfi-zoo import {source}{'' if seed is None else f' --seed {seed}'} -o {out_dir.name}"
+    return _write(model, out_dir, False, model_card(out_dir.name, model, origin, command), replace_card=True)
+
+
+def _files(name: str) -> tuple[Path, Path]:
+    """The two files of a bundled name, a folder or a Hub id."""
+    bundled = list_models()
+    folder = BUNDLED / name if name in bundled else Path(name)
+    if folder.is_dir():
+        for file in (CONFIG, WEIGHTS):
+            if not (folder / file).is_file():
+                raise InputError(f"{folder}: has no {file}; a model folder holds {CONFIG} and {WEIGHTS}")
+        return folder / CONFIG, folder / WEIGHTS
+    if folder.exists():
+        raise InputError(f"{name}: is a file; name the folder that holds {CONFIG} and {WEIGHTS}")
+    match = _HUB_ID.fullmatch(name)
+    if match is None or name.startswith((".", "/")):
+        near = difflib.get_close_matches(name, bundled)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        known = ", ".join(bundled) or "none"
+        raise InputError(
+            f"unknown model {name!r}: {hint}bundled: {known}; else name a folder or a Hub id (org/name)"
+        )
+    return _download(match[1], match[2], CONFIG), _download(match[1], match[2], WEIGHTS)
+
+
+def _download(repo: str, revision: str | None, file: str) -> Path:
+    """One file from the Hub, or from its cache when offline."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub import errors as hub
+
+    where = repo if revision is None else f"{repo}@{revision}"
+    try:
+        return Path(hf_hub_download(repo, file, revision=revision))
+    except hub.GatedRepoError:
+        reason = "is gated; ask for access on its page, then run `hf auth login`"
+    except hub.RepositoryNotFoundError:
+        reason = "no such folder here and no such repository on the Hub; check the name, or `hf auth login` if it is private"
+    except hub.RevisionNotFoundError:
+        reason = f"the repository has no revision {revision}"
+    except hub.LocalEntryNotFoundError:
+        reason = f"no such folder here, {file} is not in the Hub cache and the Hub cannot be reached; go online once"
+    except hub.EntryNotFoundError:
+        reason = f"the repository has no {file}"
+    except hub.HFValidationError:
+        reason = "is not a valid Hub id"
+    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, OSError) as error:
+        reason = f"the Hub did not give {file} ({_first_line(error)}); try again later"
+    raise InputError(f"{where}: {reason}")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The checked content of a config.json, lists made tuples where the setting is one."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({_first_line(error)})") from None
+    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        raise InputError(f'{path}: not a JSON object with "architecture", a text')
+    try:
+        config_class = architecture_class(config["architecture"]).config_class
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    known = {field.name for field in fields(config_class)}
+    unknown = sorted(set(config) - known - NOT_SETTINGS)
+    missing = sorted(known - set(config))
+    if unknown or missing:
+        parts = [f"unknown {_shortened(unknown)}"] * bool(unknown) + [
+            f"missing {_shortened(missing)}"
+        ] * bool(missing)
+        raise InputError(f"{path}: settings do not fit {config['architecture']}: {'; '.join(parts)}")
+    hints = typing.get_type_hints(config_class)
+    wrong = [f"{key}={config[key]!r:.40}" for key in sorted(known) if not _is_of(config[key], hints[key])]
+    if wrong:
+        raise InputError(f"{path}: settings of a wrong type: {_shortened(wrong)}")
+    settings = {
+        k: tuple(v) if typing.get_origin(hints[k]) is tuple else v for k, v in config.items() if k in known
+    }
+    return {"architecture": config["architecture"], **settings}
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Whether a JSON value fits an annotation of a config class."""
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_of(value, argument) for argument in arguments)
+    if origin is Any:
+        return True
+    if origin is tuple:
+        kinds = (
+            [arguments[0]] * len(value) if isinstance(value, list) and arguments[-1:] == (...,) else arguments
+        )
+        return isinstance(value, list) and len(value) == len(kinds) and all(map(_is_of, value, kinds))
+    if isinstance(value, bool):
+        return origin is bool
+    return isinstance(value, (int, float) if origin is float else origin)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(str(path))
+    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
+        raise InputError(f"truncated or not a safetensors file ({_first_line(error)})") from None
+
+
+def _write(model: Separator, folder: Path, half: bool, card: str, replace_card: bool = False) -> Path:
+    """All files into a temporary folder beside, then each in one move."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, not a folder to write into")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        state = {k: _stored(k, v.detach().cpu(), half) for k, v in model.state_dict().items()}
+        config = {"architecture": model.architecture, **model.config_dict()}
+        save_file(state, str(temporary / WEIGHTS), metadata={"format": "pt"})
+        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (temporary / CARD).write_text(card, encoding="utf-8")
+        (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
+        temporary.chmod(0o755)
+        if not folder.exists():
+            temporary.rename(folder)
+            return folder
+        for name in (WEIGHTS, CONFIG, CARD):
+            if name != CARD or replace_card or not (folder / CARD).exists():
+                (temporary / name).replace(folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _stored(name: str, value: Tensor, half: bool) -> Tensor:
+    exact = not value.is_floating_point() or name.startswith(("encoder.filters.", "decoder.filters."))
+    return (value.half() if half and not exact else value).contiguous()
+
+
+def _shortened(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

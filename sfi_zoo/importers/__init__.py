@@ -1,0 +1,1 @@
+"""Converters from checkpoints that others have published into folders of ours."""

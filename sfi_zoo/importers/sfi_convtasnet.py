@@ -1,0 +1,288 @@
+"""The published SFI Conv-TasNet (Saito et al., TASLP 30:2928, 2022): its checkpoints as models of ours.
+
+Parameters change their units (rad/s to kHz, ln s^2 to ln Hz) and names; nothing is trained or rounded beyond float32.
+"""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.filters.modulated_gaussian import MIN_BANDWIDTH_HZ
+from sfi_zoo.importers.safe_unpickle import read_checkpoint
+from sfi_zoo.models.conv_tasnet import ConvTasNet, ConvTasNetConfig
+
+SOURCES = ("drums", "bass", "other", "vocals")
+NORM_GROUPS = 8
+DESIGNS = {
+    ("freq_resp_samp", "ModulatedGaussianFilters"): ("frequency", "modulated_gaussian"),
+    ("imp_resp_samp", "TDModulatedGaussianFilters"): ("time", "modulated_gaussian"),
+    ("imp_resp_samp", "MultiPhaseGammaToneFilters"): ("time", "multi_phase_gammatone"),
+}
+MASKER_NAMES = {
+    "in_conv.conv": "bottleneck",
+    "mask_output.conv": "output",
+    "conv1d.conv": "expand",
+    "dconv1d.conv": "depthwise",
+    "res_out.conv": "residual",
+    "skip_out.conv": "skip",
+    **{f"norm_{i}.group_norm": f"norm_{i}" for i in range(1, 5)},
+    **{f"prelu_{i}": f"prelu_{i}" for i in range(1, 5)},
+}
+_MISSING = object()
+
+
+class _Settings:
+    """A part of the published configuration; a setting that is not there is an error that names it."""
+
+    def __init__(self, values: Any, name: str) -> None:
+        if not isinstance(values, dict):
+            raise InputError(f"its {name} is not a dictionary of settings")
+        self.values, self.name = values, name
+
+    def get(self, key: str, kind: type | tuple[type, ...], default: Any = _MISSING) -> Any:
+        value = self.values.get(key, default)
+        if value is _MISSING:
+            raise InputError(f"its {self.name} has no {key}")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        if value is not default and (
+            not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        ):
+            raise InputError(
+                f"its {self.name} has {key}={value!r}, not {' or '.join(k.__name__ for k in kinds)}"
+            )
+        return value
+
+    def part(self, key: str) -> "_Settings":
+        return _Settings(self.get(key, dict), f"{self.name}.{key}")
+
+
+def convert(path: Path | str) -> ConvTasNet:
+    """The model in a published checkpoint, in evaluation mode.
+
+    Args:
+        path: a file as the authors' training script writes it (`best_checkpoint`).
+
+    Raises:
+        InputError: not such a file, or settings that our Conv-TasNet cannot express; the message names them.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        if not isinstance(checkpoint, dict) or not {"args", "state_dict"} <= set(checkpoint):
+            raise InputError("it holds no args and state_dict: not a checkpoint of SFI Conv-TasNet")
+        config = convert_config(checkpoint["args"])
+        model = ConvTasNet(config)
+        state = convert_state(_with_least_bandwidths(checkpoint), config)
+        from sfi_zoo.hub import load_state
+
+        load_state(model, state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return model.eval()
+
+
+def _with_least_bandwidths(checkpoint: dict[str, Any]) -> Any:
+    """The state dict with ln s^2 clamped at ln min_bw^2 (rad/s), as the published filters do when they are used."""
+    state = checkpoint["state_dict"]
+    for side in ("encoder", "decoder"):
+        name = f"stage.{side}.conv.continuous_filters._ln_sigma2s"
+        if isinstance(state, dict) and isinstance(state.get(name), Tensor):
+            params = _Settings(checkpoint["args"], "args").part(f"{side}_params").part("filter_params")
+            least = params.get("min_bw", (int, float), 2 * math.pi)
+            if not least > 0:
+                raise InputError(f"its {params.name} has min_bw={least!r}, not a positive number of rad/s")
+            clamped = state[name].clamp(min=2 * math.log(least))
+            if clamped.numel() and clamped.min() < 2 * math.log(2 * math.pi * MIN_BANDWIDTH_HZ) - 1e-5:
+                raise InputError(
+                    f"its {name} has bandwidths below {MIN_BANDWIDTH_HZ} Hz, which cannot be imported"
+                )
+            state = state | {name: clamped}
+    return state
+
+
+def convert_config(args: Any) -> ConvTasNetConfig:
+    """The published configuration as ours.
+
+    Raises:
+        InputError: a setting is missing, or has no counterpart.
+    """
+    top = _Settings(args, "args")
+    expected = {
+        "model_type": "sfi_convtasnet",
+        "stages_num": 1,
+        "use_asteroid": False,
+        "partial_input": False,
+        "kernel": 3,
+    }
+    for key, value in expected.items():
+        if top.values.get(key, value) != value:
+            raise InputError(f"it has {key}={top.values[key]!r}; only {key}={value!r} can be imported")
+    sides = [top.part(side) for side in ("encoder_params", "decoder_params")]
+    (family, options), (_, decoder_options) = (_filters(side, top) for side in sides)
+    shared = [_shared_settings(side) for side in sides]
+    differing = [key for key in shared[0] if shared[0][key] != shared[1][key]]
+    if differing:
+        raise InputError(
+            f"its encoder and decoder differ in {', '.join(differing)}, which cannot be imported"
+        )
+    nonlinearity = sides[0].get("nonlineartity", (str, type(None)), "relu")  # spelt so by the authors
+    if nonlinearity not in ("relu", None):
+        raise InputError(f"its encoder has nonlineartity={nonlinearity!r}; 'relu' and None can be imported")
+    n, b, h = (top.get(key, int) for key in ("N", "B", "H"))
+    for key, value in (("N", n), ("B", b), ("H", h)):
+        if value < 1 or value % NORM_GROUPS:
+            raise InputError(f"its args have {key}={value}, not a positive multiple of {NORM_GROUPS}")
+    return ConvTasNetConfig(
+        sources=SOURCES,
+        sample_rate=top.get("sampling_rate", int),
+        features=n,
+        kernel_size=top.get("L", int),
+        stride=top.get("W", int),
+        latent="linear" if nonlinearity is None else "relu",
+        filters=family,
+        encoder_filters=options,
+        decoder_filters=decoder_options,
+        design=DESIGNS[shared[0]["fir_computation_type"], shared[0]["ContFilterType"]][0],
+        flavour="reference",
+        taper=0.0,
+        frequency_points=shared[0].get("n_samples_freq_resp", 640),
+        hilbert=shared[0]["use_Hilbert_transforms"],
+        branches=len(SOURCES),
+        bottleneck=b,
+        hidden=h,
+        kernel=3,
+        layers=top.get("layers", int),
+        repeats=top.get("stack", int),
+        norm_groups=NORM_GROUPS,
+        residual_bias=top.get("residual_bias", bool, False),
+    )
+
+
+def _shared_settings(side: _Settings) -> dict[str, Any]:
+    """What encoder and decoder must agree on."""
+    kind = {key: side.get(key, str) for key in ("fir_computation_type", "ContFilterType")}
+    kind["use_Hilbert_transforms"] = side.get("use_Hilbert_transforms", bool, False)
+    if kind["fir_computation_type"] == "freq_resp_samp":
+        points = side.get("n_samples_freq_resp", int, 640)
+        if points < 2:
+            raise InputError(f"its {side.name} has n_samples_freq_resp={points}")
+        kind["n_samples_freq_resp"] = points
+    return kind
+
+
+def _filters(side: _Settings, top: _Settings) -> tuple[str, dict[str, Any]]:
+    """Family and options of one side's analog filters. The options tell how they were initialised."""
+    kind = (side.get("fir_computation_type", str), side.get("ContFilterType", str))
+    if kind not in DESIGNS:
+        known = ", ".join(" with ".join(pair) for pair in DESIGNS)
+        raise InputError(
+            f"its {side.name} has {' with '.join(kind)}, which cannot be imported (known: {known})"
+        )
+    design, family = DESIGNS[kind]
+    params = side.part("filter_params")
+    rate = top.get("sampling_rate", int)
+    if design == "time" and params.values.get("train_sample_rate", rate) != rate:
+        given = params.values["train_sample_rate"]
+        raise InputError(f"its {params.name} has train_sample_rate={given!r}, not the sampling_rate {rate}")
+    gammatone = family == "multi_phase_gammatone"
+    low_high = params.get(
+        "initial_freq_range", (list, tuple), [100.0, 8000.0] if gammatone else [50.0, 16000.0]
+    )
+    if len(low_high) != 2 or not all(isinstance(x, int | float) for x in low_high):
+        raise InputError(f"its {params.name} has initial_freq_range={low_high!r}, not two numbers in Hz")
+    options: dict[str, Any] = {"frequency_range": [float(x) for x in low_high]}
+    if gammatone:
+        return family, options | {"num_centers": params.get("n_center_freqs", int, 24)}
+    sigma = params.get("init_sigma", (int, float), 2 * math.pi * 100)
+    options |= {"scale": params.get("init_type", str, "erb"), "bandwidth": sigma / (2 * math.pi)}
+    if params.get("one_sided", bool, False):
+        if design == "time":
+            raise InputError(f"its {params.name} has one_sided=True, which no time-domain design has")
+        options["one_sided"] = True
+    return family, options
+
+
+def convert_state(published: Any, config: ConvTasNetConfig) -> dict[str, Tensor]:
+    """The published state dict as that of our `ConvTasNet`.
+
+    Raises:
+        InputError: a parameter with an unknown name, or filters that do not belong to the configuration.
+    """
+    if not isinstance(published, dict) or not all(isinstance(v, Tensor) for v in published.values()):
+        raise InputError("its state_dict is not a dictionary of tensors")
+    state: dict[str, Tensor] = {}
+    unknown = []
+    for name, value in published.items():
+        ours = _convert_filter_parameter(str(name), value, config)
+        if ours is None:
+            ours = _convert_masker_parameter(str(name), value)
+        if ours is None:
+            unknown.append(str(name))
+        else:
+            state.update(ours)
+    if unknown:
+        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        raise InputError(f"its state_dict has unknown parameters {', '.join(unknown[:8])}{more}")
+    return state
+
+
+def _convert_masker_parameter(name: str, value: Tensor) -> dict[str, Tensor] | None:
+    match = re.fullmatch(r"stage\.mask\.(?:tcn\.(\d+)\.)?([\w.]+)\.(weight|bias)", name)
+    if match is None or match[2] not in MASKER_NAMES:
+        return None
+    block = "" if match[1] is None else f"blocks.{match[1]}."
+    return {f"masker.{block}{MASKER_NAMES[match[2]]}.{match[3]}": value}
+
+
+def _convert_filter_parameter(name: str, value: Tensor, config: ConvTasNetConfig) -> dict[str, Tensor] | None:
+    """A parameter of the analog filters in our units; {} for a buffer that only had to be checked."""
+    match = re.fullmatch(r"stage\.(encoder|decoder)\.conv\.continuous_filters\.(\w+)", name)
+    if match is None:
+        return None
+    prefix, exact = f"{match[1]}.filters.", value.double()
+    match match[2]:
+        case "mus":
+            return {f"{prefix}center_khz": _kilohertz(exact / (2 * math.pi), value / (2 * math.pi))}
+        case "center_freqs_in_hz":
+            return {f"{prefix}center_khz": _kilohertz(exact, value)}
+        case "_ln_sigma2s":
+            widths = 0.5 * exact - math.log(2 * math.pi)
+            return {f"{prefix}log_bandwidth_hz": widths.clamp(min=math.log(MIN_BANDWIDTH_HZ)).float()}
+        case "phase" | "phases":
+            return {f"{prefix}phase": value.float()}
+        case "train_sample_rate":
+            if value.numel() != 1 or value.item() != config.sample_rate:
+                raise InputError(
+                    f"its {name} is {value.tolist()}, not the sampling_rate {config.sample_rate}"
+                )
+            return {}
+        case "n_phase_variations":
+            half = config.features // (4 if config.hilbert else 2)
+            centers = config.encoder_filters.get("num_centers", value.numel())
+            each, left_over = divmod(half, max(1, centers))
+            if value.tolist() != [each + (i < left_over) for i in range(centers)]:
+                raise InputError(
+                    f"its {name} is {value.tolist()}: {half} phases are not spread evenly over {centers} centres"
+                )
+            return {}
+    return None
+
+
+def _kilohertz(hertz: Tensor, published: Tensor) -> Tensor:
+    """float32 kHz, on the same side of a Nyquist frequency (a whole or half number of Hz) as the published float32 Hz.
+
+    A time-domain filter is switched off when its centre is above F / 2; rounding must not decide that.
+    """
+    khz = (hertz / 1000).float()
+    nyquist = (2 * published.double()).round() / 2
+    wanted = torch.sign(published.double() - nyquist)
+    for _ in range(4):
+        ours = torch.sign((khz.double() * 1000).float().double() - nyquist)
+        towards = torch.where(ours < wanted, math.inf, -math.inf).float()
+        # above the Nyquist frequency is one side, on it or below the other
+        khz = torch.where((ours > 0) == (wanted > 0), khz, torch.nextafter(khz, towards))
+    return khz
