@@ -1,6 +1,7 @@
-"""Save, load and import: a published model is a folder with `config.json` and `model.safetensors`, bundled, local or on the Hub.
+"""Save, load and import: a published model is a folder of `config.json` and `model.safetensors`.
 
-Nothing is unpickled here and no class is looked up outside our registry; a file that does not fit is refused, with its name.
+It may be bundled, local or on the Hub. Nothing is unpickled here and no class is looked up outside our
+registry; a file that does not fit is refused, with its name.
 """
 
 import difflib
@@ -54,7 +55,7 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Separato
     cls = architecture_class(config.pop("architecture"))
     try:
         model: Separator = cls(cls.config_class(**config))
-    except (InputError, TypeError, RuntimeError, ValueError, MemoryError) as error:
+    except (ArithmeticError, AttributeError, TypeError, RuntimeError, ValueError, MemoryError) as error:
         raise InputError(f"{config_file}: {_first_line(error)}") from None
     try:
         load_state(model, _read_weights(weights_file))
@@ -167,8 +168,8 @@ def _files(name: str) -> tuple[Path, Path]:
 
 def _download(repo: str, revision: str | None, file: str) -> Path:
     """One file from the Hub, or from its cache when offline."""
-    from huggingface_hub import hf_hub_download
     from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
 
     where = repo if revision is None else f"{repo}@{revision}"
     try:
@@ -176,11 +177,11 @@ def _download(repo: str, revision: str | None, file: str) -> Path:
     except hub.GatedRepoError:
         reason = "is gated; ask for access on its page, then run `hf auth login`"
     except hub.RepositoryNotFoundError:
-        reason = "no such folder here and no such repository on the Hub; check the name, or `hf auth login` if it is private"
+        reason = "no such folder here, no such repository on the Hub; if it is private, run `hf auth login`"
     except hub.RevisionNotFoundError:
         reason = f"the repository has no revision {revision}"
     except hub.LocalEntryNotFoundError:
-        reason = f"no such folder here, {file} is not in the Hub cache and the Hub cannot be reached; go online once"
+        reason = f"no such folder here, {file} is not cached and the Hub cannot be reached; go online once"
     except hub.EntryNotFoundError:
         reason = f"the repository has no {file}"
     except hub.HFValidationError:

@@ -1,4 +1,4 @@
-"""Published checkpoints, imported, against numbers computed by the authors' own code; and the published formulas in numpy."""
+"""Published checkpoints, imported, against numbers from the authors' code, and the published formulas."""
 
 from pathlib import Path
 

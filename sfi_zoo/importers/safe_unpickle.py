@@ -1,8 +1,9 @@
 """Reads `torch.save` files without running anything they say.
 
-A pickle is a program: it names functions and calls them. Here names are never imported. A short list of them is mapped to
-inert objects of this module, every other name ends the reading with an error that says it. Tensors stay records (storage,
-offset, sizes, strides) while the pickle runs and are cut from the file's bytes afterwards, where bounds can be checked.
+A pickle is a program: it names functions and calls them. Here names are never imported. A short list is
+mapped to inert objects of this package, every other name ends the reading with an error that says it.
+Tensors stay records (storage, offset, sizes, strides) while the pickle runs; they are cut from the file's
+bytes afterwards, where bounds can be checked.
 """
 
 import io
@@ -107,6 +108,7 @@ class TensorRecord:
     stride: Any
 
     def __setstate__(self, state: Any) -> None:
+        """Refuses to be altered."""
         raise InputError("it changes a tensor")
 
 
@@ -162,9 +164,9 @@ class _Unpickler(pickle.Unpickler):
 def read_checkpoint(path: Path | str) -> Any:
     """The content of a `torch.save` file as plain dicts, lists and scalars, with tensors on the CPU.
 
-    Tensors are read where they are values of a dictionary named "state_dict" or of the outermost one; elsewhere (the state of an
-    optimizer) they stay `TensorRecord`s. OmegaConf objects of either generation become dicts and lists, with their `${...}`
-    references resolved.
+    Tensors are read where they are values of a dictionary named "state_dict" or of the outermost one;
+    elsewhere (the state of an optimizer) they stay `TensorRecord`s. OmegaConf objects of either generation
+    become dicts and lists, with their `${...}` references resolved.
 
     Args:
         path: a file of the zip format or of the older one.
@@ -195,7 +197,7 @@ def read_checkpoint(path: Path | str) -> Any:
 
 
 def _read_zip(file: BinaryIO) -> tuple[Any, Callable[[_Storage], bytes]]:
-    """The zip format: <name>/data.pkl, and the bytes of every storage as <name>/data/<key>, none compressed."""
+    """The zip format: <name>/data.pkl, and every storage as <name>/data/<key>, none compressed."""
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):

@@ -1,6 +1,6 @@
 """The published SFI Conv-TasNet (Saito et al., TASLP 30:2928, 2022): its checkpoints as models of ours.
 
-Parameters change their units (rad/s to kHz, ln s^2 to ln Hz) and names; nothing is trained or rounded beyond float32.
+Parameters change their units (rad/s to kHz, ln s^2 to ln Hz) and names; nothing is rounded beyond float32.
 """
 
 import math
@@ -86,7 +86,7 @@ def convert(path: Path | str) -> ConvTasNet:
 
 
 def _with_least_bandwidths(checkpoint: dict[str, Any]) -> Any:
-    """The state dict with ln s^2 clamped at ln min_bw^2 (rad/s), as the published filters do when they are used."""
+    """The state dict with ln s^2 clamped at ln min_bw^2 (rad/s), as the published filters do in use."""
     state = checkpoint["state_dict"]
     for side in ("encoder", "decoder"):
         name = f"stage.{side}.conv.continuous_filters._ln_sigma2s"
@@ -238,7 +238,9 @@ def _convert_masker_parameter(name: str, value: Tensor) -> dict[str, Tensor] | N
     return {f"masker.{block}{MASKER_NAMES[match[2]]}.{match[3]}": value}
 
 
-def _convert_filter_parameter(name: str, value: Tensor, config: ConvTasNetConfig) -> dict[str, Tensor] | None:
+def _convert_filter_parameter(  # noqa: PLR0911
+    name: str, value: Tensor, config: ConvTasNetConfig
+) -> dict[str, Tensor] | None:
     """A parameter of the analog filters in our units; {} for a buffer that only had to be checked."""
     match = re.fullmatch(r"stage\.(encoder|decoder)\.conv\.continuous_filters\.(\w+)", name)
     if match is None:
@@ -266,16 +268,17 @@ def _convert_filter_parameter(name: str, value: Tensor, config: ConvTasNetConfig
             each, left_over = divmod(half, max(1, centers))
             if value.tolist() != [each + (i < left_over) for i in range(centers)]:
                 raise InputError(
-                    f"its {name} is {value.tolist()}: {half} phases are not spread evenly over {centers} centres"
+                    f"its {name} is {value.tolist()}, not {half} phases spread evenly over {centers} centres"
                 )
             return {}
     return None
 
 
 def _kilohertz(hertz: Tensor, published: Tensor) -> Tensor:
-    """float32 kHz, on the same side of a Nyquist frequency (a whole or half number of Hz) as the published float32 Hz.
+    """float32 kHz, on the same side of a Nyquist frequency as the published float32 Hz.
 
-    A time-domain filter is switched off when its centre is above F / 2; rounding must not decide that.
+    Nyquist frequencies are whole or half numbers of Hz. A time-domain filter is switched off when its
+    centre is above F / 2; rounding must not decide that.
     """
     khz = (hertz / 1000).float()
     nyquist = (2 * published.double()).round() / 2

@@ -9,7 +9,7 @@ MAX_DEPTH = 100
 
 
 class Inert:
-    """Stands for an object of a class that is not imported: it keeps the state it is given and does nothing."""
+    """Stands for an object of a class that is not imported: it keeps its state and does nothing."""
 
     state: dict[str, Any]
 
