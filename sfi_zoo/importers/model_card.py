@@ -36,8 +36,8 @@ The weights are those of the authors (MIT licence), with parameters renamed and 
 the same to float32 precision. The authors feed each channel alone, divided by its standard deviation, and
 rescale the estimates by least squares onto the mixture; this model gives the plain output of the network.
 
-Paper: K. Saito, T. Nakamura, K. Yatabe, H. Saruwatari, "Sampling-frequency-independent convolutional layer and
-its application to audio source separation", IEEE/ACM Transactions on Audio, Speech, and Language
+Paper: K. Saito, T. Nakamura, K. Yatabe, H. Saruwatari, "Sampling-frequency-independent convolutional layer
+and its application to audio source separation", IEEE/ACM Transactions on Audio, Speech, and Language
 Processing, vol. 30, pp. 2928-2943, 2022.
 Code: https://github.com/TomohikoNakamura/sfi_convtasnet (MIT)
 """
