@@ -201,7 +201,7 @@ class _SFIConvNd(SampleRateAware):
                 )
                 taps.append(reversed_taps.flip(-1))
         gain = float(self._ratio(rate)) if self._transposed else 1.0
-        return torch.stack(taps) * (alive[:, None] * gain)
+        return torch.stack(taps) * (alive.double()[:, None] * gain)
 
     def train(self, mode: bool = True) -> "_SFIConvNd":
         """Sets training mode; what was designed in evaluation is dropped."""
