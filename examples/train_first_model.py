@@ -22,7 +22,12 @@ from torch import Tensor
 
 import sfi_zoo
 
-FILTERS = {"scale": "log1p", "corner_hz": 8000.0, "frequency_range": [30.0, 15900.0], "bandwidth": [18.0, 40.0]}
+FILTERS = {
+    "scale": "log1p",
+    "corner_hz": 8000.0,
+    "frequency_range": [30.0, 15900.0],
+    "bandwidth": [18.0, 40.0],
+}
 VALID = ("EIF - Caesium", *(f"PJS - {n:03d}" for n in range(79, 89)))
 FRAMES, BATCH, EMA = 400, 4, 0.998
 
@@ -73,7 +78,11 @@ def inner(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 
 def si_sdr(estimate: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """SI-SDR in dB over (features, frames), limited to 30 dB."""
-    ee, ss, es = inner(estimate, estimate, weights), inner(target, target, weights), inner(estimate, target, weights)
+    ee, ss, es = (
+        inner(estimate, estimate, weights),
+        inner(target, target, weights),
+        inner(estimate, target, weights),
+    )
     projected = es.square() / (ss + 1e-8)
     return 10 * torch.log10((projected + 1e-8) / ((ee - projected).clamp(min=0) + 1e-3 * projected + 1e-8))
 
@@ -112,7 +121,10 @@ def main() -> None:
     frequencies = model.encoder.filters.center_frequencies()[: model.config.features]
     weights = model.decoder.filters.log_gain.detach().exp()
     with torch.no_grad():  # whiten the input of the network: affine part of its first norm from the data
-        m = (torch.view_as_real(batch(train, torch.zeros_like(frequencies), rng).sum(1)).square().sum(-1) + 1e-12) ** 0.25
+        m = (
+            torch.view_as_real(batch(train, torch.zeros_like(frequencies), rng).sum(1)).square().sum(-1)
+            + 1e-12
+        ) ** 0.25
         m = torch.nn.functional.group_norm(m, 1)
         model.masker.norm_1.weight.copy_(1 / m.std((0, 2)))
         model.masker.norm_1.bias.copy_(-m.mean((0, 2)) / m.std((0, 2)))
@@ -153,7 +165,9 @@ def main() -> None:
                 sfi_zoo.save(model, args.out / "model", half=True)
                 for p, c in zip(parameters, current, strict=True):
                     p.copy_(c)
-            improvement = dict(zip(model.sources, [round(x, 2) for x in (sums / counts).tolist()], strict=True))
+            improvement = dict(
+                zip(model.sources, [round(x, 2) for x in (sums / counts).tolist()], strict=True)
+            )
             record = {
                 "step": step,
                 "minutes": round((time.time() - begin) / 60, 1),

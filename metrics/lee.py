@@ -15,7 +15,11 @@ ALIVE_MARGIN = 0.9
 
 
 def shared_features(
-    grid: LatentGrid, trained_grid: LatentGrid, sample_rate: float, trained_rate: float, margin: float = ALIVE_MARGIN
+    grid: LatentGrid,
+    trained_grid: LatentGrid,
+    sample_rate: float,
+    trained_rate: float,
+    margin: float = ALIVE_MARGIN,
 ) -> Tensor:
     """The projection P_F on features: alive at both rates, with a centre below margin * min(F, F0) / 2.
 
@@ -56,7 +60,9 @@ def at_times(values: Tensor, times: Tensor, wanted: Tensor) -> Tensor:
 def common_times(grid: LatentGrid, trained_grid: LatentGrid) -> Tensor:
     """The frame times of `trained_grid` that `grid` covers, to within half a period: (n,) seconds."""
     period = float(grid.times[1] - grid.times[0]) if len(grid.times) > 1 else 1.0
-    inside = (trained_grid.times >= grid.times[0] - period / 2) & (trained_grid.times <= grid.times[-1] + period / 2)
+    inside = (trained_grid.times >= grid.times[0] - period / 2) & (
+        trained_grid.times <= grid.times[-1] + period / 2
+    )
     return trained_grid.times[inside]
 
 

@@ -29,7 +29,9 @@ def synthetic_songs(sources: Sequence[str], count: int = 3, duration: float = 8.
             stems = song(seed, duration, rate, channels=1)
             missing = sorted(set(sources) - set(stems))
             if missing:
-                raise InputError(f"the synthetic songs have no {', '.join(missing)}; they have {', '.join(stems)}")
+                raise InputError(
+                    f"the synthetic songs have no {', '.join(missing)}; they have {', '.join(stems)}"
+                )
             return torch.stack([torch.from_numpy(stems[name][0]).float() for name in sources])
 
         return at
@@ -88,7 +90,9 @@ class _Tally:
 
     def row(self) -> dict[str, float]:
         lee = self.lee.compute()
-        values, base, own = (torch.tensor(x, dtype=torch.float64) for x in (self.si_sdr, self.mixture, self.trained))
+        values, base, own = (
+            torch.tensor(x, dtype=torch.float64) for x in (self.si_sdr, self.mixture, self.trained)
+        )
         return {
             "mask_lee_db": 10 * math.log10(lee) if lee > 0 else -math.inf,
             "si_sdr_db": float(values.mean()),
@@ -103,7 +107,9 @@ def _score_track(model: Separator, track: Song, tallies: dict[tuple[str, float],
     at_trained = track(trained_rate).sum(0)[None, None]
     trained = native.latent(at_trained, trained_rate)
     trained_masks = _masks(model, trained)
-    trained_estimate = native.output(trained_masks * trained.values[:, None], trained_rate, at_trained.shape[-1])[0]
+    trained_estimate = native.output(
+        trained_masks * trained.values[:, None], trained_rate, at_trained.shape[-1]
+    )[0]
     for (mode, rate), tally in tallies.items():
         adapted = Adapted(model, mode)
         references = track(rate)

@@ -22,7 +22,9 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
         InputError: the shapes differ.
     """
     if estimate.shape != reference.shape:
-        raise InputError(f"estimate {tuple(estimate.shape)} and reference {tuple(reference.shape)} differ in shape")
+        raise InputError(
+            f"estimate {tuple(estimate.shape)} and reference {tuple(reference.shape)} differ in shape"
+        )
     estimate, reference = estimate.double(), reference.double()
     scale = (estimate * reference).sum(-1, keepdim=True) / reference.square().sum(-1, keepdim=True)
     target = scale * reference

@@ -102,7 +102,9 @@ class Separator(nn.Module):
             InputError: wrong shape, empty signal or a sampling frequency out of range.
         """
         if waveform.ndim != 3 or 0 in waveform.shape:
-            raise InputError(f"waveform must be (batch, channels, time), none of them 0; got {tuple(waveform.shape)}")
+            raise InputError(
+                f"waveform must be (batch, channels, time), none of them 0; got {tuple(waveform.shape)}"
+            )
         latent = self.encode(waveform, sample_rate)
         masks = self.predict_masks(latent)
         estimates = self.decode(masks * latent.values[:, None], sample_rate, waveform.shape[-1])
@@ -145,7 +147,9 @@ class Separator(nn.Module):
         """The rate to work at, if it is within 4 to 192 kHz."""
         rate = check_sample_rate(self.sample_rate if sample_rate is None else sample_rate)
         if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
-            raise InputError(f"sample_rate must lie in {MIN_SAMPLE_RATE} ... {MAX_SAMPLE_RATE} Hz, got {rate}")
+            raise InputError(
+                f"sample_rate must lie in {MIN_SAMPLE_RATE} ... {MAX_SAMPLE_RATE} Hz, got {rate}"
+            )
         return rate
 
 

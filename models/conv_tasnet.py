@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.filters import ModulatedGaussian
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
 from sfi_zoo.models.tcn import MaskTCN
@@ -80,10 +81,22 @@ class ConvTasNetConfig:
         if self.latent not in ("relu", "linear", "complex"):
             raise InputError(f"latent must be 'relu', 'linear' or 'complex', got {self.latent!r}")
         if self.branches not in (1, len(self.sources)):
-            raise InputError(f"branches must be 1 or the number of sources ({len(self.sources)}), got {self.branches}")
+            raise InputError(
+                f"branches must be 1 or the number of sources ({len(self.sources)}), got {self.branches}"
+            )
         if len(set(self.sources)) != len(self.sources) or not self.sources:
             raise InputError(f"sources must be distinct names, got {self.sources}")
-        for name in ("sample_rate", "features", "kernel_size", "stride", "bottleneck", "hidden", "kernel", "layers", "repeats"):
+        for name in (
+            "sample_rate",
+            "features",
+            "kernel_size",
+            "stride",
+            "bottleneck",
+            "hidden",
+            "kernel",
+            "layers",
+            "repeats",
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a positive whole number, got {value!r}")
@@ -92,8 +105,8 @@ class ConvTasNetConfig:
 class ConvTasNet(Separator):
     """SFI Conv-TasNet: every channel is an item of its own.
 
-    Cost per second of audio: the network's does not depend on the sampling frequency (the hop is fixed in seconds); encoder and decoder grow in
-    proportion to it. Memory grows linearly with the length: use `separate` for long signals.
+    Cost per second of audio: the network's does not depend on the sampling frequency (the hop is fixed in
+    seconds); encoder and decoder grow in proportion to it. Memory grows linearly with the length: use `separate` for long signals.
     """
 
     architecture = "convtasnet"
@@ -119,11 +132,18 @@ class ConvTasNet(Separator):
             "hilbert": config.hilbert,
         }
         self.encoder = SFIConv1d(1, filters, filter_options=pairs | config.encoder_filters, **common)
-        self.decoder = SFIConvTranspose1d(filters, 1, filter_options=pairs | gains | config.decoder_filters, **common)
+        self.decoder = SFIConvTranspose1d(
+            filters, 1, filter_options=pairs | gains | config.decoder_filters, **common
+        )
         if complex_latent:
             # start from a decoder that inverts the encoder
-            self.decoder.filters.load_state_dict(self.encoder.filters.state_dict(), strict=False)
-            self.decoder.filters.set_dual_gains(config.stride)
+            analysis, synthesis = self.encoder.filters, self.decoder.filters
+            if not isinstance(synthesis, ModulatedGaussian):
+                raise InputError(
+                    f"latent='complex' needs filters='modulated_gaussian', got {config.filters!r}"
+                )
+            synthesis.load_state_dict(analysis.state_dict(), strict=False)
+            synthesis.set_dual_gains(config.stride)
         self.masker = MaskTCN(
             config.features,
             len(config.sources),

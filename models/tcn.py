@@ -10,7 +10,14 @@ class TCNBlock(nn.Module):
     """
 
     def __init__(
-        self, branches: int, bottleneck: int, hidden: int, kernel: int, dilation: int, norm_groups: int, bias: bool
+        self,
+        branches: int,
+        bottleneck: int,
+        hidden: int,
+        kernel: int,
+        dilation: int,
+        norm_groups: int,
+        bias: bool,
     ) -> None:
         super().__init__()
         wide, narrow = branches * hidden, branches * bottleneck
@@ -18,7 +25,9 @@ class TCNBlock(nn.Module):
         self.prelu_1 = nn.PReLU()
         self.norm_1 = nn.GroupNorm(branches * norm_groups, wide, eps=1e-8)
         padding = dilation * (kernel - 1) // 2
-        self.depthwise = nn.Conv1d(wide, wide, kernel, dilation=dilation, padding=padding, groups=wide, bias=False)
+        self.depthwise = nn.Conv1d(
+            wide, wide, kernel, dilation=dilation, padding=padding, groups=wide, bias=False
+        )
         self.prelu_2 = nn.PReLU()
         self.norm_2 = nn.GroupNorm(branches * norm_groups, wide, eps=1e-8)
         self.residual = nn.Conv1d(wide, narrow, 1, groups=branches, bias=bias)

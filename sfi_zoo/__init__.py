@@ -26,10 +26,15 @@ _EXPORTS = {
 __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
-    from sfi_zoo.errors import InputError
-    from sfi_zoo.hub import list_models, load, save
-    from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d, at_sample_rate, set_sample_rate
-    from sfi_zoo.models import create
+    from sfi_zoo.errors import InputError as InputError
+    from sfi_zoo.hub import list_models as list_models, load as load, save as save
+    from sfi_zoo.layers import (
+        SFIConv1d as SFIConv1d,
+        SFIConvTranspose1d as SFIConvTranspose1d,
+        at_sample_rate as at_sample_rate,
+        set_sample_rate as set_sample_rate,
+    )
+    from sfi_zoo.models import create as create
 
 
 def __getattr__(name: str) -> Any:

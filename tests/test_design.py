@@ -64,7 +64,9 @@ def test_delay_interpolation_meets_its_bound_at_the_nyquist_frequency():
     frames = 500
     weights = grid.lagrange(frames, torch.float64, torch.device("cpu"))
     nodes = torch.tensor(grid.delays(), dtype=torch.float64)
-    delays = torch.tensor([float((grid.first + k * grid.hop) % 1) for k in range(frames)], dtype=torch.float64)
+    delays = torch.tensor(
+        [float((grid.first + k * grid.hop) % 1) for k in range(frames)], dtype=torch.float64
+    )
     rotate = lambda d: torch.polar(torch.ones_like(d), math.pi * (d - 0.5))  # noqa: E731
     error = (weights.to(torch.complex128) @ rotate(nodes) - rotate(delays)).abs().max()
     assert error <= (math.pi / 2) ** 8 / (2**7 * math.factorial(8))

@@ -14,9 +14,12 @@ from sfi_zoo.filters.scales import spaced_frequencies
 @pytest.fixture(params=sorted(FILTER_FAMILIES))
 def bank(request):
     torch.manual_seed(0)
-    return create_filters(request.param, 8, frequency_range=(300.0, 6000.0), **(
-        {"num_centers": 4} if request.param == "multi_phase_gammatone" else {}
-    )).double()
+    return create_filters(
+        request.param,
+        8,
+        frequency_range=(300.0, 6000.0),
+        **({"num_centers": 4} if request.param == "multi_phase_gammatone" else {}),
+    ).double()
 
 
 def test_responses_are_a_fourier_pair(bank):
@@ -34,7 +37,9 @@ def test_gain_at_the_centre_is_one(bank):
     with torch.no_grad():
         h = bank.frequency_response(2 * math.pi * bank.center_frequencies())
     peaks = h.diagonal().abs()
-    assert torch.allclose(peaks, torch.ones_like(peaks), atol=0.03)  # the bump at -f_c adds a little at low centres
+    assert torch.allclose(
+        peaks, torch.ones_like(peaks), atol=0.03
+    )  # the bump at -f_c adds a little at low centres
 
 
 def test_responses_are_differentiable_in_their_parameters(bank):
@@ -55,7 +60,9 @@ def test_modulated_gaussian_is_the_published_formula():
     mu, s = 2 * np.pi * np.array([100.0, 500.0, 900.0])[:, None], 2 * np.pi * 80
     phi = bank.phase.detach().numpy()[:, None]
     expected = 2 * s / np.sqrt(2 * np.pi) * np.exp(-(s**2) * t**2 / 2) * np.cos(mu * t + phi)
-    np.testing.assert_allclose(bank.impulse_response(torch.from_numpy(t)).detach().numpy(), expected, atol=1e-6 * expected.max())
+    np.testing.assert_allclose(
+        bank.impulse_response(torch.from_numpy(t)).detach().numpy(), expected, atol=1e-6 * expected.max()
+    )
 
 
 def test_quadrature_pairs_are_hilbert_pairs():

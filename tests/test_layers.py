@@ -18,7 +18,14 @@ ODD_RATES = (44099, 37123, 8001.5)
 
 def conv(**options):
     torch.manual_seed(0)
-    given = {"in_channels": 1, "out_channels": 24, "kernel_size": 160, "stride": 80, "padding": 40, "sample_rate": 32000}
+    given = {
+        "in_channels": 1,
+        "out_channels": 24,
+        "kernel_size": 160,
+        "stride": 80,
+        "padding": 40,
+        "sample_rate": 32000,
+    }
     return SFIConv1d(**given | options).eval()
 
 
@@ -111,7 +118,9 @@ def test_number_of_frames_depends_on_the_duration_only():
 def test_design_happens_once_per_rate(monkeypatch):
     calls = []
     original = ModulatedGaussian.impulse_response
-    monkeypatch.setattr(ModulatedGaussian, "impulse_response", lambda self, t: calls.append(1) or original(self, t))
+    monkeypatch.setattr(
+        ModulatedGaussian, "impulse_response", lambda self, t: calls.append(1) or original(self, t)
+    )
     layer = conv()
     for rate in (8000, 48000, 8000, 48000, 8000):
         layer(torch.randn(1, 1, 9600), rate)
@@ -173,7 +182,11 @@ def test_rate_reaches_layers_inside_a_model_and_explicit_wins():
 
 
 def test_gradcheck():
-    layer = SFIConv1d(1, 2, 8, 4, 2, sample_rate=8000, filter_options={"frequency_range": (500.0, 3000.0)}).double().train()
+    layer = (
+        SFIConv1d(1, 2, 8, 4, 2, sample_rate=8000, filter_options={"frequency_range": (500.0, 3000.0)})
+        .double()
+        .train()
+    )
     x = torch.randn(1, 1, 24, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, *_: layer(x, 11025), (x, *layer.parameters()), atol=1e-5)
 

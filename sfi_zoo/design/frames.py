@@ -56,7 +56,9 @@ class FrameGrid:
     def lagrange(self, frames: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Weight of every node for every frame: (frames, nodes). Rows sum to one."""
         nodes = torch.tensor(self.delays(), dtype=torch.float64)
-        delays = torch.tensor([float((self.first + k * self.hop) % 1) for k in range(frames)], dtype=torch.float64)
+        delays = torch.tensor(
+            [float((self.first + k * self.hop) % 1) for k in range(frames)], dtype=torch.float64
+        )
         weights = torch.ones(frames, len(nodes), dtype=torch.float64)
         for i, node in enumerate(nodes):
             others = torch.cat([nodes[:i], nodes[i + 1 :]])

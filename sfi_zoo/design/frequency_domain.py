@@ -38,7 +38,9 @@ def least_squares_taps(response: Tensor, first: int, num_taps: int) -> Tensor:
     wrapped = torch.fft.irfft(response, n=period)[..., n % period] * period
     b = (wrapped + ends[0] + ends[1]) / 2
     if num_taps > period:
-        design = torch.exp(-1j * math.pi / (points - 1) * torch.arange(points, dtype=torch.float64)[:, None] * n.cpu())
+        design = torch.exp(
+            -1j * math.pi / (points - 1) * torch.arange(points, dtype=torch.float64)[:, None] * n.cpu()
+        )
         gram = (design.conj().T @ design).real.to(b)
         return b @ torch.linalg.pinv(gram, hermitian=True)
     for parity in (0, 1):

@@ -7,7 +7,9 @@ from sfi_zoo.design.taper import tukey_taper
 from sfi_zoo.filters.base import AnalogFilterBank
 
 
-def time_domain_taps(bank: AnalogFilterBank, offsets: Tensor, sample_rate: float, duration: float, taper: float) -> Tensor:
+def time_domain_taps(
+    bank: AnalogFilterBank, offsets: Tensor, sample_rate: float, duration: float, taper: float
+) -> Tensor:
     r"""Unit-gain taps h(t) w(t) / F at t = offset / F.
 
     sum_n x[n] h(t - n/F) / F is the Riemann sum of the analog convolution. For a signal and a filter that are band-limited
@@ -30,4 +32,7 @@ def time_domain_taps(bank: AnalogFilterBank, offsets: Tensor, sample_rate: float
 
 def alive_filters(bank: AnalogFilterBank, sample_rate: float, trained_rate: float) -> Tensor:
     """(C,) bool: the filters whose centre lies below min(F, F0) / 2, the only ones that are used at F."""
-    return bank.center_frequencies() < min(sample_rate, trained_rate) / 2 + torch.finfo(torch.float32).eps * sample_rate
+    return (
+        bank.center_frequencies()
+        < min(sample_rate, trained_rate) / 2 + torch.finfo(torch.float32).eps * sample_rate
+    )

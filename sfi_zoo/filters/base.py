@@ -22,11 +22,15 @@ class AnalogFilterBank(nn.Module):
 
     def impulse_response(self, t: Tensor) -> Tensor:
         """h_c(t): (T,) seconds -> (C, T), per second. Differentiable in t and in the parameters."""
-        raise NotImplementedError(f"{type(self).__name__} has no closed-form impulse response; use design='frequency'")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no closed-form impulse response; use design='frequency'"
+        )
 
     def frequency_response(self, omega: Tensor) -> Tensor:
         """H_c(omega): (M,) rad/s, omega >= 0 -> complex (C, M). H(-omega) is its conjugate: h is real."""
-        raise NotImplementedError(f"{type(self).__name__} has no closed-form frequency response; use design='time'")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no closed-form frequency response; use design='time'"
+        )
 
     def center_frequencies(self) -> Tensor:
         """(C,) Hz, detached: where |H_c| peaks. A filter is alive at a rate F when this is below F / 2."""
@@ -37,7 +41,9 @@ class AnalogFilterBank(nn.Module):
 
         Only families that have been published with a time-domain design have this.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no published time-domain design; use flavour='native'")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no published time-domain design; use flavour='native'"
+        )
 
 
 def widest(x: Tensor, parameter: Tensor) -> torch.dtype:

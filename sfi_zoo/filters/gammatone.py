@@ -54,8 +54,12 @@ class MultiPhaseGammatone(AnalogFilterBank):
         each, left_over = divmod(num_filters // 2, num_centers)
         self.phases_per_center = [each + (i < left_over) for i in range(num_centers)]
         dtype = torch.get_default_dtype()
-        centers = spaced_frequencies(num_centers, (float(frequency_range[0]), float(frequency_range[1])), "erb")
-        phases = torch.cat([torch.linspace(0, math.pi, n, dtype=torch.float64) for n in self.phases_per_center])
+        centers = spaced_frequencies(
+            num_centers, (float(frequency_range[0]), float(frequency_range[1])), "erb"
+        )
+        phases = torch.cat(
+            [torch.linspace(0, math.pi, n, dtype=torch.float64) for n in self.phases_per_center]
+        )
         self.center_khz = nn.Parameter((centers / 1000).to(dtype), requires_grad=trainable)
         self.phase = nn.Parameter(phases.to(dtype), requires_grad=trainable)
 

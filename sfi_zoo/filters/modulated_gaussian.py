@@ -56,7 +56,9 @@ class ModulatedGaussian(AnalogFilterBank):
     ) -> None:
         super().__init__()
         if num_filters < 1 or (quadrature and num_filters % 2):
-            raise InputError(f"num_filters must be positive, and even with quadrature=True; got {num_filters}")
+            raise InputError(
+                f"num_filters must be positive, and even with quadrature=True; got {num_filters}"
+            )
         self.num_filters, self.quadrature, self.one_sided = num_filters, quadrature, one_sided
         count = num_filters // 2 if quadrature else num_filters
         low_high = (float(frequency_range[0]), float(frequency_range[1]))
@@ -101,7 +103,9 @@ class ModulatedGaussian(AnalogFilterBank):
         f_c, b, phi, gain = self._parameters_as(widest(omega, self.phase))
         f = omega / (2 * math.pi)
         positive = gain * torch.exp(-0.5 * ((f - f_c) / b) ** 2)
-        negative = torch.zeros_like(positive) if self.one_sided else gain * torch.exp(-0.5 * ((f + f_c) / b) ** 2)
+        negative = (
+            torch.zeros_like(positive) if self.one_sided else gain * torch.exp(-0.5 * ((f + f_c) / b) ** 2)
+        )
         return torch.complex((positive + negative) * phi.cos(), (positive - negative) * phi.sin())
 
     def center_frequencies(self) -> Tensor:
@@ -135,4 +139,6 @@ class ModulatedGaussian(AnalogFilterBank):
 
     def extra_repr(self) -> str:
         """The arguments that are not visible in the parameters."""
-        return f"num_filters={self.num_filters}, quadrature={self.quadrature}, gain={self.log_gain is not None}"
+        return (
+            f"num_filters={self.num_filters}, quadrature={self.quadrature}, gain={self.log_gain is not None}"
+        )

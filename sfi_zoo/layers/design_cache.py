@@ -19,7 +19,7 @@ class _Reattach(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         with torch.enable_grad():
             weights = ctx.design()
         wanted = [p for p in ctx.parameters if p.requires_grad]
@@ -53,7 +53,7 @@ class DesignCache:
         value = self._entries[key]
         parameters = [p for p in source.parameters() if p.requires_grad]
         if torch.is_grad_enabled() and parameters:
-            return _Reattach.apply(design, value, *parameters)  # type: ignore[no-any-return]
+            return _Reattach.apply(design, value, *parameters)
         return value
 
     def clear(self) -> None:

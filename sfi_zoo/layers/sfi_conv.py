@@ -61,7 +61,9 @@ class _SFIConvNd(SampleRateAware):
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a positive whole number of samples at F0, got {value!r}")
         if in_channels % groups or out_channels % groups:
-            raise InputError(f"in_channels {in_channels} and out_channels {out_channels} must be divisible by groups {groups}")
+            raise InputError(
+                f"in_channels {in_channels} and out_channels {out_channels} must be divisible by groups {groups}"
+            )
         for name, choice, allowed in (
             ("design", design, ("time", "frequency")),
             ("flavour", flavour, ("native", "reference")),
@@ -75,7 +77,9 @@ class _SFIConvNd(SampleRateAware):
         self.design, self.flavour, self.taper = design, flavour, taper
         self.frequency_points, self.hilbert = frequency_points, hilbert
         if hilbert and flavour == "native":
-            raise InputError("hilbert=True is a setting of flavour='reference'; native banks take quadrature=True")
+            raise InputError(
+                "hilbert=True is a setting of flavour='reference'; native banks take quadrature=True"
+            )
         num_filters = in_channels * out_channels // groups
         if hilbert:
             if num_filters % 2:
@@ -105,7 +109,9 @@ class _SFIConvNd(SampleRateAware):
         ratio = self._ratio(sample_rate)
         kernel, stride = int(self.kernel_size * ratio), int(self.stride * ratio)
         if kernel < 1 or stride < 1:
-            raise InputError(f"sample_rate {sample_rate} Hz leaves a kernel of {kernel} and a stride of {stride} samples")
+            raise InputError(
+                f"sample_rate {sample_rate} Hz leaves a kernel of {kernel} and a stride of {stride} samples"
+            )
         padding = (kernel - stride) // 2 if isinstance(self.padding, str) else int(self.padding * ratio)
         return kernel, stride, padding
 
@@ -140,7 +146,10 @@ class _SFIConvNd(SampleRateAware):
         if self.flavour == "reference":
             kernel, stride, padding = self._reference_geometry(rate)
             return (length + 2 * padding - kernel) // stride + 1
-        return math.floor((length / self._ratio(rate) + 2 * self._padding() - self.kernel_size) / self.stride) + 1
+        return (
+            math.floor((length / self._ratio(rate) + 2 * self._padding() - self.kernel_size) / self.stride)
+            + 1
+        )
 
     def alive(self, sample_rate: float | None = None) -> Tensor:
         """(filters,) bool: centre below min(F, F0) / 2. Dead filters are zero in the native flavour."""
@@ -171,12 +180,16 @@ class _SFIConvNd(SampleRateAware):
             delays = grid.delays()
             first, last = math.ceil(min(delays) - radius), math.floor(max(delays) + radius)
             if last < first:
-                raise InputError(f"sample_rate {rate} Hz is too low: a kernel of {self.duration} s holds no sample")
+                raise InputError(
+                    f"sample_rate {rate} Hz is too low: a kernel of {self.duration} s holds no sample"
+                )
             design = lambda: self._native_design(rate, delays, first, last).to(dtype)  # noqa: E731
         if self.training:
             self._cache.clear()
             return design(), first
-        return self._cache.get(self.filters, (rate, self.trained_rate, self.design, self.taper), design), first
+        return self._cache.get(
+            self.filters, (rate, self.trained_rate, self.design, self.taper), design
+        ), first
 
     def _reference_design(self, kernel: int, rate: float) -> Tensor:
         taps = reference_taps(
@@ -188,7 +201,9 @@ class _SFIConvNd(SampleRateAware):
         """Taps w[m] = h((delay - m) / F) / F, m = first ... last; synthesis taps are / F0 instead."""
         alive = self.alive(rate)
         if not alive.any():
-            raise InputError(f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz")
+            raise InputError(
+                f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz"
+            )
         m = torch.arange(first, last + 1, dtype=torch.float64, device=alive.device)
         taps = []
         for delay in delays:
@@ -311,10 +326,9 @@ class SFIConv1d(_SFIConvNd):
         segments = segments.unflatten(1, (self.groups, -1))
         grouped = kernels.unflatten(1, (self.groups, -1))
         lagrange = grid.lagrange(frames, x.dtype, x.device)
-        y = sum(
-            torch.einsum("bgifl,goil->bgof", segments, kernel) * lagrange[:, node]
-            for node, kernel in enumerate(grouped)
-        )
+        y = x.new_zeros(x.shape[0], self.groups, self.out_channels // self.groups, frames)
+        for node, kernel in enumerate(grouped):
+            y = y + torch.einsum("bgifl,goil->bgof", segments, kernel) * lagrange[:, node]
         return y.flatten(1, 2)
 
 
@@ -383,7 +397,9 @@ class SFIConvTranspose1d(_SFIConvNd):
     def _frames_of(self, z: Tensor, kernel: Tensor) -> Tensor:
         """Each frame's contribution: (batch, in, frames), (in, out / groups, taps) -> (batch, out, taps, frames)."""
         z = z.unflatten(1, (self.groups, -1))
-        kernel = kernel.unflatten(0, (self.groups, -1)).flatten(2)  # (groups, in / groups, out / groups * taps)
+        kernel = kernel.unflatten(0, (self.groups, -1)).flatten(
+            2
+        )  # (groups, in / groups, out / groups * taps)
         pieces = torch.matmul(kernel.transpose(1, 2), z)  # (batch, groups, out / groups * taps, frames)
         return pieces.reshape(z.shape[0], self.out_channels, -1, z.shape[-1])
 
@@ -404,7 +420,9 @@ class SFIConvTranspose1d(_SFIConvNd):
         """The adjoint of the interpolated analysis."""
         frames, taps = z.shape[-1], kernels.shape[-1]
         lagrange = grid.lagrange(frames, z.dtype, z.device)
-        pieces = sum(self._frames_of(z * lagrange[:, node], kernel) for node, kernel in enumerate(kernels))
+        pieces = self._frames_of(z * lagrange[:, 0], kernels[0])
+        for node in range(1, len(kernels)):
+            pieces = pieces + self._frames_of(z * lagrange[:, node], kernels[node])
         index = (grid.starts(frames, z.device) + shift) + torch.arange(taps, device=z.device)[:, None]
         y = z.new_zeros(z.shape[0], self.out_channels, total)
         return y.index_add(-1, index.flatten(), pieces.flatten(2))
