@@ -27,11 +27,19 @@ __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
     from sfi_zoo.errors import InputError as InputError
-    from sfi_zoo.hub import list_models as list_models, load as load, save as save
+    from sfi_zoo.hub import list_models as list_models
+    from sfi_zoo.hub import load as load
+    from sfi_zoo.hub import save as save
     from sfi_zoo.layers import (
         SFIConv1d as SFIConv1d,
+    )
+    from sfi_zoo.layers import (
         SFIConvTranspose1d as SFIConvTranspose1d,
+    )
+    from sfi_zoo.layers import (
         at_sample_rate as at_sample_rate,
+    )
+    from sfi_zoo.layers import (
         set_sample_rate as set_sample_rate,
     )
     from sfi_zoo.models import create as create

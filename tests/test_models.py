@@ -1,0 +1,130 @@
+"""The separator contract, on small models and on the bundled one."""
+
+import pytest
+import torch
+
+import sfi_zoo
+from sfi_zoo import InputError
+from sfi_zoo.data.synthetic import song
+from tests.signals import band_limited, relative_error
+
+RATES = (8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000)
+SMALL = {"features": 16, "bottleneck": 8, "hidden": 8, "layers": 2, "repeats": 1}
+KINDS = {
+    "complex": {},
+    "linear": {"latent": "linear", "branches": 4},
+    "relu, frequency design": {"latent": "relu", "design": "frequency"},
+    "reference": {"latent": "relu", "flavour": "reference", "branches": 4},
+    "gammatone": {"latent": "relu", "filters": "multi_phase_gammatone"}
+    | {side: {"num_centers": 4} for side in ("encoder_filters", "decoder_filters")},
+}
+
+
+@pytest.fixture(params=KINDS)
+def small(request):
+    torch.manual_seed(0)
+    return sfi_zoo.create("convtasnet", **SMALL, **KINDS[request.param]).eval()
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return sfi_zoo.load("convtasnet_mgf.music4")
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "length"), [(32000, 1, 3200), (44100, 2, 10001), (4000, 3, 77), (192000, 1, 50000)]
+)
+def test_output_is_as_long_as_the_input(small, rate, channels, length):
+    with torch.no_grad():
+        y = small(torch.randn(2, channels, length), rate)
+    assert y.shape == (2, 4, channels, length)
+    assert torch.isfinite(y).all()
+
+
+def test_forward_is_encode_mask_decode(small):
+    x = torch.randn(1, 2, 6400)
+    with torch.no_grad():
+        latent = small.encode(x, 16000)
+        masks = small.predict_masks(latent)
+        y = small.decode(masks * latent.values[:, None], 16000, 6400)
+        assert torch.equal(small(x, 16000)[0].transpose(0, 1), y)
+    assert masks.shape == (2, 4, 16, latent.values.shape[-1])
+    assert torch.allclose(masks.sum(1), torch.ones(()), atol=1e-5)
+    assert latent.grid.times.shape == latent.values.shape[-1:]
+    assert latent.grid.frequencies.shape == latent.grid.alive.shape == (16,)
+
+
+def test_silence_stays_silent(small):
+    with torch.no_grad():
+        assert torch.equal(small(torch.zeros(1, 1, 8000), 44100), torch.zeros(1, 4, 1, 8000))
+
+
+def test_gradients_reach_every_parameter(small):
+    small.train()
+    small(torch.randn(1, 1, 6400)).square().sum().backward()
+    # the last block's residual output is unused, and norm_1 shifts all mixtures of a softmax
+    missing = [name for name, p in small.named_parameters() if p.grad is None]
+    assert all(".residual." in name for name in missing)
+
+
+def test_save_and_load_round_trip(small, tmp_path):
+    small.save_pretrained(tmp_path / "model")
+    again = sfi_zoo.load(tmp_path / "model")
+    x = torch.randn(1, 1, 5000)
+    with torch.no_grad():
+        assert torch.equal(again(x, 22050), small(x, 22050))
+
+
+@pytest.mark.parametrize(
+    ("shape", "rate", "named"),
+    [
+        ((1, 1, 100), 3999, "3999"),
+        ((1, 1, 100), 1e9, "1000000000"),
+        ((1, 1, 0), 8000, r"\(1, 1, 0\)"),
+        ((100,), 8000, r"\(100,\)"),
+    ],
+)
+def test_bad_input_is_named(shape, rate, named, bundled):
+    with pytest.raises(InputError, match=named):
+        bundled(torch.zeros(shape), rate)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"wings": 1}, "wings"),
+        ({"latent": "x"}, "latent"),
+        ({"branches": 3}, "branches"),
+        ({"stride": 0}, "stride"),
+    ],
+)
+def test_bad_settings_are_named(settings, named):
+    with pytest.raises(InputError, match=named):
+        sfi_zoo.create("convtasnet", **settings)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_bundled_latent_does_not_depend_on_the_rate(bundled, rate):
+    """A signal below 3 kHz, float64: 5e-3 at 8 kHz, 3e-4 at 11.025 kHz, 5e-5 above."""
+    model = sfi_zoo.load("convtasnet_mgf.music4").double()
+    with torch.no_grad():
+        latents = [model.encode(band_limited(f), f).values for f in (rate, 32000)]
+    assert relative_error(*latents) < {8000: 5e-3, 11025: 3e-4}.get(rate, 5e-5)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_bundled_output_level_does_not_depend_on_the_rate(bundled, rate):
+    with torch.no_grad():
+        level = {
+            f: bundled(band_limited(f).float(), f).square().mean(-1).sqrt()[0, :, 0] for f in (rate, 32000)
+        }
+    assert torch.allclose(level[rate], level[32000], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(11025, 1), (22050, 2), (96000, 1)])
+def test_bundled_stems_sum_to_the_mixture(bundled, rate, channels):
+    """Masks sum to one and the decoder inverts the encoder: the residual lies 15 dB or more below the mixture."""
+    mixture = torch.from_numpy(sum(song(2, 3.0, rate, channels).values())).float()
+    stems = bundled.separate(mixture, rate)
+    assert stems.shape == (4, *mixture.shape)
+    assert relative_error(stems.sum(0), mixture) < 10 ** (-15 / 20)
