@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from half_separator import Half, use_hub_of_half
 
 import sfi_zoo
 from sfi_zoo import cli
+from tests.half_separator import Half, use_hub_of_half
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from half_separator import Half, use_hub_of_half
 
 from sfi_zoo import cli
+from tests.half_separator import Half, use_hub_of_half
 
 SIGNAL = np.random.default_rng(0).uniform(-0.2, 0.2, (2, 20000))
 

@@ -16,7 +16,7 @@ NOISE = np.random.default_rng(0).uniform(-0.2, 0.2, (20000, 2))
 SCRIPT = """
 import resource, sys
 import torch
-from half_separator import Half
+from tests.half_separator import Half
 from sfi_zoo.audio.files import separate_file
 from sfi_zoo.errors import InputError
 name, rate, most_bytes = sys.argv[1], int(sys.argv[2]) or None, int(sys.argv[3])
