@@ -17,6 +17,7 @@ import sfi_zoo
 from sfi_zoo.audio.io import read
 from sfi_zoo.audio.resample import resample
 from sfi_zoo.metrics import score_model
+from sfi_zoo.metrics.scores import as_json
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +53,7 @@ def main() -> None:
         print(row)
     if args.out:
         args.out.write_text(
-            json.dumps({"rows": rows, "improvement_at_trained_rate_db": per_source}, indent=2) + "\n"
+            json.dumps({"rows": as_json(rows), "improvement_at_trained_rate_db": per_source}, indent=2) + "\n"
         )
 
 

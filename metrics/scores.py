@@ -59,7 +59,7 @@ def score_model(
         progress: called with (songs done, songs in all).
 
     Returns:
-        One row per (mode, rate): mode, sample_rate, mask_lee_db (NaN at F0 in native mode means exactly zero: -inf), si_sdr_db and
+        One row per (mode, rate): mode, sample_rate, mask_lee (linear), mask_lee_db (-inf where the masks are identical), si_sdr_db and
         si_sdr_improvement_db (means over tracks and sources that are not silent), sdr_lost_db.
 
     Raises:
@@ -79,6 +79,12 @@ def score_model(
     return [{"mode": mode, "sample_rate": rate, **tally.row()} for (mode, rate), tally in tallies.items()]
 
 
+def as_json(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with null for what JSON has no number for: the mask LEE of identical masks in dB, an SI-SDR of nothing."""
+    finite = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x  # noqa: E731
+    return [{key: finite(value) for key, value in row.items()} for row in rows]
+
+
 class _Tally:
     """Sums of one (mode, rate)."""
 
@@ -94,6 +100,7 @@ class _Tally:
             torch.tensor(x, dtype=torch.float64) for x in (self.si_sdr, self.mixture, self.trained)
         )
         return {
+            "mask_lee": lee,
             "mask_lee_db": 10 * math.log10(lee) if lee > 0 else -math.inf,
             "si_sdr_db": float(values.mean()),
             "si_sdr_improvement_db": float((values - base).mean()),

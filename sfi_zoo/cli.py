@@ -187,13 +187,13 @@ def score_command(
 
     rows: list[dict[str, Any]] = scores.score_model(hub.load(name, device=_device(device)), rates)
     if as_json:
-        _print_json(rows)
+        _print_json(scores.as_json(rows))
         return
     table = Table(title=name)
     for key in rows[0]:
         table.add_column(key, justify="right")
     for row in rows:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
     Console().print(table)
 
 
