@@ -111,7 +111,8 @@ class _Tally:
 def _score_track(model: Separator, track: Song, tallies: dict[tuple[str, float], _Tally]) -> None:
     trained_rate = model.sample_rate
     native = Adapted(model, "native")
-    at_trained = track(trained_rate).sum(0)[None, None]
+    place = next(model.parameters())  # whose device and dtype the signals take
+    at_trained = track(trained_rate).sum(0)[None, None].to(place)
     trained = native.latent(at_trained, trained_rate)
     trained_masks = _masks(model, trained)
     trained_estimate = native.output(
@@ -119,7 +120,7 @@ def _score_track(model: Separator, track: Song, tallies: dict[tuple[str, float],
     )[0]
     for (mode, rate), tally in tallies.items():
         adapted = Adapted(model, mode)
-        references = track(rate)
+        references = track(rate).to(place)
         mixture = references.sum(0)
         latent = adapted.latent(mixture[None, None], rate)
         masks = _masks(model, latent)

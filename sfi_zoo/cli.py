@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "convtasnet_mgf.music4"
 PROGRAM = "sfi-zoo"
+SCORE_COLUMNS = {
+    "mode": "mode",
+    "sample_rate": "Hz",
+    "mask_lee_db": "LEE dB",
+    "si_sdr_db": "SI-SDR dB",
+    "si_sdr_improvement_db": "gained dB",
+    "sdr_lost_db": "lost dB",
+}
 
 app = typer.Typer(
     name=PROGRAM,
@@ -177,23 +185,27 @@ def score_command(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score SI-SDR and mask LEE at sample rates.
+    """Score SI-SDR and mask LEE at sample rates, in the modes native, resample and none, on synthetic songs.
 
     Example: sfi-zoo score NAME --sample-rates 8000,44100
     """
     rates = _rates(sample_rates)
     from sfi_zoo import hub
     from sfi_zoo.metrics import scores
+    from sfi_zoo.progress_bar import ProgressBar
 
-    rows: list[dict[str, Any]] = scores.score_model(hub.load(name, device=_device(device)), rates)
+    model = hub.load(name, device=_device(device))
+    with ProgressBar(name) as bar:
+        rows = scores.score_model(model, rates, progress=bar.update)
     if as_json:
         _print_json(scores.as_json(rows))
         return
     table = Table(title=name)
-    for key in rows[0]:
-        table.add_column(key, justify="right")
+    for heading in SCORE_COLUMNS.values():
+        table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+        values = (row[key] for key in SCORE_COLUMNS)
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in values))
     Console().print(table)
 
 

@@ -15,7 +15,7 @@ class ProgressBar:
         self._task = self._progress.add_task(title, total=None)
 
     def update(self, done: float, total: float | None) -> None:
-        """Seconds done, and in total where that is known: the `progress` argument of `separate`."""
+        """How much is done, and in all where that is known: the `progress` argument of `separate` and `score_model`."""
         self._progress.update(self._task, completed=done, total=total)
 
     def __enter__(self) -> "ProgressBar":
