@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 import sfi_zoo
+from sfi_zoo.models.conv_tasnet import compressed_magnitude
 
 FILTERS = {
     "scale": "log1p",
@@ -44,10 +45,10 @@ def encode_folder(model: torch.nn.Module, folder: Path) -> tuple[list[Tensor], l
     return train, valid
 
 
-def excerpt(track: Tensor, source: int, rng: torch.Generator) -> Tensor:
-    """FRAMES frames of one source at a random place."""
+def excerpt(track: Tensor, rng: torch.Generator) -> Tensor:
+    """FRAMES frames of all sources at a random place."""
     start = int(torch.randint(max(1, track.shape[2] - FRAMES), (1,), generator=rng))
-    return track[source, :, start : start + FRAMES].float()
+    return track[:, :, start : start + FRAMES]
 
 
 def batch(tracks: list[Tensor], frequencies: Tensor, rng: torch.Generator) -> Tensor:
@@ -58,11 +59,9 @@ def batch(tracks: list[Tensor], frequencies: Tensor, rng: torch.Generator) -> Te
         same = torch.rand(1, generator=rng) < 0.4
         picks = torch.multinomial(lengths, 4, replacement=True, generator=rng)
         if same:
-            track = tracks[picks[0]]
-            start = int(torch.randint(max(1, track.shape[2] - FRAMES), (1,), generator=rng))
-            stems = track[:, :, start : start + FRAMES].float()
+            stems = excerpt(tracks[picks[0]], rng).float()
         else:
-            stems = torch.stack([excerpt(tracks[p], s, rng) for s, p in enumerate(picks)])
+            stems = torch.stack([excerpt(tracks[p], rng)[s].float() for s, p in enumerate(picks)])
         gains = 10 ** (torch.empty(4).uniform_(-6, 6, generator=rng) / 20)
         items.append(torch.view_as_complex(stems.contiguous()) * gains[:, None, None])
     z = torch.stack(items)
@@ -90,8 +89,7 @@ def si_sdr(estimate: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 def loss_of(model: torch.nn.Module, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Training loss, SI-SDR per (item, source), and which of them count (targets that are not silent)."""
     mixture = targets.sum(1)
-    magnitude = (torch.view_as_real(mixture).square().sum(-1) + 1e-12) ** 0.25
-    masks = model.masker(magnitude)
+    masks = model.masker(compressed_magnitude(mixture))
     estimates = masks * mixture[:, None]
     energy, total = inner(targets, targets, weights), inner(mixture, mixture, weights)[:, None]
     active = energy > 1e-4 * total
@@ -121,10 +119,7 @@ def main() -> None:
     frequencies = model.encoder.filters.center_frequencies()[: model.config.features]
     weights = model.decoder.filters.log_gain.detach().exp()
     with torch.no_grad():  # whiten the input of the network: affine part of its first norm from the data
-        m = (
-            torch.view_as_real(batch(train, torch.zeros_like(frequencies), rng).sum(1)).square().sum(-1)
-            + 1e-12
-        ) ** 0.25
+        m = compressed_magnitude(batch(train, torch.zeros_like(frequencies), rng).sum(1))
         m = torch.nn.functional.group_norm(m, 1)
         model.masker.norm_1.weight.copy_(1 / m.std((0, 2)))
         model.masker.norm_1.bias.copy_(-m.mean((0, 2)) / m.std((0, 2)))

@@ -39,9 +39,12 @@ class Adapted(nn.Module):
             return self.model.decode(latents, sample_rate, length)
         if self.mode == "none":
             return self.model.decode(latents, trained, length)
-        at_trained = self.model.decode(latents, trained)
-        y = self.resample(at_trained, trained, sample_rate)[..., :length]
-        return nn.functional.pad(y, (0, length - y.shape[-1]))
+        return self.from_trained(self.model.decode(latents, trained), sample_rate, length)
+
+    def from_trained(self, signal: Tensor, sample_rate: float, length: int) -> Tensor:
+        """A signal at F0 resampled to F: (..., time) -> (..., length)."""
+        y = self.resample(signal, self.model.sample_rate, sample_rate)
+        return nn.functional.pad(y, (0, length - y.shape[-1]))  # a negative padding cuts
 
 
 MODES = ("native", "resample", "none")

@@ -118,25 +118,22 @@ def _score_track(model: Separator, track: Song, tallies: dict[tuple[str, float],
     trained_estimate = native.output(
         trained_masks * trained.values[:, None], trained_rate, at_trained.shape[-1]
     )[0]
-    for (mode, rate), tally in tallies.items():
-        adapted = Adapted(model, mode)
+    for rate in dict.fromkeys(rate for _, rate in tallies):
         references = track(rate).to(place)
-        mixture = references.sum(0)
-        latent = adapted.latent(mixture[None, None], rate)
-        masks = _masks(model, latent)
-        shared = shared_features(latent.grid, trained.grid, rate, trained_rate)
-        tally.lee.update(masks, latent.grid, trained_masks, trained.grid, shared)
-        length = references.shape[-1]
-        estimate = adapted.output(masks * latent.values[:, None], rate, length)[0]
-        own = adapted.resample(trained_estimate, trained_rate, rate)[..., :length]
-        own = torch.nn.functional.pad(own, (0, length - own.shape[-1]))
+        mixture, length = references.sum(0), references.shape[-1]
         heard = references.square().mean(-1) > 1e-8  # -80 dB: silent references have no SI-SDR
-        for values, signal in (
-            (tally.si_sdr, estimate),
-            (tally.mixture, mixture.expand_as(references)),
-            (tally.trained, own),
-        ):
-            values.extend(si_sdr(signal, references)[heard].tolist())
+        base = si_sdr(mixture.expand_as(references), references)[heard].tolist()
+        own = si_sdr(native.from_trained(trained_estimate, rate, length), references)[heard].tolist()
+        for mode in (mode for mode, other in tallies if other == rate):
+            tally, adapted = tallies[mode, rate], Adapted(model, mode)
+            latent = adapted.latent(mixture[None, None], rate)
+            masks = _masks(model, latent)
+            shared = shared_features(latent.grid, trained.grid, rate, trained_rate)
+            tally.lee.update(masks, latent.grid, trained_masks, trained.grid, shared)
+            estimate = adapted.output(masks * latent.values[:, None], rate, length)[0]
+            tally.si_sdr.extend(si_sdr(estimate, references)[heard].tolist())
+            tally.mixture.extend(base)
+            tally.trained.extend(own)
 
 
 def _masks(model: Separator, latent: Latent) -> Tensor:

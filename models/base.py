@@ -8,10 +8,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from sfi_zoo.audio import bounds
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers import check_sample_rate
-
-MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 192000
 
 
 @dataclass(frozen=True)
@@ -146,10 +145,7 @@ class Separator(nn.Module):
     def check_rate(self, sample_rate: float | None) -> float:
         """The rate to work at, if it is within 4 to 192 kHz."""
         rate = check_sample_rate(self.sample_rate if sample_rate is None else sample_rate)
-        if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
-            raise InputError(
-                f"sample_rate must lie in {MIN_SAMPLE_RATE} ... {MAX_SAMPLE_RATE} Hz, got {rate}"
-            )
+        bounds.check_sample_rate(rate)
         return rate
 
 

@@ -102,6 +102,12 @@ class ConvTasNetConfig:
                 raise InputError(f"{name} must be a positive whole number, got {value!r}")
 
 
+def compressed_magnitude(values: Tensor) -> Tensor:
+    """sqrt |z| of a complex latent, with a floor that keeps its gradient finite: what the network sees."""
+    power = torch.view_as_real(values).square().sum(-1)
+    return (power + MAGNITUDE_FLOOR) ** 0.25
+
+
 class ConvTasNet(Separator):
     """SFI Conv-TasNet: every channel is an item of its own.
 
@@ -206,8 +212,7 @@ class ConvTasNet(Separator):
         """
         values = latent.values
         if values.is_complex():
-            power = torch.view_as_real(values).square().sum(-1)
-            values = (power + MAGNITUDE_FLOOR) ** 0.25
+            values = compressed_magnitude(values)
         return self.masker(values)
 
     def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
@@ -228,7 +233,7 @@ class ConvTasNet(Separator):
         if self.config.flavour == "reference" and length is not None:
             # the published layer ends before the last frame does; what is left of the input stays silent
             y = self.decoder(z, rate)
-            y = functional.pad(y, (0, max(0, length - y.shape[-1])))[..., :length]
+            y = functional.pad(y, (0, length - y.shape[-1]))  # a negative padding cuts
         else:
             y = self.decoder(z, rate, length)
         return rearrange(y, "(i s) 1 t -> i s t", s=latents.shape[1])

@@ -11,18 +11,9 @@ import soundfile
 
 import sfi_zoo
 from sfi_zoo import cli
-from tests.half_separator import Half, use_hub_of_half
+from tests.half_separator import Half
 
-
-@pytest.fixture(autouse=True)
-def hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_hub_of_half(monkeypatch)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("hub_of_half")
 
 
 def test_list_prints_names(capsys: pytest.CaptureFixture) -> None:

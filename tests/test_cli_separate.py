@@ -9,20 +9,12 @@ import pytest
 import soundfile
 
 from sfi_zoo import cli
-from tests.half_separator import Half, use_hub_of_half
+from tests.half_separator import Half
 
 SIGNAL = np.random.default_rng(0).uniform(-0.2, 0.2, (2, 20000))
 
 
-@pytest.fixture(autouse=True)
-def hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_hub_of_half(monkeypatch)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("hub_of_half")
 
 
 def sound(

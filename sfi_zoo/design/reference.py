@@ -42,7 +42,10 @@ def reference_taps(
         (C, L) float64.
     """
     if design == "time":
-        taps = bank.reference_taps(num_taps, sample_rate, trained_rate)
+        taps = bank.reference_taps(num_taps, sample_rate)
+        if trained_rate > sample_rate:
+            # like the published layer, decide in float32 whether a centre lies above the Nyquist frequency
+            taps = taps * (bank.center_frequencies().float() <= sample_rate / 2)[:, None]
     else:
         device = bank.center_frequencies().device
         omega = torch.linspace(0, math.pi * sample_rate, frequency_points, dtype=torch.float64, device=device)

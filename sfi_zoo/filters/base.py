@@ -36,7 +36,7 @@ class AnalogFilterBank(nn.Module):
         """(C,) Hz, detached: where |H_c| peaks. A filter is alive at a rate F when this is below F / 2."""
         raise NotImplementedError
 
-    def reference_taps(self, num_taps: int, sample_rate: float, trained_rate: float) -> Tensor:
+    def reference_taps(self, num_taps: int, sample_rate: float) -> Tensor:
         """(C, num_taps): the time-domain taps of the layers as published, before time reversal.
 
         Only families that have been published with a time-domain design have this.

@@ -94,16 +94,13 @@ class MultiPhaseGammatone(AnalogFilterBank):
         """f: (C,) Hz."""
         return self._parameters_as(torch.float64)[0][:, 0].detach().abs()
 
-    def reference_taps(self, num_taps: int, sample_rate: float, trained_rate: float) -> Tensor:
+    def reference_taps(self, num_taps: int, sample_rate: float) -> Tensor:
         """Unscaled shape at t = n / F (n from 1 for an even number of taps), every filter at the largest RMS."""
         first = 1 if num_taps % 2 == 0 else 0
         t = torch.arange(first, first + num_taps, dtype=torch.float64, device=self.phase.device) / sample_rate
         taps = self._shape(t)
         rms = taps.square().mean(dim=1, keepdim=True).sqrt()
-        taps = taps * (rms.max() / rms)
-        if trained_rate > sample_rate:
-            taps = taps * (self.center_frequencies().float() <= sample_rate / 2)[:, None]
-        return taps
+        return taps * (rms.max() / rms)
 
     def extra_repr(self) -> str:
         """The arguments that are not visible in the parameters."""

@@ -127,15 +127,10 @@ class ModulatedGaussian(AnalogFilterBank):
             gains = hop * spacing / (math.sqrt(math.pi) * widths) / (2 if self.quadrature else 1)
             self.log_gain.copy_(gains.log())
 
-    def reference_taps(self, num_taps: int, sample_rate: float, trained_rate: float) -> Tensor:
-        """2 pi h(t) at the half-sample centred instants; zero above F / 2 when F is below the trained rate."""
+    def reference_taps(self, num_taps: int, sample_rate: float) -> Tensor:
+        """2 pi h(t) at the half-sample centred instants."""
         t = torch.arange(num_taps, dtype=torch.float64, device=self.phase.device) / sample_rate
-        taps = 2 * math.pi * self.impulse_response(t - t.mean())
-        if trained_rate > sample_rate:
-            # like the published layer, decide in float32 whether a centre lies above the Nyquist frequency
-            alive = self.center_frequencies().float() <= sample_rate / 2
-            taps = taps * alive[:, None]
-        return taps
+        return 2 * math.pi * self.impulse_response(t - t.mean())
 
     def extra_repr(self) -> str:
         """The arguments that are not visible in the parameters."""

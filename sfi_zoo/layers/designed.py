@@ -163,8 +163,7 @@ class DesignedConv(SampleRateAware):
         dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
         if self.flavour == "reference":
             kernel = self._reference_geometry(rate)[0]
-            first = -(kernel - 1) // 2 if kernel % 2 else -(kernel // 2) + 1
-            # the integer part of a half-sample centre is its left neighbour: taps begin at start - (L - 1) // 2
+            first = -((kernel - 1) // 2)  # the integer part of a half-sample centre is its left neighbour
             design = lambda: self._reference_design(kernel, rate).to(dtype)  # noqa: E731
         else:
             radius = self.kernel_size * self._ratio(rate) / 2
@@ -176,7 +175,6 @@ class DesignedConv(SampleRateAware):
                 )
             design = lambda: self._native_design(rate, delays, first, last).to(dtype)  # noqa: E731
         if self.training:
-            self._cache.clear()
             return design(), first
         return self._cache.get(
             self.filters, (rate, self.trained_rate, self.design, self.taper), design

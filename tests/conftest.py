@@ -1,0 +1,18 @@
+"""Fixtures that several files of tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.half_separator import use_hub_of_half
+
+
+@pytest.fixture
+def hub_of_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_hub_of_half(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
