@@ -8,7 +8,12 @@ from sfi_zoo.filters.base import AnalogFilterBank
 
 
 def time_domain_taps(
-    bank: AnalogFilterBank, offsets: Tensor, sample_rate: float, duration: float, taper: float
+    bank: AnalogFilterBank,
+    offsets: Tensor,
+    sample_rate: float,
+    duration: float,
+    taper: float,
+    cutoff_hz: float,
 ) -> Tensor:
     r"""Unit-gain taps h(t) w(t) / F at t = offset / F.
 
@@ -21,13 +26,15 @@ def time_domain_taps(
         sample_rate: F in Hz.
         duration: kernel length in seconds; taps outside are zero.
         taper: fraction a of the kernel that `tukey_taper` tapers.
+        cutoff_hz: families with wide filters leave out what lies above.
 
     Returns:
         (C, T), in the dtype of `offsets`.
     """
     t = offsets / sample_rate
     filter_time = t + duration / 2 if bank.causal else t
-    return bank.impulse_response(filter_time) * tukey_taper(t, duration, taper, bank.causal) / sample_rate
+    response = bank.impulse_response_below(filter_time, cutoff_hz)
+    return response * tukey_taper(t, duration, taper, bank.causal) / sample_rate
 
 
 def alive_filters(bank: AnalogFilterBank, sample_rate: float, trained_rate: float) -> Tensor:

@@ -13,6 +13,11 @@ FILTER_FAMILIES: dict[str, type[AnalogFilterBank]] = {
 }
 
 
+def filter_layer_options(family: str) -> tuple[str, ...]:
+    """The arguments of a family that a layer fills in; none for an unknown one."""
+    return FILTER_FAMILIES[family].layer_options if family in FILTER_FAMILIES else ()
+
+
 def create_filters(family: str, num_filters: int, **options: Any) -> AnalogFilterBank:
     """A filter bank by family name.
 
@@ -38,4 +43,5 @@ __all__ = [
     "ModulatedGaussian",
     "MultiPhaseGammatone",
     "create_filters",
+    "filter_layer_options",
 ]

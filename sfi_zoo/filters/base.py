@@ -1,5 +1,7 @@
 """What an analog filter bank is: real filters h_c(t) that exist before any sampling frequency is chosen."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -15,16 +17,31 @@ class AnalogFilterBank(nn.Module):
     Attributes:
         num_filters: C.
         causal: False: the kernel covers t in [-T/2, T/2]; True: it covers [0, T].
+        layer_options: constructor arguments that a layer fills in where the user gives none: any of "duration" (kernel
+            length T in seconds) and "sample_rate" (F0 in Hz).
     """
 
     num_filters: int
     causal: bool = False
+    layer_options: ClassVar[tuple[str, ...]] = ()
 
     def impulse_response(self, t: Tensor) -> Tensor:
         """h_c(t): (T,) seconds -> (C, T), per second. Differentiable in t and in the parameters."""
         raise NotImplementedError(
             f"{type(self).__name__} has no closed-form impulse response; use design='frequency'"
         )
+
+    def impulse_response_below(self, t: Tensor, cutoff_hz: float) -> Tensor:
+        """h_c(t) without what H_c has above `cutoff_hz`: (T,) seconds -> (C, T), per second.
+
+        What a time-domain design samples. The default is h itself, right for narrow filters: those with their centre above the
+        Nyquist frequency are dropped whole. Families with wide filters override it, so that nothing aliases.
+        """
+        return self.impulse_response(t)
+
+    def half_support(self, duration: float, cutoff_hz: float) -> float:
+        """Seconds from the centre of the kernel beyond which its taps are zero; T / 2 unless a family needs more."""
+        return duration / 2
 
     def frequency_response(self, omega: Tensor) -> Tensor:
         """H_c(omega): (M,) rad/s, omega >= 0 -> complex (C, M). H(-omega) is its conjugate: h is real."""

@@ -15,7 +15,7 @@ from sfi_zoo.design import (
     time_domain_taps,
 )
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters import AnalogFilterBank, create_filters
+from sfi_zoo.filters import AnalogFilterBank, create_filters, filter_layer_options
 from sfi_zoo.layers.design_cache import DesignCache
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
 
@@ -77,7 +77,9 @@ class DesignedConv(SampleRateAware):
                 raise InputError(f"hilbert=True needs an even number of filters, got {num_filters}")
             num_filters //= 2
         if isinstance(filters, str):
-            filters = create_filters(filters, num_filters, **(filter_options or {}))
+            given = {"duration": self.duration, "sample_rate": self.trained_rate}
+            needed = {key: given[key] for key in filter_layer_options(filters)}
+            filters = create_filters(filters, num_filters, **needed | (filter_options or {}))
         if filters.num_filters != num_filters:
             raise InputError(f"the layer needs {num_filters} filters, the bank has {filters.num_filters}")
         self.filters = filters
@@ -194,12 +196,14 @@ class DesignedConv(SampleRateAware):
                 f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz"
             )
         m = torch.arange(first, last + 1, dtype=torch.float64, device=alive.device)
+        cutoff = min(rate, self.trained_rate) / 2
         taps = []
         for delay in delays:
             if self.design == "time":
-                taps.append(time_domain_taps(self.filters, delay - m, rate, self.duration, self.taper))
+                taps.append(
+                    time_domain_taps(self.filters, delay - m, rate, self.duration, self.taper, cutoff)
+                )
             else:
-                cutoff = min(rate, self.trained_rate) / 2
                 reversed_taps = frequency_domain_taps(
                     self.filters, -last, len(m), delay, rate, self.duration, self.taper, cutoff
                 )
