@@ -1,0 +1,61 @@
+"""What the benchmarks share beside timing: Markdown tables, a line on the machine, and the page in docs/ that they fill in."""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "layers_accuracy.md"
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def machine() -> str:
+    """Processor, cores, threads and torch version in a line."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = re.findall(r"model name\s*:\s*(.*)", info.read_text())
+        cpu = names[0] if names else cpu
+    return (
+        f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s), torch {torch.__version__}, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
+
+
+def write_section(name: str, text: str) -> None:
+    """Replaces the section `name` of the page, or appends it: what lies between the two marks of that name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    page = PAGE.read_text() if PAGE.exists() else "# How far a latent depends on the sampling frequency\n"
+    section = f"{begin}\n{text.strip()}\n{end}"
+    if begin in page:
+        head, rest = page.split(begin)
+        page = head + section + rest.split(end)[1]
+    else:
+        page = f"{page.rstrip()}\n\n{section}\n"
+    PAGE.write_text(page)
+
+
+def band_limited(sample_rate: float, **options: float) -> Tensor:
+    """The signal of the tests, `tests/signals.py`: one second of tones below 3 kHz, (1, 1, time) float64."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    from tests.signals import band_limited as signal
+
+    return signal(sample_rate, **options)
+
+
+def relative_error(a: Tensor, b: Tensor) -> float:
+    """||a - b|| / ||b||."""
+    return float(((a - b).norm() / b.norm()).detach())
