@@ -2,15 +2,18 @@
 
 from sfi_zoo.design.frames import FrameGrid
 from sfi_zoo.design.frequency_domain import frequency_domain_taps, least_squares_taps
+from sfi_zoo.design.interpolation import INTERPOLATION_WIDTH, interpolated_delays
 from sfi_zoo.design.reference import hilbert_pair, reference_taps
 from sfi_zoo.design.taper import tukey_taper
 from sfi_zoo.design.time_domain import alive_filters, time_domain_taps
 
 __all__ = [
+    "INTERPOLATION_WIDTH",
     "FrameGrid",
     "alive_filters",
     "frequency_domain_taps",
     "hilbert_pair",
+    "interpolated_delays",
     "least_squares_taps",
     "reference_taps",
     "time_domain_taps",

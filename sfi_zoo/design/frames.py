@@ -49,18 +49,33 @@ class FrameGrid:
         """Integer part of a frame's position."""
         return math.floor(self.first + frame * self.hop)
 
-    def starts(self, frames: int, device: torch.device) -> Tensor:
-        """Integer parts of the positions of the first `frames` frames: (frames,) int64."""
-        return torch.tensor([self.start(k) for k in range(frames)], device=device)
+    def positions(self, frames: int, device: torch.device | None = None) -> Tensor:
+        """Positions of the first `frames` frames in samples: (frames,) float64."""
+        k = torch.arange(frames, dtype=torch.float64, device=device)
+        return float(self.first) + float(self.hop) * k
 
-    def lagrange(self, frames: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Weight of every node for every frame: (frames, nodes). Rows sum to one."""
-        nodes = torch.tensor(self.delays(), dtype=torch.float64)
-        delays = torch.tensor(
-            [float((self.first + k * self.hop) % 1) for k in range(frames)], dtype=torch.float64
-        )
-        weights = torch.ones(frames, len(nodes), dtype=torch.float64)
+    def starts_and_weights(
+        self, frames: int, dtype: torch.dtype, device: torch.device, drift: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Integer parts of the positions, (frames,) int64, and the weight of every node for every frame, (frames, nodes).
+
+        Args:
+            frames: how many.
+            dtype: of the weights.
+            device: of both.
+            drift: relative change of the sampling frequency that the weights follow (its derivative; the value is zero).
+        """
+        positions = self.positions(frames, device)
+        starts = positions.floor()
+        moved = positions if drift is None else positions * (1 + drift)
+        return starts.long(), self.lagrange(moved - starts).to(dtype)
+
+    def lagrange(self, delays: Tensor) -> Tensor:
+        """Weight of every node for every delay: (frames,) -> (frames, nodes). Rows sum to one; differentiable."""
+        nodes = self.delays()
+        columns = []
         for i, node in enumerate(nodes):
-            others = torch.cat([nodes[:i], nodes[i + 1 :]])
-            weights[:, i] = ((delays[:, None] - others) / (node - others)).prod(dim=1)
-        return weights.to(device=device, dtype=dtype)
+            others = nodes[:i] + nodes[i + 1 :]
+            scale = math.prod(node - other for other in others)
+            columns.append(math.prod((delays - other for other in others), start=delays.new_ones(())) / scale)
+        return torch.stack(columns, dim=-1)

@@ -53,13 +53,13 @@ def frequency_domain_taps(
     bank: AnalogFilterBank,
     first: int,
     num_taps: int,
-    delay: float,
-    sample_rate: float,
+    delays: Tensor,
+    sample_rate: float | Tensor,
     duration: float,
     taper: float,
     cutoff_hz: float,
 ) -> Tensor:
-    """Unit-gain taps at instants (first ... first + L - 1) + delay samples: band-limited, then tapered.
+    """Unit-gain taps at instants (first ... first + L - 1) + delay samples, for each of P delays: band-limited, then tapered.
 
     The inverse FFT of the response, which is the least-squares fit with trapezoid weights: there the Gram matrix is a multiple of the
     identity. (The published grid counts both of its ends in full, an error of order 1 / M that differs from rate to rate.) The
@@ -70,25 +70,25 @@ def frequency_domain_taps(
         bank: C analog filters.
         first: index of the first tap, relative to the centre of the kernel.
         num_taps: L.
-        delay: fraction of a sample, added to every index.
-        sample_rate: F in Hz.
+        delays: (P,) fractions of a sample, added to every index.
+        sample_rate: F in Hz; a tensor is differentiated through.
         duration: kernel length in seconds.
         taper: fraction a of `tukey_taper`.
         cutoff_hz: where the response ends.
 
     Returns:
-        (C, L) float64.
+        (P, C, L) float64.
     """
-    device = bank.center_frequencies().device
+    device = delays.device
     # fine enough that the periodic impulse response does not fold into the kernel
     points = 1 + max(1024, 2 ** math.ceil(math.log2(2 * num_taps)))
-    omega = torch.linspace(0, math.pi * sample_rate, points, dtype=torch.float64, device=device)
-    shift = duration / 2 if bank.causal else 0.0
+    digital = torch.linspace(0, math.pi, points, dtype=torch.float64, device=device)  # radians per sample
+    omega = digital * sample_rate
     edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
     response = bank.frequency_response(omega) * (0.5 - 0.5 * torch.cos(math.pi * edge))
-    response = response * torch.polar(torch.ones_like(omega), omega * shift)
-    response = response * torch.polar(torch.ones_like(omega), omega / sample_rate * delay)
+    angle = digital * delays[:, None] + (omega * duration / 2 if bank.causal else 0.0)
+    response = response * torch.complex(angle.cos(), angle.sin())[:, None]
     n = torch.arange(first, first + num_taps, device=device)
     taps = torch.fft.irfft(response)[..., n % (2 * (points - 1))]
-    t = (n + delay) / sample_rate
-    return taps * tukey_taper(t, duration, taper, bank.causal)
+    t = (n + delays[:, None]) / sample_rate
+    return taps * tukey_taper(t, duration, taper, bank.causal)[:, None]

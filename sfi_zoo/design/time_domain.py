@@ -10,7 +10,7 @@ from sfi_zoo.filters.base import AnalogFilterBank
 def time_domain_taps(
     bank: AnalogFilterBank,
     offsets: Tensor,
-    sample_rate: float,
+    sample_rate: float | Tensor,
     duration: float,
     taper: float,
     cutoff_hz: float,
@@ -23,7 +23,7 @@ def time_domain_taps(
     Args:
         bank: C analog filters.
         offsets: (T,) instants in samples, relative to the centre of the kernel.
-        sample_rate: F in Hz.
+        sample_rate: F in Hz; a tensor is differentiated through.
         duration: kernel length in seconds; taps outside are zero.
         taper: fraction a of the kernel that `tukey_taper` tapers.
         cutoff_hz: families with wide filters leave out what lies above.

@@ -17,12 +17,17 @@ class AnalogFilterBank(nn.Module):
     Attributes:
         num_filters: C.
         causal: False: the kernel covers t in [-T/2, T/2]; True: it covers [0, T].
+        compact: kernels that end by themselves: the taper of the layer is not applied to them.
+        drops_dead: filters with their centre above min(F, F0) / 2 are dropped whole. False for a family that keeps what
+            lies below: `impulse_response_below` cuts.
         layer_options: constructor arguments that a layer fills in where the user gives none: any of "duration" (kernel
             length T in seconds) and "sample_rate" (F0 in Hz).
     """
 
     num_filters: int
     causal: bool = False
+    compact: ClassVar[bool] = False
+    drops_dead: ClassVar[bool] = True
     layer_options: ClassVar[tuple[str, ...]] = ()
 
     def impulse_response(self, t: Tensor) -> Tensor:

@@ -1,25 +1,43 @@
 """What SFI convolutions share: analog filters, a geometry in seconds, and digital kernels designed for the rate that comes."""
 
 import math
-from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sfi_zoo.design import (
+    INTERPOLATION_WIDTH,
     FrameGrid,
     alive_filters,
     frequency_domain_taps,
+    interpolated_delays,
     reference_taps,
     time_domain_taps,
 )
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank, create_filters, filter_layer_options
 from sfi_zoo.layers.design_cache import DesignCache
-from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
+from sfi_zoo.layers.geometry import STRIDE_MODES, Geometry, both_paddings, dilated
+from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
 
 DEFAULT_TAPER = 0.25
+
+
+class Design(NamedTuple):
+    """Digital kernels for one sampling frequency.
+
+    Attributes:
+        taps: (delays, filters, taps), one set for each delay of the frame grid.
+        first: index of the first tap relative to the integer part of a frame's position.
+        slopes: d taps / d delay, where the sampling frequency carries a derivative.
+        drift: F / F_primal - 1: zero, with that derivative.
+    """
+
+    taps: Tensor
+    first: int
+    slopes: Tensor | None = None
+    drift: Tensor | None = None
 
 
 class DesignedConv(SampleRateAware):
@@ -32,45 +50,55 @@ class DesignedConv(SampleRateAware):
         in_channels: int,
         out_channels: int,
         kernel_size: int,
-        stride: int = 1,
-        padding: float | str = 0,
-        groups: int = 1,
-        bias: bool = False,
-        *,
+        stride: int,
+        padding: float | str,
+        dilation: int,
+        groups: int,
+        bias: bool,
         sample_rate: float,
+        *,
         filters: str | AnalogFilterBank = "modulated_gaussian",
         filter_options: dict[str, Any] | None = None,
         design: str = "time",
         flavour: str = "native",
+        stride_mode: str | None = None,
         taper: float = DEFAULT_TAPER,
         frequency_points: int = 640,
+        frequency_grid: str = "fixed",
         hilbert: bool = False,
     ) -> None:
         super().__init__()
-        self.trained_rate = self.sample_rate = check_sample_rate(sample_rate)
-        for name, value in (("kernel_size", kernel_size), ("stride", stride), ("groups", groups)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a positive whole number of samples at F0, got {value!r}")
+        self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
+        sizes = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation, "groups": groups}
+        kernel_size, stride, dilation, groups = (whole(name, value) for name, value in sizes.items())
         if in_channels % groups or out_channels % groups:
             raise InputError(
                 f"in_channels {in_channels} and out_channels {out_channels} must be divisible by groups {groups}"
             )
+        if stride_mode is None:
+            stride_mode = "round" if flavour == "reference" else "exact"
         for name, choice, allowed in (
             ("design", design, ("time", "frequency")),
             ("flavour", flavour, ("native", "reference")),
+            ("stride_mode", stride_mode, STRIDE_MODES),
+            ("frequency_grid", frequency_grid, ("fixed", "jittered", "random")),
         ):
             if choice not in allowed:
                 raise InputError(f"{name} must be one of {allowed}, got {choice!r}")
         if not 0 <= taper <= 1:
             raise InputError(f"taper must lie in [0, 1], got {taper}")
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        self.design, self.flavour, self.taper = design, flavour, taper
-        self.frequency_points, self.hilbert = frequency_points, hilbert
-        if hilbert and flavour == "native":
+        if flavour == "native" and (hilbert or frequency_grid != "fixed"):
             raise InputError(
-                "hilbert=True is a setting of flavour='reference'; native banks take quadrature=True"
+                "hilbert and frequency_grid are settings of flavour='reference'; native banks take quadrature=True"
             )
+        if flavour == "reference" and (stride_mode == "exact" or dilation > 1):
+            raise InputError(
+                "flavour='reference' has no exact strides and no dilation, as published: use stride_mode='round' or 'interpolate'"
+            )
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.design, self.flavour, self.taper, self.stride_mode = design, flavour, taper, stride_mode
+        self.frequency_points, self.frequency_grid, self.hilbert = frequency_points, frequency_grid, hilbert
         num_filters = in_channels * out_channels // groups
         if hilbert:
             if num_filters % 2:
@@ -89,64 +117,42 @@ class DesignedConv(SampleRateAware):
     # geometry ------------------------------------------------------------------------------------------------------
 
     @property
+    def geometry(self) -> Geometry:
+        """Kernel, stride and padding as durations."""
+        extent = dilated(self.kernel_size, self.dilation)
+        return Geometry(
+            kernel_size=extent,
+            stride=self.stride,
+            padding=both_paddings(self.padding, extent, self.stride),
+            centered=self.padding == "centered",
+            trained_rate=self.trained_rate,
+            truncated=self.flavour == "reference",
+            stride_mode=self.stride_mode,
+        )
+
+    @property
     def duration(self) -> float:
         """Length of the kernel in seconds."""
-        return self.kernel_size / self.trained_rate
-
-    def _ratio(self, sample_rate: float) -> Fraction:
-        """F / F0, exactly."""
-        return Fraction(sample_rate) / Fraction(self.trained_rate)
-
-    def _reference_geometry(self, sample_rate: float) -> tuple[int, int, int]:
-        """Kernel size, stride and padding in samples as the published layers truncate them."""
-        ratio = self._ratio(sample_rate)
-        kernel, stride = int(self.kernel_size * ratio), int(self.stride * ratio)
-        if kernel < 1 or stride < 1:
-            raise InputError(
-                f"sample_rate {sample_rate} Hz leaves a kernel of {kernel} and a stride of {stride} samples"
-            )
-        padding = (kernel - stride) // 2 if isinstance(self.padding, str) else int(self.padding * ratio)
-        return kernel, stride, padding
-
-    def _padding(self) -> Fraction:
-        """Padding in samples at F0; "centered" puts frame k at (k + 1/2) S0 (less half a sample)."""
-        if isinstance(self.padding, str):
-            if self.padding != "centered":
-                raise InputError(f"padding must be a number or 'centered', got {self.padding!r}")
-            return Fraction(self.kernel_size - self.stride, 2)
-        return Fraction(self.padding)
+        return dilated(self.kernel_size, self.dilation) / self.trained_rate
 
     def frame_grid(self, sample_rate: float | None = None) -> FrameGrid:
         """Positions of the frames in samples at `sample_rate`."""
-        sample_rate = self._rate(sample_rate)
-        if self.flavour == "reference":
-            kernel, stride, padding = self._reference_geometry(sample_rate)
-            return FrameGrid(Fraction(kernel - 1, 2) - padding, Fraction(stride))
-        ratio = self._ratio(sample_rate)
-        return FrameGrid((Fraction(self.kernel_size - 1, 2) - self._padding()) * ratio, self.stride * ratio)
+        return self.geometry.grid(primal(self._rate(sample_rate)))
 
     def frame_times(self, frames: int, sample_rate: float | None = None) -> Tensor:
         """Centres of the first `frames` frames in seconds: (frames,) float64."""
-        rate, grid = self._rate(sample_rate), self.frame_grid(sample_rate)
-        return (float(grid.first) + float(grid.hop) * torch.arange(frames, dtype=torch.float64)) / rate
+        return self.frame_grid(sample_rate).positions(frames) / primal(self._rate(sample_rate))
 
     def num_frames(self, length: int, sample_rate: float | None = None) -> int:
         """Frames that a signal of `length` samples gives: floor((T + 2 p - L) / S) + 1 in samples of F0.
 
         It depends on the duration of the signal only. Not positive where the signal is shorter than the kernel.
         """
-        rate = self._rate(sample_rate)
-        if self.flavour == "reference":
-            kernel, stride, padding = self._reference_geometry(rate)
-            return (length + 2 * padding - kernel) // stride + 1
-        return (
-            math.floor((length / self._ratio(rate) + 2 * self._padding() - self.kernel_size) / self.stride)
-            + 1
-        )
+        return self.geometry.num_frames(length, primal(self._rate(sample_rate)))
 
     def alive(self, sample_rate: float | None = None) -> Tensor:
         """(filters,) bool: centre below min(F, F0) / 2. Dead filters are zero in the native flavour."""
-        alive = alive_filters(self.filters, self._rate(sample_rate), self.trained_rate)
+        alive = alive_filters(self.filters, primal(self._rate(sample_rate)), self.trained_rate)
         return alive.repeat(2) if self.hilbert else alive
 
     def _rate(self, sample_rate: float | None) -> float:
@@ -160,56 +166,107 @@ class DesignedConv(SampleRateAware):
         Returns:
             (delays, filters, taps), and the index of the first tap relative to the integer part of a frame's position.
         """
-        rate = self._rate(sample_rate)
-        grid = self.frame_grid(rate)
+        design = self.designed(sample_rate)
+        return design.taps, design.first
+
+    def designed(self, sample_rate: float | None = None) -> Design:
+        """`weights`, and how they change with the delay where `sample_rate` is a tensor, to be differentiated through.
+
+        What is piecewise constant in F (which filters are alive, where they are cut off, how many taps they take) has no derivative.
+        """
+        given = self._rate(sample_rate)
+        rate = primal(given)
+        grid = self.geometry.grid(rate)
         dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
-        if self.flavour == "reference":
-            kernel = self._reference_geometry(rate)[0]
-            first = -((kernel - 1) // 2)  # the integer part of a half-sample centre is its left neighbour
-            design = lambda: self._reference_design(kernel, rate).to(dtype)  # noqa: E731
+        if isinstance(given, Tensor):
+            drift = given.double() / rate - 1
+            slopes = None
+            if self.stride_mode != "round" and not grid.interpolated:
+                no_shift = torch.zeros((), dtype=torch.float64, device=drift.device)
+                at_shift = lambda shift: self._design(rate, grid, shift)  # noqa: E731
+                slopes = torch.func.jvp(at_shift, (no_shift,), (no_shift + 1,))[1].to(dtype)
+            taps = self._design(rate, grid, scale=1 + drift).to(dtype)
+            return Design(taps, self._first_and_last(rate, grid)[0], slopes, drift)
+        design = lambda: self._design(rate, grid).to(dtype)  # noqa: E731
+        if self.training or torch.compiler.is_compiling():
+            taps = design()
         else:
-            radius = self.kernel_size * self._ratio(rate) / 2
-            delays = grid.delays()
-            first, last = math.ceil(min(delays) - radius), math.floor(max(delays) + radius)
-            if last < first:
-                raise InputError(
-                    f"sample_rate {rate} Hz is too low: a kernel of {self.duration} s holds no sample"
-                )
-            design = lambda: self._native_design(rate, delays, first, last).to(dtype)  # noqa: E731
-        if self.training:
-            return design(), first
-        return self._cache.get(
-            self.filters, (rate, self.trained_rate, self.design, self.taper), design
-        ), first
+            key = (rate, self.trained_rate, self.design, self.taper, self.stride_mode)
+            taps = self._cache.get(self.filters, key, design)
+        return Design(taps, self._first_and_last(rate, grid)[0])
 
-    def _reference_design(self, kernel: int, rate: float) -> Tensor:
-        taps = reference_taps(
-            self.filters, self.design, kernel, rate, self.trained_rate, self.frequency_points, self.hilbert
-        )
-        return taps[None]
+    def _designed_delays(self, grid: FrameGrid) -> list[float]:
+        """The delays for which filters are designed: all, or that of the first frame where the rest is interpolated."""
+        if self.stride_mode == "interpolate":
+            return [float(grid.first % 1)]
+        return grid.delays()
 
-    def _native_design(self, rate: float, delays: list[float], first: int, last: int) -> Tensor:
-        """Taps w[m] = h((delay - m) / F) / F, m = first ... last; synthesis taps are / F0 instead."""
+    def _first_and_last(self, rate: float, grid: FrameGrid) -> tuple[int, int]:
+        """Indices of the first and the last tap relative to the integer part of a frame's position."""
+        margin = INTERPOLATION_WIDTH if self.stride_mode == "interpolate" and grid.phases > 1 else 0
+        if self.flavour == "reference":
+            kernel = int(self.geometry.sizes(rate)[0])
+            first = -((kernel - 1) // 2)  # the integer part of a half-sample centre is its left neighbour
+            return first - margin, first + kernel - 1 + margin
+        delays, radius = self._designed_delays(grid), self._half_support(rate) * rate
+        slack = 1e-9 * radius  # a tap on the very edge of the kernel belongs to it
+        first, last = math.ceil(min(delays) - radius - slack), math.floor(max(delays) + radius + slack)
+        if last < first:
+            raise InputError(
+                f"sample_rate {rate} Hz is too low: a kernel of {self.duration} s holds no sample"
+            )
+        return first - margin, last + margin
+
+    def _half_support(self, rate: float) -> float:
+        """Seconds from the centre to the last tap."""
+        if rate == self.trained_rate and self.geometry.padding[0].denominator == 1:
+            return self.duration / 2  # frames lie on the trained grid: nothing reaches beyond the kernel
+        return self.filters.half_support(self.duration, min(rate, self.trained_rate) / 2)
+
+    def _design(
+        self, rate: float, grid: FrameGrid, shift: Tensor | float = 0.0, scale: Tensor | float = 1.0
+    ) -> Tensor:
+        """Taps for every delay of the grid plus `shift` samples, at `scale` times the rate: (delays, filters, taps) float64."""
+        device = next((p.device for p in self.filters.parameters()), None)
+        delays = torch.tensor(grid.delays(), dtype=torch.float64, device=device) + shift
+        first, last = self._first_and_last(rate, grid)
+        if self.stride_mode == "interpolate" and grid.phases > 1:
+            base = delays.new_tensor(self._designed_delays(grid))
+            first, last = first + INTERPOLATION_WIDTH, last - INTERPOLATION_WIDTH
+            return interpolated_delays(self._taps(base, rate, scale, first, last)[0], delays - base)
+        return self._taps(delays, rate, scale, first, last)
+
+    def _taps(self, delays: Tensor, rate: float, scale: Tensor | float, first: int, last: int) -> Tensor:
+        """w[m] = h((delay - m) / F) / F, m = first ... last; synthesis taps are / F0 instead. Or the published ones."""
+        if self.flavour == "reference":
+            return reference_taps(
+                self.filters,
+                self.design,
+                last - first + 1,
+                rate,
+                self.trained_rate,
+                self.frequency_points,
+                self.hilbert,
+            )[None]
         alive = self.alive(rate)
         if not alive.any():
             raise InputError(
                 f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz"
             )
-        m = torch.arange(first, last + 1, dtype=torch.float64, device=alive.device)
         cutoff = min(rate, self.trained_rate) / 2
-        taps = []
-        for delay in delays:
-            if self.design == "time":
-                taps.append(
-                    time_domain_taps(self.filters, delay - m, rate, self.duration, self.taper, cutoff)
-                )
-            else:
-                reversed_taps = frequency_domain_taps(
-                    self.filters, -last, len(m), delay, rate, self.duration, self.taper, cutoff
-                )
-                taps.append(reversed_taps.flip(-1))
-        gain = float(self._ratio(rate)) if self._transposed else 1.0
-        return torch.stack(taps) * (alive.double()[:, None] * gain)
+        span = 2 * self._half_support(rate)
+        taper = 0.0 if self.filters.compact else self.taper
+        if self.design == "time":
+            m = torch.arange(first, last + 1, dtype=torch.float64, device=delays.device)
+            offsets = (delays[:, None] - m).flatten()
+            taps = time_domain_taps(self.filters, offsets, rate * scale, span, taper, cutoff)
+            taps = taps.unflatten(1, (len(delays), -1)).transpose(0, 1)
+        else:
+            taps = frequency_domain_taps(
+                self.filters, -last, last - first + 1, delays, rate * scale, span, taper, cutoff
+            ).flip(-1)
+        gain = float(self.geometry.ratio(rate)) * scale if self._transposed else 1.0
+        return taps * (alive.double()[:, None] * gain)
 
     def train(self, mode: bool = True) -> "DesignedConv":
         """Sets training mode; what was designed in evaluation is dropped."""
@@ -220,6 +277,19 @@ class DesignedConv(SampleRateAware):
         """The arguments of the plain layer, then ours."""
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"padding={self.padding}, groups={self.groups}, sample_rate={self.trained_rate}, design={self.design}, "
-            f"flavour={self.flavour}, taper={self.taper}"
+            f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, sample_rate={self.trained_rate}, "
+            f"design={self.design}, flavour={self.flavour}, stride_mode={self.stride_mode}, taper={self.taper}"
         )
+
+
+def whole(name: str, value: Any) -> int:
+    """A positive whole number, or the one in a tuple of one, as `nn.Conv1d` takes it.
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name} must be a positive whole number of samples at F0, got {value!r}")
+    return value

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 from sfi_zoo.errors import InputError
@@ -12,14 +13,24 @@ from sfi_zoo.errors import InputError
 def check_sample_rate(sample_rate: float) -> float:
     """Returns the rate if it is a positive finite number of Hz.
 
+    A tensor of one number is let through as it is: layers differentiate through it.
+
     Raises:
         InputError: it is not.
     """
+    if isinstance(sample_rate, torch.Tensor) and sample_rate.numel() == 1:
+        check_sample_rate(primal(sample_rate))
+        return sample_rate
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float)):
         raise InputError(f"sample_rate must be a number in Hz, got {sample_rate!r}")
     if not (math.isfinite(sample_rate) and sample_rate > 0):
         raise InputError(f"sample_rate must be positive and finite, in Hz; got {sample_rate}")
     return sample_rate
+
+
+def primal(sample_rate: float | torch.Tensor) -> float:
+    """The plain number in a rate, without its derivative."""
+    return float(sample_rate.detach()) if isinstance(sample_rate, torch.Tensor) else sample_rate
 
 
 class SampleRateAware(nn.Module):

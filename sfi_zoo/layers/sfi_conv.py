@@ -8,13 +8,18 @@ rate F0 and kept as durations at every other rate F. Frame k sits at
 whatever F is, so a latent at F and one at F0 can be laid side by side.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sfi_zoo.design import FrameGrid
 from sfi_zoo.errors import InputError
-from sfi_zoo.layers.designed import DesignedConv
+from sfi_zoo.layers.designed import Design, DesignedConv
+from sfi_zoo.layers.sample_rate import primal
+
+PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
 class SFIConv1d(DesignedConv):
@@ -33,16 +38,22 @@ class SFIConv1d(DesignedConv):
         out_channels: channels of the output.
         kernel_size: L0, in samples at F0.
         stride: S0, in samples at F0.
-        padding: zeros on both sides in samples at F0, or "centered" for (L0 - S0) / 2.
+        padding: on both sides in samples at F0; or "valid", "same" (stride 1), or "centered" for (L0 - S0) / 2.
+        dilation: the kernel covers (L0 - 1) dilation + 1 samples at F0, as in `nn.Conv1d`; analog filters fill all of it.
         groups: as in `nn.Conv1d`.
-        bias: add a trained constant to each output channel.
+        bias: add a trained constant to each output channel (off by default, unlike `nn.Conv1d`).
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
         sample_rate: F0 in Hz, the trained rate.
+        **options: the rest.
         filters: a family name (see `sfi_zoo.filters.FILTER_FAMILIES`) or a bank of out_channels * in_channels / groups filters.
         filter_options: arguments of the family.
         design: "time" (impulse invariance) or "frequency" (least squares; no aliasing of a filter's upper part).
         flavour: "native", or "reference" to reproduce the published layers.
+        stride_mode: "exact" (native's default); "interpolate": windowed-sinc interpolation of a stride-1 convolution (Imamura et al.,
+            arXiv:2306.10718); "round" (reference's default): int() of the stride at F, which drifts.
         taper: fraction of the kernel that the compact taper takes, 0 to 1; not used by "reference".
         frequency_points: grid size of the reference frequency-domain design.
+        frequency_grid: reference only: "fixed", "jittered" or "random" points in training (Imamura et al., 2024).
         hilbert: reference only: the second half of the kernels are the discrete Hilbert pairs of the first.
 
     Raises:
@@ -51,22 +62,55 @@ class SFIConv1d(DesignedConv):
 
     _transposed = False
 
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: float | str = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        padding_mode: str = "zeros",
+        *,
+        sample_rate: float,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            sample_rate,
+            **options,
+        )
+        if padding_mode not in PADDING_MODES:
+            raise InputError(f"padding_mode must be one of {tuple(PADDING_MODES)}, got {padding_mode!r}")
+        self.padding_mode = padding_mode
+
     def forward(self, x: Tensor, sample_rate: float | None = None) -> Tensor:
         """Analyse a signal.
 
         Args:
             x: (batch, in_channels, time) or (in_channels, time).
-            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. Differentiable, where it is a tensor of one number:
+                frames move with F, the number of samples and frames does not.
 
         Returns:
-            (batch, out_channels, frames) or (out_channels, frames), frames = `num_frames(time, sample_rate)`.
+            (batch, out_channels, frames) or (out_channels, frames).
 
         Raises:
-            InputError: wrong number of channels, or a signal shorter than the kernel.
+            InputError: wrong number of channels, or a signal shorter than the kernel (padding included).
         """
         if x.ndim == 2:
             return self.forward(x[None], sample_rate)[0]
-        rate = self._rate(sample_rate)
+        given = self._rate(sample_rate)
+        rate = primal(given)
         if x.ndim != 3 or x.shape[1] != self.in_channels:
             raise InputError(f"input must be (batch, {self.in_channels}, time), got {tuple(x.shape)}")
         frames = self.num_frames(x.shape[-1], rate)
@@ -74,46 +118,68 @@ class SFIConv1d(DesignedConv):
             raise InputError(
                 f"{x.shape[-1]} samples at {rate} Hz are shorter than the kernel of {self.duration * 1e3:g} ms less padding"
             )
-        grid = self.frame_grid(rate)
-        weights, first = self.weights(rate)
-        taps = weights.shape[-1]
-        left = max(0, -(grid.start(0) + first))
-        right = max(0, grid.start(frames - 1) + first + taps - x.shape[-1])
-        x = functional.pad(x, (left, right))
-        kernels = weights.reshape(len(weights), self.out_channels, self.in_channels // self.groups, taps)
-        if grid.interpolated:
-            y = self._interpolated(x, kernels, grid, frames, first + left)
-        else:
-            y = self._phased(x, kernels, grid, frames, first + left)
+        grid, design = self.frame_grid(rate), self.designed(given)
+        taps = design.taps.shape[-1]
+        left = max(0, -(grid.start(0) + design.first))
+        right = max(0, grid.start(frames - 1) + design.first + taps - x.shape[-1])
+        x = self._padded(x, left, right)
+        design = design._replace(first=design.first + left)
+        analyse = self._interpolated if grid.interpolated else self._phased
+        y = analyse(x, design, grid, frames)
         return y if self.bias is None else y + self.bias[:, None]
 
-    def _phased(self, x: Tensor, kernels: Tensor, grid: FrameGrid, frames: int, shift: int) -> Tensor:
+    def _padded(self, x: Tensor, left: int, right: int) -> Tensor:
+        longest = {"reflect": x.shape[-1] - 1, "circular": x.shape[-1]}.get(self.padding_mode)
+        if longest is not None and max(left, right) > longest:
+            raise InputError(
+                f"{x.shape[-1]} samples are too few for {self.padding_mode!r} padding of {max(left, right)} samples"
+            )
+        return functional.pad(x, (left, right), PADDING_MODES[self.padding_mode])
+
+    def _kernels(self, taps: Tensor) -> Tensor:
+        """(delays, filters, taps) -> (delays, out_channels, in_channels / groups, taps)."""
+        return taps.unflatten(1, (self.out_channels, self.in_channels // self.groups))
+
+    def _phased(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
         """One ordinary strided convolution per phase, interleaved."""
+        kernels = self._kernels(design.taps)
+        slopes = None if design.slopes is None else self._kernels(design.slopes)
         phases, taps = len(kernels), kernels.shape[-1]
         stride = int(grid.hop * phases)
         outputs = []
         for j in range(min(phases, frames)):
             count = -(-(frames - j) // phases)
-            begin = grid.start(j) + shift
+            begin = grid.start(j) + design.first
             segment = x[..., begin : begin + (count - 1) * stride + taps]
-            outputs.append(functional.conv1d(segment, kernels[j], stride=stride, groups=self.groups))
+            y = self._convolve(segment, kernels[j], stride)
+            if slopes is not None and design.drift is not None:
+                # d tau_k F = (tau_k F) d ln F: later frames move further
+                moved = grid.positions(frames, x.device)[j::phases] * design.drift
+                y = y + self._convolve(segment, slopes[j], stride) * moved.to(y)
+            outputs.append(y)
         if phases == 1:
             return outputs[0]
         longest = outputs[0].shape[-1]
         padded = [functional.pad(y, (0, longest - y.shape[-1])) for y in outputs]
         return torch.stack(padded, dim=-1).flatten(-2)[..., :frames]
 
-    def _interpolated(self, x: Tensor, kernels: Tensor, grid: FrameGrid, frames: int, shift: int) -> Tensor:
+    def _convolve(self, x: Tensor, kernel: Tensor, stride: int) -> Tensor:
+        """`conv1d`; for one input channel a matrix product with the overlapping frames, which is twice as fast."""
+        if self.in_channels == 1 and not (x.requires_grad and torch.is_grad_enabled()):
+            return kernel[:, 0] @ x[:, 0].unfold(-1, kernel.shape[-1], stride).mT
+        return functional.conv1d(x, kernel, stride=stride, groups=self.groups)
+
+    def _interpolated(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
         """All nodes at every frame's integer position, combined by Lagrange weights in the delay."""
-        taps = kernels.shape[-1]
-        starts = grid.starts(frames, x.device) + shift
-        segments = x.unfold(-1, taps, 1)[:, :, starts]  # (batch, in_channels, frames, taps)
+        kernels = self._kernels(design.taps).unflatten(1, (self.groups, -1))
+        starts, weights = grid.starts_and_weights(frames, x.dtype, x.device, design.drift)
+        # starts are computed in floating point: a sample of room on both sides
+        segments = functional.pad(x, (1, 1)).unfold(-1, kernels.shape[-1], 1)
+        segments = segments[:, :, starts + (design.first + 1)]  # (batch, in_channels, frames, taps)
         segments = segments.unflatten(1, (self.groups, -1))
-        grouped = kernels.unflatten(1, (self.groups, -1))
-        lagrange = grid.lagrange(frames, x.dtype, x.device)
         y = x.new_zeros(x.shape[0], self.groups, self.out_channels // self.groups, frames)
-        for node, kernel in enumerate(grouped):
-            y = y + torch.einsum("bgifl,goil->bgof", segments, kernel) * lagrange[:, node]
+        for node, kernel in enumerate(kernels):
+            y = y + torch.einsum("bgifl,goil->bgof", segments, kernel) * weights[:, node]
         return y.flatten(1, 2)
 
 
@@ -127,7 +193,8 @@ class SFIConvTranspose1d(DesignedConv):
 
     Source: Saito et al., IEEE/ACM TASLP 30:2928, 2022; exact strides and the taper are ours.
 
-    Args: those of `SFIConv1d`; filters: out_channels / groups * in_channels of them.
+    Args: those of `nn.ConvTranspose1d` (`output_padding` in samples at F0, no `padding_mode`), then those of `SFIConv1d`; filters:
+    out_channels / groups * in_channels of them.
 
     Raises:
         InputError: an argument outside what is allowed (the message names it).
@@ -135,12 +202,43 @@ class SFIConvTranspose1d(DesignedConv):
 
     _transposed = True
 
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: float | str = 0,
+        output_padding: int = 0,
+        groups: int = 1,
+        bias: bool = False,
+        dilation: int = 1,
+        *,
+        sample_rate: float,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            sample_rate,
+            **options,
+        )
+        if not isinstance(output_padding, int) or output_padding < 0:
+            raise InputError(f"output_padding must be a whole number of samples >= 0, got {output_padding!r}")
+        self.output_padding = output_padding
+
     def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """Synthesise a signal.
 
         Args:
             z: (batch, in_channels, frames) or (in_channels, frames).
-            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. Differentiable, as in `SFIConv1d`.
             length: samples wanted; by default what `nn.ConvTranspose1d` gives, ((K - 1) S0 - 2 p + L0) F / F0, rounded.
 
         Returns:
@@ -151,33 +249,27 @@ class SFIConvTranspose1d(DesignedConv):
         """
         if z.ndim == 2:
             return self.forward(z[None], sample_rate, length)[0]
-        rate = self._rate(sample_rate)
+        given = self._rate(sample_rate)
+        rate = primal(given)
         if z.ndim != 3 or z.shape[1] != self.in_channels:
             raise InputError(f"input must be (batch, {self.in_channels}, frames), got {tuple(z.shape)}")
         frames = z.shape[-1]
         if length is None:
-            length = self._default_length(frames, rate)
+            length = self.geometry.output_length(frames, rate, self.output_padding)
         if length < 1:
             raise InputError(f"length must be positive, got {length}")
-        grid = self.frame_grid(rate)
-        weights, first = self.weights(rate)
-        taps = weights.shape[-1]
-        left = max(0, -(grid.start(0) + first))
-        total = max(left + length, left + grid.start(frames - 1) + first + taps)
-        kernels = weights.reshape(len(weights), self.in_channels, self.out_channels // self.groups, taps)
-        if grid.interpolated:
-            y = self._interpolated(z, kernels, grid, first + left, total)
-        else:
-            y = self._phased(z, kernels, grid, first + left, total)
-        y = y[..., left : left + length]
+        grid, design = self.frame_grid(rate), self.designed(given)
+        taps = design.taps.shape[-1]
+        left = max(0, -(grid.start(0) + design.first))
+        total = max(left + length, left + grid.start(frames - 1) + design.first + taps)
+        design = design._replace(first=design.first + left)
+        synthesise = self._interpolated if grid.interpolated else self._phased
+        y = synthesise(z, design, grid, total)[..., left : left + length]
         return y if self.bias is None else y + self.bias[:, None]
 
-    def _default_length(self, frames: int, rate: float) -> int:
-        if self.flavour == "reference":
-            kernel, stride, padding = self._reference_geometry(rate)
-            return (frames - 1) * stride - 2 * padding + kernel
-        samples = (frames - 1) * self.stride - 2 * self._padding() + self.kernel_size
-        return round(samples * self._ratio(rate))
+    def _kernels(self, taps: Tensor) -> Tensor:
+        """(delays, filters, taps) -> (delays, in_channels, out_channels / groups, taps)."""
+        return taps.unflatten(1, (self.in_channels, self.out_channels // self.groups))
 
     def _frames_of(self, z: Tensor, kernel: Tensor) -> Tensor:
         """Each frame's contribution: (batch, in, frames), (in, out / groups, taps) -> (batch, out, taps, frames)."""
@@ -188,26 +280,34 @@ class SFIConvTranspose1d(DesignedConv):
         pieces = torch.matmul(kernel.transpose(1, 2), z)  # (batch, groups, out / groups * taps, frames)
         return pieces.reshape(z.shape[0], self.out_channels, -1, z.shape[-1])
 
-    def _phased(self, z: Tensor, kernels: Tensor, grid: FrameGrid, shift: int, total: int) -> Tensor:
+    def _phased(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
         """Overlap-add of every phase at its own whole stride."""
+        kernels = self._kernels(design.taps)
+        slopes = None if design.slopes is None else self._kernels(design.slopes)
         phases, taps, frames = len(kernels), kernels.shape[-1], z.shape[-1]
         stride = int(grid.hop * phases)
         y = z.new_zeros(z.shape[0], self.out_channels, total)
         for j in range(min(phases, frames)):
-            pieces = self._frames_of(z[..., j::phases], kernels[j])
+            of_phase = z[..., j::phases]
+            pieces = self._frames_of(of_phase, kernels[j])
+            if slopes is not None and design.drift is not None:
+                moved = grid.positions(frames, z.device)[j::phases] * design.drift
+                pieces = pieces + self._frames_of(of_phase * moved.to(z), slopes[j])
             span = (pieces.shape[-1] - 1) * stride + taps
             added = functional.fold(pieces.flatten(1, 2), (1, span), (1, taps), stride=(1, stride))[:, :, 0]
-            begin = grid.start(j) + shift
-            y[..., begin : begin + span] += added
+            begin = grid.start(j) + design.first
+            y = y + functional.pad(added, (begin, total - begin - span))
         return y
 
-    def _interpolated(self, z: Tensor, kernels: Tensor, grid: FrameGrid, shift: int, total: int) -> Tensor:
+    def _interpolated(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
         """The adjoint of the interpolated analysis."""
+        kernels = self._kernels(design.taps)
         frames, taps = z.shape[-1], kernels.shape[-1]
-        lagrange = grid.lagrange(frames, z.dtype, z.device)
-        pieces = self._frames_of(z * lagrange[:, 0], kernels[0])
+        starts, weights = grid.starts_and_weights(frames, z.dtype, z.device, design.drift)
+        pieces = self._frames_of(z * weights[:, 0], kernels[0])
         for node in range(1, len(kernels)):
-            pieces = pieces + self._frames_of(z * lagrange[:, node], kernels[node])
-        index = (grid.starts(frames, z.device) + shift) + torch.arange(taps, device=z.device)[:, None]
-        y = z.new_zeros(z.shape[0], self.out_channels, total)
-        return y.index_add(-1, index.flatten(), pieces.flatten(2))
+            pieces = pieces + self._frames_of(z * weights[:, node], kernels[node])
+        # starts are computed in floating point: a sample of room on both sides
+        index = (starts + (design.first + 1)) + torch.arange(taps, device=z.device)[:, None]
+        y = z.new_zeros(z.shape[0], self.out_channels, total + 2)
+        return y.index_add(-1, index.flatten(), pieces.flatten(2))[..., 1:-1]
