@@ -30,13 +30,14 @@ class Design(NamedTuple):
     Attributes:
         taps: (delays, filters, taps), one set for each delay of the frame grid.
         first: index of the first tap relative to the integer part of a frame's position.
-        slopes: d taps / d delay, where the sampling frequency carries a derivative.
-        drift: F / F_primal - 1: zero, with that derivative.
+        moving: where the sampling frequency carries a derivative, what the taps gain when a frame moves by `drift` samples: zero, with
+            its derivative. Frame k at position p_k moves by p_k times that.
+        drift: F / F_primal - 1: zero, with its derivative.
     """
 
     taps: Tensor
     first: int
-    slopes: Tensor | None = None
+    moving: Tensor | None = None
     drift: Tensor | None = None
 
 
@@ -180,13 +181,11 @@ class DesignedConv(SampleRateAware):
         dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
         if isinstance(given, Tensor):
             drift = given.double() / rate - 1
-            slopes = None
+            moving = None
             if self.stride_mode != "round" and not grid.interpolated:
-                no_shift = torch.zeros((), dtype=torch.float64, device=drift.device)
-                at_shift = lambda shift: self._design(rate, grid, shift)  # noqa: E731
-                slopes = torch.func.jvp(at_shift, (no_shift,), (no_shift + 1,))[1].to(dtype)
+                moving = (self._design(rate, grid, shift=drift) - self._design(rate, grid)).to(dtype)
             taps = self._design(rate, grid, scale=1 + drift).to(dtype)
-            return Design(taps, self._first_and_last(rate, grid)[0], slopes, drift)
+            return Design(taps, self._first_and_last(rate, grid)[0], moving, drift)
         design = lambda: self._design(rate, grid).to(dtype)  # noqa: E731
         if self.training or torch.compiler.is_compiling():
             taps = design()

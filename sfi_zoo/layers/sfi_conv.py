@@ -143,7 +143,7 @@ class SFIConv1d(DesignedConv):
     def _phased(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
         """One ordinary strided convolution per phase, interleaved."""
         kernels = self._kernels(design.taps)
-        slopes = None if design.slopes is None else self._kernels(design.slopes)
+        moving = None if design.moving is None else self._kernels(design.moving)
         phases, taps = len(kernels), kernels.shape[-1]
         stride = int(grid.hop * phases)
         outputs = []
@@ -152,10 +152,9 @@ class SFIConv1d(DesignedConv):
             begin = grid.start(j) + design.first
             segment = x[..., begin : begin + (count - 1) * stride + taps]
             y = self._convolve(segment, kernels[j], stride)
-            if slopes is not None and design.drift is not None:
-                # d tau_k F = (tau_k F) d ln F: later frames move further
-                moved = grid.positions(frames, x.device)[j::phases] * design.drift
-                y = y + self._convolve(segment, slopes[j], stride) * moved.to(y)
+            if moving is not None:  # later frames move further
+                positions = grid.positions(frames, x.device)[j::phases].to(x)
+                y = y + self._convolve(segment, moving[j], stride) * positions
             outputs.append(y)
         if phases == 1:
             return outputs[0]
@@ -283,16 +282,16 @@ class SFIConvTranspose1d(DesignedConv):
     def _phased(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
         """Overlap-add of every phase at its own whole stride."""
         kernels = self._kernels(design.taps)
-        slopes = None if design.slopes is None else self._kernels(design.slopes)
+        moving = None if design.moving is None else self._kernels(design.moving)
         phases, taps, frames = len(kernels), kernels.shape[-1], z.shape[-1]
         stride = int(grid.hop * phases)
         y = z.new_zeros(z.shape[0], self.out_channels, total)
         for j in range(min(phases, frames)):
             of_phase = z[..., j::phases]
             pieces = self._frames_of(of_phase, kernels[j])
-            if slopes is not None and design.drift is not None:
-                moved = grid.positions(frames, z.device)[j::phases] * design.drift
-                pieces = pieces + self._frames_of(of_phase * moved.to(z), slopes[j])
+            if moving is not None:
+                positions = grid.positions(frames, z.device)[j::phases].to(z)
+                pieces = pieces + self._frames_of(of_phase * positions, moving[j])
             span = (pieces.shape[-1] - 1) * stride + taps
             added = functional.fold(pieces.flatten(1, 2), (1, span), (1, taps), stride=(1, stride))[:, :, 0]
             begin = grid.start(j) + design.first
