@@ -8,6 +8,7 @@ the grouped network with a branch for each instrument).
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -18,24 +19,49 @@ from torch.nn import functional
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import ModulatedGaussian
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
-from sfi_zoo.models.tcn import MaskTCN
+from sfi_zoo.models.norms import NORMS
+from sfi_zoo.models.tcn import MASKS, MaskTCN
 
 MAGNITUDE_FLOOR = 1e-12  # |z|^2 at which a magnitude counts as silence: -120 dB
+LATENTS = ("relu", "linear", "complex")
+SIZES = (
+    "sample_rate",
+    "features",
+    "kernel_size",
+    "stride",
+    "bottleneck",
+    "hidden",
+    "kernel",
+    "layers",
+    "repeats",
+    "norm_groups",
+)
+
+
+def _later(default: Any) -> Any:
+    """A setting that the first published files do not have yet: without it they mean the default."""
+    return field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True)
 class ConvTasNetConfig:
     """Everything that makes a Conv-TasNet; `config.json` holds exactly these.
 
+    The paper's network as most have trained it (learned kernels, gLN, one network for all sources), at 8 kHz:
+
+        ConvTasNetConfig(("one", "two"), 8000, 512, 16, 8, latent="relu", filters="interpolated", padding=0, bottleneck=128,
+            hidden=512, repeats=3, bias=True, residual_bias=True, dense_norms=False, mask="sigmoid")
+
     Attributes:
         sources: names, in output order.
         sample_rate: F0 in Hz.
-        features: size of the latent.
+        features: size of the latent (N).
         kernel_size: L0, encoder kernel in samples at F0.
         stride: S0, hop in samples at F0.
         latent: "relu" (real, rectified), "linear" (real), or "complex" (quadrature pairs; the network sees sqrt |z|).
-        filters: filter family of encoder and decoder.
+        filters: filter family of encoder and decoder; "interpolated" are learned kernels, at F0 a plain convolution.
         encoder_filters: options of the encoder's bank.
         decoder_filters: options of the decoder's bank.
         design: "time" or "frequency".
@@ -46,11 +72,20 @@ class ConvTasNetConfig:
         branches: 1 (shared trunk) or the number of sources (a network for each).
         bottleneck: channels between blocks (B), per branch.
         hidden: channels within a block (H), per branch.
-        kernel: kernel of the depthwise convolutions (P).
+        kernel: kernel of the depthwise convolutions (P), odd unless `causal`.
         layers: blocks per repeat (X), dilations 1, 2, ..., 2^(X-1).
         repeats: R.
-        norm_groups: groups of each GroupNorm, per branch.
+        norm_groups: groups of each norm, per branch.
         residual_bias: biases in the residual and skip convolutions.
+        padding: zeros on both sides of the signal in samples at F0; None for (L0 - S0) / 2.
+        pad_end: zeros at the end until the frames cover the signal; without, what is left over stays silent (native).
+        norm: statistics of the norms: "global" (gLN), "feature", "frame", "cumulative" (cLN of the paper), "batch".
+        dense_norms: a PReLU and a norm before and after the bottleneck and the last convolution, as in the published SFI Conv-TasNet.
+        bias: biases in the other convolutions of the network.
+        skip: channels of the skip outputs (Sc), per branch; None for `bottleneck`, 0 for no skip outputs.
+        last_residual: the last block has a residual output, which nobody uses.
+        causal: the network sees no later frames; needs the norm "frame", "cumulative" or "batch".
+        mask: "softmax" over the sources, "sigmoid", "relu" or "linear".
     """
 
     sources: tuple[str, ...] = ("vocals", "drums", "bass", "other")
@@ -75,31 +110,51 @@ class ConvTasNetConfig:
     repeats: int = 2
     norm_groups: int = 1
     residual_bias: bool = False
+    padding: int | None = _later(None)
+    pad_end: bool = _later(True)
+    norm: str = _later("global")
+    dense_norms: bool = _later(True)
+    bias: bool = _later(False)
+    skip: int | None = _later(None)
+    last_residual: bool = _later(True)
+    causal: bool = _later(False)
+    mask: str = _later("softmax")
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
-        if self.latent not in ("relu", "linear", "complex"):
-            raise InputError(f"latent must be 'relu', 'linear' or 'complex', got {self.latent!r}")
+        for name, allowed in (("latent", LATENTS), ("norm", NORMS), ("mask", MASKS)):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+        named = isinstance(self.sources, tuple) and all(isinstance(x, str) and x for x in self.sources)
+        if not named or not self.sources or len(set(self.sources)) != len(self.sources):
+            raise InputError(f"sources must be distinct names, got {self.sources!r}")
         if self.branches not in (1, len(self.sources)):
             raise InputError(
                 f"branches must be 1 or the number of sources ({len(self.sources)}), got {self.branches}"
             )
-        if len(set(self.sources)) != len(self.sources) or not self.sources:
-            raise InputError(f"sources must be distinct names, got {self.sources}")
-        for name in (
-            "sample_rate",
-            "features",
-            "kernel_size",
-            "stride",
-            "bottleneck",
-            "hidden",
-            "kernel",
-            "layers",
-            "repeats",
-        ):
+        for name in SIZES:
+            if not _is_whole(getattr(self, name), 1):
+                raise InputError(f"{name} must be a positive whole number, got {getattr(self, name)!r}")
+        for name in ("padding", "skip"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a positive whole number, got {value!r}")
+            if value is not None and not _is_whole(value, 0):
+                raise InputError(f"{name} must be a whole number, 0 or more, or None; got {value!r}")
+        for name in ("features", "bottleneck", "hidden", "skip"):
+            value = getattr(self, name)
+            if value is not None and value % self.norm_groups:
+                raise InputError(
+                    f"{name} must be a multiple of norm_groups ({self.norm_groups}), got {value}"
+                )
+        if self.causal and self.norm in ("global", "feature"):
+            raise InputError(
+                f"causal needs the norm frame, cumulative or batch; got {self.norm!r}, which looks ahead"
+            )
+        if not self.causal and self.kernel % 2 == 0:
+            raise InputError(f"kernel must be odd unless causal, got {self.kernel}")
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def compressed_magnitude(values: Tensor) -> Tensor:
@@ -128,7 +183,7 @@ class ConvTasNet(Separator):
         common: dict[str, Any] = {
             "kernel_size": config.kernel_size,
             "stride": config.stride,
-            "padding": "centered",
+            "padding": "centered" if config.padding is None else config.padding,
             "sample_rate": config.sample_rate,
             "filters": config.filters,
             "design": config.design,
@@ -151,16 +206,23 @@ class ConvTasNet(Separator):
             synthesis.load_state_dict(analysis.state_dict(), strict=False)
             synthesis.set_dual_gains(config.stride)
         self.masker = MaskTCN(
-            config.features,
-            len(config.sources),
-            config.branches,
-            config.bottleneck,
-            config.hidden,
-            config.kernel,
-            config.layers,
-            config.repeats,
-            config.norm_groups,
-            config.residual_bias,
+            features=config.features,
+            sources=len(config.sources),
+            branches=config.branches,
+            bottleneck=config.bottleneck,
+            hidden=config.hidden,
+            skip=config.bottleneck if config.skip is None else config.skip,
+            kernel=config.kernel,
+            layers=config.layers,
+            repeats=config.repeats,
+            norm=config.norm,
+            norm_groups=config.norm_groups,
+            dense_norms=config.dense_norms,
+            bias=config.bias,
+            residual_bias=config.residual_bias,
+            last_residual=config.last_residual,
+            causal=config.causal,
+            mask=config.mask,
         )
 
     @property
@@ -176,7 +238,8 @@ class ConvTasNet(Separator):
             sample_rate: F in Hz; F0 when omitted.
 
         Returns:
-            Latent of (batch * channels, features, frames), frames = ceil(duration / hop) (as published in `reference` flavour).
+            Latent of (batch * channels, features, frames), as many frames as cover the signal: ceil(duration / hop) with
+            the default padding (as published in `reference` flavour).
 
         Raises:
             InputError: integer samples, or a rate outside 4 ... 192 kHz.
@@ -184,8 +247,8 @@ class ConvTasNet(Separator):
         rate = self.check_rate(sample_rate)
         check_floating(waveform)
         x = to_items(waveform)
-        if self.config.flavour == "native":
-            x = functional.pad(x, (0, self._padded_length(x.shape[-1], rate) - x.shape[-1]))
+        if self.config.flavour == "native" and self.config.pad_end:
+            x = functional.pad(x, (0, self._covered_length(x.shape[-1], rate) - x.shape[-1]))
         elif self.encoder.num_frames(x.shape[-1], rate) < 1:
             x = functional.pad(x, (0, math.ceil(self.encoder.duration * rate)))
         values = self.encoder(x, rate)
@@ -200,13 +263,19 @@ class ConvTasNet(Separator):
         times = self.encoder.frame_times(values.shape[-1], rate)
         return Latent(values, LatentGrid(times, frequencies, alive))
 
-    def _padded_length(self, length: int, rate: float) -> int:
-        """The whole number of hops that covers `length` samples, in samples (rounded up)."""
-        hop = self.encoder.frame_grid(rate).hop
-        return math.ceil(math.ceil(length / hop) * hop)
+    def _covered_length(self, length: int, rate: float) -> int:
+        """The length, in samples, that has just as many frames as it takes for the decoder to reach sample `length`.
+
+        K frames cover (K - 1) S0 + L0 - 2 p samples at F0.
+        """
+        config, ratio = self.config, Fraction(primal(rate)) / self.config.sample_rate
+        both = config.kernel_size - config.stride if config.padding is None else 2 * config.padding
+        beyond = config.kernel_size - both
+        frames = max(1, math.ceil((length / ratio - beyond) / config.stride) + 1)
+        return max(length, math.ceil(((frames - 1) * config.stride + beyond) * ratio))
 
     def predict_masks(self, latent: Latent) -> Tensor:
-        """Masks in (0, 1) that sum to one over the sources: (items, sources, features, frames).
+        """Masks, (items, sources, features, frames); with the softmax they sum to one over the sources.
 
         A complex latent is seen as sqrt |z|, which the first normalisation makes independent of the gain of the input.
         """

@@ -1,96 +1,185 @@
 """The temporal convolutional network of Conv-TasNet: from a latent to masks."""
 
 from torch import Tensor, nn
+from torch.nn import functional
+
+from sfi_zoo.models.norms import create_norm
+
+MASKS = ("softmax", "sigmoid", "relu", "linear")
 
 
 class TCNBlock(nn.Module):
     """One dilated depthwise-separable block with a residual and a skip output.
 
-    x (items, branches * bottleneck, frames) -> residual, skip of the same shape.
+    x (items, branches * bottleneck, frames) -> residual of the same shape, skip (items, branches * skip, frames).
+
+    Args:
+        branches: networks side by side.
+        bottleneck: channels of input and residual, per branch.
+        hidden: channels within, per branch.
+        skip: channels of the skip output, per branch; 0 for none.
+        kernel: of the depthwise convolution.
+        dilation: of the depthwise convolution.
+        causal: frames see no later ones.
+        norm: see `create_norm`.
+        norm_groups: groups of each norm, per branch.
+        bias: biases in the expanding and the depthwise convolution.
+        residual_bias: biases in the residual and the skip convolution.
+        residual: whether there is a residual output.
     """
 
     def __init__(
         self,
+        *,
         branches: int,
         bottleneck: int,
         hidden: int,
+        skip: int,
         kernel: int,
         dilation: int,
+        causal: bool,
+        norm: str,
         norm_groups: int,
         bias: bool,
+        residual_bias: bool,
+        residual: bool,
     ) -> None:
         super().__init__()
-        wide, narrow = branches * hidden, branches * bottleneck
-        self.expand = nn.Conv1d(narrow, wide, 1, groups=branches, bias=False)
+        wide, narrow, groups = branches * hidden, branches * bottleneck, branches * norm_groups
+        self.expand = nn.Conv1d(narrow, wide, 1, groups=branches, bias=bias)
         self.prelu_1 = nn.PReLU()
-        self.norm_1 = nn.GroupNorm(branches * norm_groups, wide, eps=1e-8)
-        padding = dilation * (kernel - 1) // 2
+        self.norm_1 = create_norm(norm, groups, wide)
+        reach = dilation * (kernel - 1)
+        self.past = reach if causal else 0
+        padding = 0 if causal else reach // 2
         self.depthwise = nn.Conv1d(
-            wide, wide, kernel, dilation=dilation, padding=padding, groups=wide, bias=False
+            wide, wide, kernel, dilation=dilation, padding=padding, groups=wide, bias=bias
         )
         self.prelu_2 = nn.PReLU()
-        self.norm_2 = nn.GroupNorm(branches * norm_groups, wide, eps=1e-8)
-        self.residual = nn.Conv1d(wide, narrow, 1, groups=branches, bias=bias)
-        self.skip = nn.Conv1d(wide, narrow, 1, groups=branches, bias=bias)
+        self.norm_2 = create_norm(norm, groups, wide)
+        self.residual = nn.Conv1d(wide, narrow, 1, groups=branches, bias=residual_bias) if residual else None
+        self.skip = nn.Conv1d(wide, branches * skip, 1, groups=branches, bias=residual_bias) if skip else None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(items, branches * bottleneck, frames) -> (residual, skip), same shape each."""
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """(items, branches * bottleneck, frames) -> (residual, skip), None where the block has no such output."""
         h = self.norm_1(self.prelu_1(self.expand(x)))
+        if self.past:
+            h = functional.pad(h, (self.past, 0))
         h = self.norm_2(self.prelu_2(self.depthwise(h)))
-        return self.residual(h), self.skip(h)
+        residual = None if self.residual is None else self.residual(h)
+        return residual, None if self.skip is None else self.skip(h)
 
 
 class MaskTCN(nn.Module):
-    """Masks of all sources from real features, a softmax over the sources.
+    """Masks of all sources from real features.
 
     With `branches` = sources each source has a network of its own (grouped convolutions), as in the published SFI Conv-TasNet; with
     `branches` = 1 the sources share a trunk and part at the last layer.
 
-    Source: Luo and Mesgarani, TASLP 27:1256, 2019; the placement of norms is that of Saito et al., TASLP 30:2928, 2022.
+    Source: Luo and Mesgarani, TASLP 27:1256, 2019; `dense_norms` is the placement of Saito et al., TASLP 30:2928, 2022.
+
+    Args:
+        features: size of the latent.
+        sources: number of masks.
+        branches: 1, or the number of sources.
+        bottleneck: channels between blocks (B), per branch.
+        hidden: channels within a block (H), per branch.
+        skip: channels of the skip outputs (Sc), per branch; 0: masks come from the last residual output.
+        kernel: of the depthwise convolutions (P), odd unless `causal`.
+        layers: blocks per repeat (X), dilations 1, 2, ..., 2^(X-1).
+        repeats: R.
+        norm: see `create_norm`.
+        norm_groups: groups of each norm, per branch.
+        dense_norms: a PReLU and a norm before and after the bottleneck and the last convolution; else one norm before the
+            bottleneck and one PReLU before the last convolution.
+        bias: biases in all convolutions but the residual and skip ones.
+        residual_bias: biases in those.
+        last_residual: the last block has a residual output that nobody uses, as in the paper's figure.
+        causal: frames see no later ones (given a causal norm).
+        mask: "softmax" over the sources, "sigmoid", "relu" or "linear".
     """
 
     def __init__(
         self,
+        *,
         features: int,
         sources: int,
         branches: int,
         bottleneck: int,
         hidden: int,
+        skip: int,
         kernel: int,
         layers: int,
         repeats: int,
+        norm: str,
         norm_groups: int,
+        dense_norms: bool,
+        bias: bool,
         residual_bias: bool,
+        last_residual: bool,
+        causal: bool,
+        mask: str,
     ) -> None:
         super().__init__()
-        self.sources, self.branches = sources, branches
-        groups, narrow = branches * norm_groups, branches * bottleneck
-        self.prelu_1 = nn.PReLU()
-        self.norm_1 = nn.GroupNorm(groups, branches * features, eps=1e-8)
-        self.bottleneck = nn.Conv1d(branches * features, narrow, 1, groups=branches, bias=False)
-        self.prelu_2 = nn.PReLU()
-        self.norm_2 = nn.GroupNorm(groups, narrow, eps=1e-8)
+        self.sources, self.branches, self.mask = sources, branches, mask
+        groups, narrow, summed = (
+            branches * norm_groups,
+            branches * bottleneck,
+            branches * (skip or bottleneck),
+        )
+
+        def if_dense(*modules: nn.Module) -> tuple[nn.Module, ...]:
+            return modules if dense_norms else tuple(nn.Identity() for _ in modules)
+
+        (self.prelu_1,) = if_dense(nn.PReLU())
+        self.norm_1 = create_norm(norm, groups, branches * features)
+        self.bottleneck = nn.Conv1d(branches * features, narrow, 1, groups=branches, bias=bias)
+        self.prelu_2, self.norm_2 = if_dense(nn.PReLU(), create_norm(norm, groups, narrow))
         self.blocks = nn.ModuleList(
-            TCNBlock(branches, bottleneck, hidden, kernel, 2**i, norm_groups, residual_bias)
-            for _ in range(repeats)
-            for i in range(layers)
+            TCNBlock(
+                branches=branches,
+                bottleneck=bottleneck,
+                hidden=hidden,
+                skip=skip,
+                kernel=kernel,
+                dilation=2 ** (block % layers),
+                causal=causal,
+                norm=norm,
+                norm_groups=norm_groups,
+                bias=bias,
+                residual_bias=residual_bias,
+                residual=last_residual or not skip or block < layers * repeats - 1,
+            )
+            for block in range(layers * repeats)
         )
         self.prelu_3 = nn.PReLU()
-        self.norm_3 = nn.GroupNorm(groups, narrow, eps=1e-8)
-        self.output = nn.Conv1d(narrow, sources * features, 1, groups=branches, bias=False)
-        self.prelu_4 = nn.PReLU()
-        self.norm_4 = nn.GroupNorm(sources * norm_groups, sources * features, eps=1e-8)
+        (self.norm_3,) = if_dense(create_norm(norm, groups, summed))
+        self.output = nn.Conv1d(summed, sources * features, 1, groups=branches, bias=bias)
+        self.prelu_4, self.norm_4 = if_dense(
+            nn.PReLU(), create_norm(norm, sources * norm_groups, sources * features)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(items, features, frames) -> masks (items, sources, features, frames) that sum to one over the sources."""
+        """(items, features, frames) -> masks (items, sources, features, frames)."""
         features = x.shape[1]
-        x = self.prelu_1(x).repeat(1, self.branches, 1)
-        x = self.bottleneck(self.norm_1(x))
+        x = self.prelu_1(x)
+        x = self.bottleneck(self.norm_1(x.repeat(1, self.branches, 1) if self.branches > 1 else x))
         x = self.norm_2(self.prelu_2(x))
         total = None
         for block in self.blocks:
             residual, skip = block(x)
-            x = x + residual
-            total = skip if total is None else total + skip
-        logits = self.norm_4(self.prelu_4(self.output(self.norm_3(self.prelu_3(total)))))
-        return logits.unflatten(1, (self.sources, features)).softmax(dim=1)
+            if residual is not None:
+                x = x + residual
+            if skip is not None:
+                total = skip if total is None else total + skip
+        summed = x if total is None else total
+        scores = self.norm_4(self.prelu_4(self.output(self.norm_3(self.prelu_3(summed)))))
+        scores = scores.unflatten(1, (self.sources, features))
+        match self.mask:
+            case "softmax":
+                return scores.softmax(dim=1)
+            case "sigmoid":
+                return scores.sigmoid()
+            case "relu":
+                return scores.relu()
+        return scores

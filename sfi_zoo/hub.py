@@ -204,15 +204,17 @@ def _read_config(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     known = {field.name for field in fields(config_class)}
+    later = {field.name for field in fields(config_class) if field.metadata.get("later")}
     unknown = sorted(set(config) - known - NOT_SETTINGS)
-    missing = sorted(known - set(config))
+    missing = sorted(known - set(config) - later)
     if unknown or missing:
         parts = [f"unknown {_shortened(unknown)}"] * bool(unknown) + [
             f"missing {_shortened(missing)}"
         ] * bool(missing)
         raise InputError(f"{path}: settings do not fit {config['architecture']}: {'; '.join(parts)}")
     hints = typing.get_type_hints(config_class)
-    wrong = [f"{key}={config[key]!r:.40}" for key in sorted(known) if not _is_of(config[key], hints[key])]
+    given = sorted(known & set(config))
+    wrong = [f"{key}={config[key]!r:.40}" for key in given if not _is_of(config[key], hints[key])]
     if wrong:
         raise InputError(f"{path}: settings of a wrong type: {_shortened(wrong)}")
     settings = {
