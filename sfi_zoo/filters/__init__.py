@@ -5,9 +5,11 @@ from typing import Any
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import AnalogFilterBank
 from sfi_zoo.filters.gammatone import MultiPhaseGammatone
+from sfi_zoo.filters.interpolated import InterpolatedKernels
 from sfi_zoo.filters.modulated_gaussian import ModulatedGaussian
 
 FILTER_FAMILIES: dict[str, type[AnalogFilterBank]] = {
+    "interpolated": InterpolatedKernels,
     "modulated_gaussian": ModulatedGaussian,
     "multi_phase_gammatone": MultiPhaseGammatone,
 }
@@ -40,6 +42,7 @@ def create_filters(family: str, num_filters: int, **options: Any) -> AnalogFilte
 __all__ = [
     "FILTER_FAMILIES",
     "AnalogFilterBank",
+    "InterpolatedKernels",
     "ModulatedGaussian",
     "MultiPhaseGammatone",
     "create_filters",
