@@ -48,7 +48,7 @@ def test_both_designs_agree_where_nothing_aliases():
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 44099, 37123])
 def test_frames_sit_at_the_same_seconds_at_every_rate(rate):
     ratio = Fraction(rate, 32000)
-    grid = FrameGrid(Fraction(159, 2) * ratio, 80 * ratio)
+    grid = FrameGrid.of(Fraction(159, 2) * ratio, 80 * ratio)
     if not grid.interpolated:
         for k in (0, 1, 7, 1000):
             position = grid.start(k) + grid.delays()[k % grid.phases]
@@ -56,18 +56,18 @@ def test_frames_sit_at_the_same_seconds_at_every_rate(rate):
 
 
 def test_delays_are_interpolated_only_when_phases_are_many():
-    assert not FrameGrid(Fraction(0), Fraction(441, MAX_PHASES)).interpolated
-    assert FrameGrid(Fraction(0), Fraction(441, 100)).interpolated
+    assert not FrameGrid.of(Fraction(0), Fraction(441, MAX_PHASES)).interpolated
+    assert FrameGrid.of(Fraction(0), Fraction(441, 100)).interpolated
 
 
 def test_delay_interpolation_meets_its_bound_at_the_nyquist_frequency():
     """exp(j pi delay) from its values at the nodes: error at most (pi/2)^8 / (2^7 8!)."""
-    grid = FrameGrid(Fraction(1, 7), Fraction(1009, 997))
+    grid = FrameGrid.of(Fraction(1, 7), Fraction(1009, 997))
     frames = 500
     weights = grid.starts_and_weights(frames, torch.float64, torch.device("cpu"))[1]
     nodes = torch.tensor(grid.delays(), dtype=torch.float64)
     delays = torch.tensor(
-        [float((grid.first + k * grid.hop) % 1) for k in range(frames)], dtype=torch.float64
+        [float(((grid.first + k * grid.hop) / grid.per) % 1) for k in range(frames)], dtype=torch.float64
     )
     rotate = lambda d: torch.polar(torch.ones_like(d), math.pi * (d - 0.5))  # noqa: E731
     error = (weights.to(torch.complex128) @ rotate(nodes) - rotate(delays)).abs().max()

@@ -13,25 +13,38 @@ INTERPOLATION_NODES = 8
 
 @dataclass(frozen=True)
 class FrameGrid:
-    """Frame k is centred at `first + k * hop` samples (both rational): integer part + delay in [0, 1).
+    """Frame k is centred at (first + k hop) / per samples, all whole numbers: integer part + delay in [0, 1).
 
-    The hop p/q takes q different delays ("phases") before they repeat. Up to `MAX_PHASES` of them each gets taps of its own
-    (exact, at the cost of an ordinary convolution). Beyond, taps are designed at `INTERPOLATION_NODES` Chebyshev delays
+    A hop of p / q samples in lowest terms takes q different delays ("phases") before they repeat. Up to `MAX_PHASES` of them each gets
+    taps of its own (exact, at the cost of an ordinary convolution). Beyond, taps are designed at `INTERPOLATION_NODES` Chebyshev delays
     and the results are combined by Lagrange interpolation in the delay: for a component at the Nyquist frequency
     the error is (pi/2)^8 / (2^7 8!) = 7e-6, and it falls with the 8th power of frequency; the price is 8 convolutions.
 
     Attributes:
-        first: position of frame 0 in samples.
-        hop: distance between frames in samples.
+        first: position of frame 0 in samples, times `per`.
+        hop: distance between frames in samples, times `per`.
+        per: common denominator.
     """
 
-    first: Fraction
-    hop: Fraction
+    first: int
+    hop: int
+    per: int
+
+    @classmethod
+    def of(cls, first: Fraction, hop: Fraction) -> "FrameGrid":
+        """The grid of two rational numbers of samples."""
+        per = math.lcm(first.denominator, hop.denominator)
+        return cls(int(first * per), int(hop * per), per)
 
     @property
     def phases(self) -> int:
         """q, the number of different delays."""
-        return self.hop.denominator
+        return self.per // math.gcd(self.hop, self.per)
+
+    @property
+    def stride(self) -> int:
+        """p, samples from one frame to the next of the same phase."""
+        return self.hop // math.gcd(self.hop, self.per)
 
     @property
     def interpolated(self) -> bool:
@@ -43,16 +56,16 @@ class FrameGrid:
         if self.interpolated:
             n = INTERPOLATION_NODES
             return [0.5 - 0.5 * math.cos(math.pi * (2 * i + 1) / (2 * n)) for i in range(n)]
-        return [float((self.first + j * self.hop) % 1) for j in range(self.phases)]
+        return [((self.first + j * self.hop) % self.per) / self.per for j in range(self.phases)]
 
     def start(self, frame: int) -> int:
         """Integer part of a frame's position."""
-        return math.floor(self.first + frame * self.hop)
+        return (self.first + frame * self.hop) // self.per
 
     def positions(self, frames: int, device: torch.device | None = None) -> Tensor:
         """Positions of the first `frames` frames in samples: (frames,) float64."""
         k = torch.arange(frames, dtype=torch.float64, device=device)
-        return float(self.first) + float(self.hop) * k
+        return self.first / self.per + self.hop / self.per * k
 
     def starts_and_weights(
         self, frames: int, dtype: torch.dtype, device: torch.device, drift: Tensor | None = None
@@ -75,7 +88,8 @@ class FrameGrid:
         nodes = self.delays()
         columns = []
         for i, node in enumerate(nodes):
-            others = nodes[:i] + nodes[i + 1 :]
-            scale = math.prod(node - other for other in others)
-            columns.append(math.prod((delays - other for other in others), start=delays.new_ones(())) / scale)
+            column = torch.ones_like(delays)
+            for other in nodes[:i] + nodes[i + 1 :]:
+                column = column * (delays - other) / (node - other)
+            columns.append(column)
         return torch.stack(columns, dim=-1)

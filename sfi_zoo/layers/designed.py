@@ -18,7 +18,7 @@ from sfi_zoo.design import (
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank, create_filters, filter_layer_options
 from sfi_zoo.layers.design_cache import DesignCache
-from sfi_zoo.layers.geometry import STRIDE_MODES, Geometry, both_paddings, dilated
+from sfi_zoo.layers.geometry import STRIDE_MODES, Layout, dilated, layout
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
 
 DEFAULT_TAPER = 0.25
@@ -112,23 +112,22 @@ class DesignedConv(SampleRateAware):
         if filters.num_filters != num_filters:
             raise InputError(f"the layer needs {num_filters} filters, the bank has {filters.num_filters}")
         self.filters = filters
+        self.layout()  # complains of an impossible padding
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self._cache = DesignCache()
 
     # geometry ------------------------------------------------------------------------------------------------------
 
-    @property
-    def geometry(self) -> Geometry:
-        """Kernel, stride and padding as durations."""
-        extent = dilated(self.kernel_size, self.dilation)
-        return Geometry(
-            kernel_size=extent,
-            stride=self.stride,
-            padding=both_paddings(self.padding, extent, self.stride),
-            centered=self.padding == "centered",
-            trained_rate=self.trained_rate,
-            truncated=self.flavour == "reference",
-            stride_mode=self.stride_mode,
+    def layout(self, sample_rate: float | None = None) -> Layout:
+        """Kernel, frames and padding in samples at `sample_rate`."""
+        return layout(
+            dilated(self.kernel_size, self.dilation),
+            self.stride,
+            self.padding,
+            self.trained_rate,
+            primal(self._rate(sample_rate)),
+            self.flavour == "reference",
+            self.stride_mode,
         )
 
     @property
@@ -138,7 +137,7 @@ class DesignedConv(SampleRateAware):
 
     def frame_grid(self, sample_rate: float | None = None) -> FrameGrid:
         """Positions of the frames in samples at `sample_rate`."""
-        return self.geometry.grid(primal(self._rate(sample_rate)))
+        return self.layout(sample_rate).grid
 
     def frame_times(self, frames: int, sample_rate: float | None = None) -> Tensor:
         """Centres of the first `frames` frames in seconds: (frames,) float64."""
@@ -149,7 +148,7 @@ class DesignedConv(SampleRateAware):
 
         It depends on the duration of the signal only. Not positive where the signal is shorter than the kernel.
         """
-        return self.geometry.num_frames(length, primal(self._rate(sample_rate)))
+        return self.layout(sample_rate).num_frames(length)
 
     def alive(self, sample_rate: float | None = None) -> Tensor:
         """(filters,) bool: centre below min(F, F0) / 2. Dead filters are zero in the native flavour."""
@@ -177,7 +176,7 @@ class DesignedConv(SampleRateAware):
         """
         given = self._rate(sample_rate)
         rate = primal(given)
-        grid = self.geometry.grid(rate)
+        grid = self.frame_grid(rate)
         dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
         if isinstance(given, Tensor):
             drift = given.double() / rate - 1
@@ -197,14 +196,15 @@ class DesignedConv(SampleRateAware):
     def _designed_delays(self, grid: FrameGrid) -> list[float]:
         """The delays for which filters are designed: all, or that of the first frame where the rest is interpolated."""
         if self.stride_mode == "interpolate":
-            return [float(grid.first % 1)]
+            return [grid.first % grid.per / grid.per]
         return grid.delays()
 
     def _first_and_last(self, rate: float, grid: FrameGrid) -> tuple[int, int]:
         """Indices of the first and the last tap relative to the integer part of a frame's position."""
         margin = INTERPOLATION_WIDTH if self.stride_mode == "interpolate" and grid.phases > 1 else 0
         if self.flavour == "reference":
-            kernel = int(self.geometry.sizes(rate)[0])
+            at_rate = self.layout(rate)
+            kernel = at_rate.kernel // at_rate.per
             first = -((kernel - 1) // 2)  # the integer part of a half-sample centre is its left neighbour
             return first - margin, first + kernel - 1 + margin
         delays, radius = self._designed_delays(grid), self._half_support(rate) * rate
@@ -218,7 +218,7 @@ class DesignedConv(SampleRateAware):
 
     def _half_support(self, rate: float) -> float:
         """Seconds from the centre to the last tap."""
-        if rate == self.trained_rate and self.geometry.padding[0].denominator == 1:
+        if rate == self.trained_rate and self.layout(rate).left % self.layout(rate).per == 0:
             return self.duration / 2  # frames lie on the trained grid: nothing reaches beyond the kernel
         return self.filters.half_support(self.duration, min(rate, self.trained_rate) / 2)
 
@@ -248,7 +248,8 @@ class DesignedConv(SampleRateAware):
                 self.hilbert,
             )[None]
         alive = self.alive(rate)
-        if not alive.any():
+        # a graph that is being compiled or has no data cannot ask
+        if not (torch.compiler.is_compiling() or alive.is_meta or alive.any()):
             raise InputError(
                 f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz"
             )
@@ -264,7 +265,7 @@ class DesignedConv(SampleRateAware):
             taps = frequency_domain_taps(
                 self.filters, -last, last - first + 1, delays, rate * scale, span, taper, cutoff
             ).flip(-1)
-        gain = float(self.geometry.ratio(rate)) * scale if self._transposed else 1.0
+        gain = rate / self.trained_rate * scale if self._transposed else 1.0
         return taps * (alive.double()[:, None] * gain)
 
     def train(self, mode: bool = True) -> "DesignedConv":

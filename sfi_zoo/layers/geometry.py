@@ -1,8 +1,11 @@
 """Where a layer's kernel and frames lie: counted in samples at F0, held in seconds at every other F."""
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
 
 from sfi_zoo.design import FrameGrid
 from sfi_zoo.errors import InputError
@@ -10,80 +13,99 @@ from sfi_zoo.errors import InputError
 STRIDE_MODES = ("exact", "interpolate", "round")
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """Kernel, stride and padding in samples at F0, as exact durations at any F.
-
-    Frame k is centred at tau_k = ((L0 - 1) / 2 - padding + k S0) / F0 seconds.
+class Layout(NamedTuple):
+    """A kernel and its frames in samples at some F: whole numbers, all to be divided by `per`.
 
     Attributes:
-        kernel_size: L0, the samples from the first to the last tap (a dilated kernel with its gaps).
-        stride: S0.
-        padding: samples added on the left and on the right.
-        centered: the padding is (L - S) / 2; truncated kernels and strides are centered anew.
-        trained_rate: F0 in Hz.
-        truncated: int() of everything at F, half-sample centres: the published layers (flavour "reference").
-        stride_mode: "exact", "interpolate", or "round": int() of the stride at F, which drifts.
+        kernel: L, from the first to the last tap.
+        hop: S.
+        left: padding before the first sample.
+        right: padding after the last.
+        first: centre of frame 0.
+        per: common denominator.
     """
 
-    kernel_size: int
-    stride: int
-    padding: tuple[Fraction, Fraction]
-    centered: bool
-    trained_rate: float
-    truncated: bool
-    stride_mode: str
+    kernel: int
+    hop: int
+    left: int
+    right: int
+    first: int
+    per: int
 
     @property
-    def duration(self) -> float:
-        """T, length of the kernel in seconds."""
-        return self.kernel_size / self.trained_rate
+    def grid(self) -> FrameGrid:
+        """Positions of the frames."""
+        return FrameGrid(self.first, self.hop, self.per)
 
-    def ratio(self, rate: float) -> Fraction:
-        """F / F0, exactly."""
-        return Fraction(rate) / Fraction(self.trained_rate)
-
-    def sizes(self, rate: float) -> tuple[Fraction, Fraction, Fraction, Fraction]:
-        """Kernel, stride, left and right padding in samples at `rate`.
-
-        Raises:
-            InputError: no sample is left of the kernel or of the stride.
-        """
-        ratio = self.ratio(rate)
-        kernel, stride, left, right = (x * ratio for x in (self.kernel_size, self.stride, *self.padding))
-        if self.stride_mode == "round":
-            stride = Fraction(int(stride))
-        if self.truncated:
-            kernel, left, right = (Fraction(int(x)) for x in (kernel, left, right))
-            if self.centered:
-                left = right = Fraction((kernel - int(self.stride * ratio)) // 2)
-        if (kernel < 1 and self.truncated) or stride <= 0:
-            raise InputError(
-                f"sample_rate {rate} Hz is too low: a kernel of {float(kernel):g} and a stride of {float(stride):g} samples"
-            )
-        return kernel, stride, left, right
-
-    def grid(self, rate: float) -> FrameGrid:
-        """Positions of the frames in samples at `rate`."""
-        if self.truncated or self.stride_mode == "round":
-            kernel, stride, left, _ = self.sizes(rate)
-            first = (kernel - 1) / 2 - left if self.truncated else self._first() * self.ratio(rate)
-            return FrameGrid(first, stride)
-        ratio = self.ratio(rate)
-        return FrameGrid(self._first() * ratio, self.stride * ratio)
-
-    def _first(self) -> Fraction:
-        return Fraction(self.kernel_size - 1, 2) - self.padding[0]
-
-    def num_frames(self, length: int, rate: float) -> int:
+    def num_frames(self, length: int) -> int:
         """floor((T + left + right - L) / S) + 1; not positive where the signal is shorter than the kernel."""
-        kernel, stride, left, right = self.sizes(rate)
-        return math.floor((length + left + right - kernel) / stride) + 1
+        return (length * self.per + self.left + self.right - self.kernel) // self.hop + 1
 
-    def output_length(self, frames: int, rate: float, output_padding: int = 0) -> int:
-        """Samples of a transposed convolution: (K - 1) S - left - right + L + output padding, rounded to the nearest."""
-        kernel, stride, left, right = self.sizes(rate)
-        return round((frames - 1) * stride - left - right + kernel + output_padding * self.ratio(rate))
+    def output_length(self, frames: int, output_padding: float = 0) -> int:
+        """Samples of a transposed convolution: (K - 1) S - left - right + L + output padding, rounded (halves up)."""
+        samples = (frames - 1) * self.hop - self.left - self.right + self.kernel
+        return (2 * samples + int(2 * output_padding * self.per) + self.per) // (2 * self.per)
+
+
+def layout(
+    kernel_size: int,
+    stride: int,
+    padding: float | str,
+    trained_rate: float,
+    rate: float,
+    truncated: bool = False,
+    stride_mode: str = "exact",
+) -> Layout:
+    """Kernel, frames and padding at `rate`. Frame k is centred at tau_k = ((L0 - 1) / 2 - padding + k S0) / F0 seconds.
+
+    Args:
+        kernel_size: L0, samples at F0 from the first to the last tap (a dilated kernel with its gaps).
+        stride: S0.
+        padding: see `both_paddings`.
+        trained_rate: F0 in Hz.
+        rate: F in Hz.
+        truncated: int() of everything at F, half-sample centres: the published layers (flavour "reference").
+        stride_mode: "exact", "interpolate", or "round": int() of the stride at F, which drifts.
+
+    Raises:
+        InputError: no sample is left of the kernel or of the stride.
+    """
+    return Layout(*_constants(kernel_size, stride, padding, trained_rate, rate, truncated, stride_mode))
+
+
+@torch.compiler.assume_constant_result  # rational arithmetic is not for a compiled graph
+def _constants(*arguments: Any) -> tuple[int, ...]:
+    return _layout(*arguments)
+
+
+@lru_cache(maxsize=1024)
+def _layout(
+    kernel_size: int,
+    stride: int,
+    padding: float | str,
+    trained_rate: float,
+    rate: float,
+    truncated: bool,
+    stride_mode: str,
+) -> tuple[int, ...]:
+    ratio = Fraction(rate) / Fraction(trained_rate)
+    paddings = both_paddings(padding, kernel_size, stride)
+    first = (Fraction(kernel_size - 1, 2) - paddings[0]) * ratio
+    kernel, hop, left, right = (x * ratio for x in (kernel_size, stride, *paddings))
+    if stride_mode == "round":
+        hop = Fraction(int(hop))
+    if truncated:
+        kernel, left, right = (Fraction(int(x)) for x in (kernel, left, right))
+        if padding == "centered":
+            left = right = Fraction((kernel - int(stride * ratio)) // 2)
+        first = (kernel - 1) / 2 - left
+    if hop <= 0 or (truncated and kernel < 1):
+        raise InputError(
+            f"sample_rate {rate} Hz is too low: a kernel of {float(kernel):g} and a stride of {float(hop):g} samples"
+        )
+    numbers = (kernel, hop, left, right, first)
+    per = math.lcm(*(x.denominator for x in numbers))
+    return *(int(x * per) for x in numbers), per
 
 
 def dilated(kernel_size: int, dilation: int) -> int:
@@ -113,6 +135,6 @@ def both_paddings(padding: float | str, kernel_size: int, stride: int) -> tuple[
         raise InputError(
             f"padding must be a number of samples, 'valid', 'centered', or 'same' with stride 1; got {padding!r} (stride {stride})"
         )
-    if isinstance(padding, bool) or not isinstance(padding, (int, float, Fraction)) or not padding >= 0:
+    if isinstance(padding, bool) or not isinstance(padding, (int, float)) or not padding >= 0:
         raise InputError(f"padding must be a number of samples >= 0, got {padding!r}")
     return Fraction(padding), Fraction(padding)

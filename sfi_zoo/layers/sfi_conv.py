@@ -145,7 +145,7 @@ class SFIConv1d(DesignedConv):
         kernels = self._kernels(design.taps)
         moving = None if design.moving is None else self._kernels(design.moving)
         phases, taps = len(kernels), kernels.shape[-1]
-        stride = int(grid.hop * phases)
+        stride = grid.stride
         outputs = []
         for j in range(min(phases, frames)):
             count = -(-(frames - j) // phases)
@@ -254,7 +254,7 @@ class SFIConvTranspose1d(DesignedConv):
             raise InputError(f"input must be (batch, {self.in_channels}, frames), got {tuple(z.shape)}")
         frames = z.shape[-1]
         if length is None:
-            length = self.geometry.output_length(frames, rate, self.output_padding)
+            length = self.layout(rate).output_length(frames, self.output_padding * rate / self.trained_rate)
         if length < 1:
             raise InputError(f"length must be positive, got {length}")
         grid, design = self.frame_grid(rate), self.designed(given)
@@ -284,7 +284,7 @@ class SFIConvTranspose1d(DesignedConv):
         kernels = self._kernels(design.taps)
         moving = None if design.moving is None else self._kernels(design.moving)
         phases, taps, frames = len(kernels), kernels.shape[-1], z.shape[-1]
-        stride = int(grid.hop * phases)
+        stride = grid.stride
         y = z.new_zeros(z.shape[0], self.out_channels, total)
         for j in range(min(phases, frames)):
             of_phase = z[..., j::phases]
