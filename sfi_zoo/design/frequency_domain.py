@@ -9,6 +9,7 @@ from sfi_zoo.design.taper import tukey_taper
 from sfi_zoo.filters.base import AnalogFilterBank
 
 FADE = 0.1  # fraction of the band over which a native response fades to zero below the cutoff
+PERIOD = 0.04  # seconds: a whole number of samples at every multiple of 25 Hz
 
 
 def least_squares_taps(response: Tensor, first: int, num_taps: int) -> Tensor:
@@ -64,7 +65,8 @@ def frequency_domain_taps(
     The inverse FFT of the response, which is the least-squares fit with trapezoid weights: there the Gram matrix is a multiple of the
     identity. (The published grid counts both of its ends in full, an error of order 1 / M that differs from rate to rate.) The
     response fades to zero between 0.9 `cutoff_hz` and `cutoff_hz`, so a filter that straddles the Nyquist frequency keeps its lower
-    part and does not alias; a time-domain design folds the upper part back.
+    part and does not alias; a time-domain design folds the upper part back. Responses are taken at multiples of 1 / P Hz, P the same number
+    of seconds at every F (to half a sample) and at least 8 T: what lies beyond P / 2 of a long impulse response folds back alike everywhere.
 
     Args:
         bank: C analog filters.
@@ -80,15 +82,15 @@ def frequency_domain_taps(
         (P, C, L) float64.
     """
     device = delays.device
-    # fine enough that the periodic impulse response does not fold into the kernel
-    points = 1 + max(1024, 2 ** math.ceil(math.log2(2 * num_taps)))
-    digital = torch.linspace(0, math.pi, points, dtype=torch.float64, device=device)  # radians per sample
+    period = PERIOD * math.ceil(8 * duration / PERIOD - 1e-9)
+    size = round(period * float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate))
+    digital = torch.arange(size // 2 + 1, dtype=torch.float64, device=device) * (2 * math.pi / size)  # rad per sample
     omega = digital * sample_rate
     edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
     response = bank.frequency_response(omega) * (0.5 - 0.5 * torch.cos(math.pi * edge))
     angle = digital * delays[:, None] + (omega * duration / 2 if bank.causal else 0.0)
     response = response * torch.complex(angle.cos(), angle.sin())[:, None]
     n = torch.arange(first, first + num_taps, device=device)
-    taps = torch.fft.irfft(response)[..., n % (2 * (points - 1))]
+    taps = torch.fft.irfft(response, n=size)[..., n % size]
     t = (n + delays[:, None]) / sample_rate
     return taps * tukey_taper(t, duration, taper, bank.causal)[:, None]
