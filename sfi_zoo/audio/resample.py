@@ -1,4 +1,4 @@
-"""Resampling along time: soxr (the default), torchaudio, and soxr again for streams.
+"""Resampling along time as functions: soxr (the default), torchaudio, and soxr again for streams; as objects: `sfi_zoo.audio.resampling`.
 
 Every resampler here returns `round(n * rate_out / rate_in)` samples (halves go up) without a delay: sample 0
 stays at 0 seconds.
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch.autograd.forward_ad import unpack_dual
 
 from sfi_zoo.errors import InputError
 
@@ -24,8 +25,8 @@ def resampled_length(length: int, rate_in: float, rate_out: float) -> int:
     return math.floor(exact + Fraction(1, 2))
 
 
-def resample(x: Array, rate_in: float, rate_out: float) -> Array:
-    """Band-limited resampling of the last axis by soxr at its highest quality (VHQ).
+def resample(x: Array, rate_in: float, rate_out: float, quality: str = "VHQ") -> Array:
+    """Band-limited resampling of the last axis by soxr.
 
     Runs on the CPU and is not differentiable.
 
@@ -33,27 +34,26 @@ def resample(x: Array, rate_in: float, rate_out: float) -> Array:
         x: (..., time), a floating-point tensor or array; the result is of the same kind, dtype and device.
         rate_in: sample rate of `x` in Hz, an integer or not.
         rate_out: wanted sample rate in Hz.
+        quality: "VHQ" is soxr's highest; "HQ", "MQ", "LQ" and "QQ" are faster.
 
     Returns:
         (..., round(time * rate_out / rate_in)).
 
     Raises:
-        InputError: a rate is not positive and finite, or `x` asks for a gradient.
+        InputError: a rate is not positive and finite, or `x` carries a gradient or a tangent, which soxr would lose.
     """
     import soxr
 
-    _check_rates(rate_in, rate_out)
+    check_rates(rate_in, rate_out)
     tensor = torch.as_tensor(x)
-    if tensor.requires_grad:
-        raise InputError("resample: soxr has no gradient; detach the waveform or use torchaudio_resample")
     length = resampled_length(tensor.shape[-1], rate_in, rate_out)
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    signals = tensor.to("cpu", dtype).reshape(math.prod(tensor.shape[:-1]), -1)
+    signals = _plain(tensor).to("cpu", dtype).reshape(math.prod(tensor.shape[:-1]), -1)
     result = signals.clone()
     if rate_in != rate_out:
         result = torch.zeros(len(signals), length, dtype=signals.dtype)
         for source, target in zip(signals.numpy(), result.numpy(), strict=True):
-            _copy_fitting(soxr.resample(source, rate_in, rate_out, quality="VHQ"), target)
+            _copy_fitting(soxr.resample(source, rate_in, rate_out, quality=quality), target)
     result = result.reshape(*tensor.shape[:-1], length)
     return result.numpy().astype(x.dtype, copy=False) if isinstance(x, np.ndarray) else result.to(x)
 
@@ -68,7 +68,7 @@ def resample_blocks(
     """
     import soxr
 
-    _check_rates(rate_in, rate_out)
+    check_rates(rate_in, rate_out)
     stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="VHQ")
     length_in = length_out = 0
     for block in blocks:
@@ -97,7 +97,7 @@ def torchaudio_resample(x: Array, rate_in: float, rate_out: float, **options: An
     Raises:
         InputError: torchaudio does not import, or a rate is not a positive whole number.
     """
-    _check_rates(rate_in, rate_out)
+    check_rates(rate_in, rate_out)
     if rate_in != int(rate_in) or rate_out != int(rate_out):
         raise InputError(f"torchaudio resamples whole numbers of Hz only, not {rate_in} -> {rate_out}")
     torchaudio, result = _torchaudio(), torch.as_tensor(x)
@@ -126,10 +126,30 @@ def _torchaudio() -> ModuleType:
     return torchaudio
 
 
-def _check_rates(*rates: float) -> None:
+def check_rates(*rates: float) -> None:
+    """Refuse sample rates (Hz) that are not positive and finite.
+
+    Raises:
+        InputError: one is not.
+    """
     for rate in rates:
         if not (math.isfinite(rate) and rate > 0):
             raise InputError(f"resample: a sample rate of {rate} Hz is not a positive number")
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The samples alone, provided that no gradient, forward-mode tangent or `torch.func` transform is lost with that."""
+    wanted = tensor.requires_grad and torch.is_grad_enabled()
+    try:
+        tensor.detach()[..., :0].cpu().numpy()
+    except RuntimeError:  # a transform keeps the samples to itself
+        wanted = True
+    if wanted or unpack_dual(tensor).tangent is not None:
+        raise InputError(
+            "resample: soxr has no gradient; detach the waveform, work under torch.no_grad(), or use"
+            " sfi_zoo.audio.resampling.WindowedSinc, which is differentiable"
+        )
+    return tensor.detach()
 
 
 def _copy_fitting(source: np.ndarray, target: np.ndarray) -> None:
