@@ -66,7 +66,7 @@ def frequency_domain_taps(
     identity. (The published grid counts both of its ends in full, an error of order 1 / M that differs from rate to rate.) The
     response fades to zero between 0.9 `cutoff_hz` and `cutoff_hz`, so a filter that straddles the Nyquist frequency keeps its lower
     part and does not alias; a time-domain design folds the upper part back. Responses are taken at multiples of 1 / P Hz, P the same number
-    of seconds at every F (to half a sample) and at least 8 T: what lies beyond P / 2 of a long impulse response folds back alike everywhere.
+    of seconds at every F (to half a sample), at least 8 T: what a long impulse response has beyond P / 2 folds back alike everywhere.
 
     Args:
         bank: C analog filters.
@@ -84,7 +84,8 @@ def frequency_domain_taps(
     device = delays.device
     period = PERIOD * math.ceil(8 * duration / PERIOD - 1e-9)
     size = round(period * float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate))
-    digital = torch.arange(size // 2 + 1, dtype=torch.float64, device=device) * (2 * math.pi / size)  # rad per sample
+    bins = torch.arange(size // 2 + 1, dtype=torch.float64, device=device)
+    digital = bins * (2 * math.pi / size)  # radians per sample
     omega = digital * sample_rate
     edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
     response = bank.frequency_response(omega) * (0.5 - 0.5 * torch.cos(math.pi * edge))
