@@ -1,11 +1,11 @@
 """The published designs, reproduced to 1e-5 because published checkpoints need them."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from sfi_zoo.design.frequency_domain import least_squares_taps
+from sfi_zoo.design.frequency_grid import frequency_grid as create_grid
+from sfi_zoo.design.frequency_grid import least_squares_taps_on
 from sfi_zoo.filters.base import AnalogFilterBank
 
 
@@ -22,12 +22,14 @@ def reference_taps(
     trained_rate: float,
     frequency_points: int = 640,
     hilbert: bool = False,
+    frequency_grid: str = "fixed",
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Taps as the published layers store them: time-reversed, for a correlation.
 
-    Source: Saito et al. 2022, their code (MIT). Time domain: instants centred on half a sample, no gain correction, filters
-    above F / 2 zeroed when F is below the trained rate. Frequency domain: `frequency_points` points on [0, pi F], taps from
-    -(P - 1) to P for L = 2 P and from -P to P for L = 2 P + 1.
+    Source: Saito et al. 2022 and Imamura et al. 2024, their code (MIT). Time domain: instants centred on half a sample, no gain
+    correction, filters above F / 2 zeroed when F is below the trained rate (but none of a family that drops none). Frequency domain:
+    `frequency_points` points on [0, pi F], taps from -(P - 1) to P for L = 2 P and from -P to P for L = 2 P + 1.
 
     Args:
         bank: the analog filters (half as many as are returned, with `hilbert`).
@@ -37,19 +39,29 @@ def reference_taps(
         trained_rate: F0 in Hz.
         frequency_points: grid size M of the frequency-domain design.
         hilbert: append the discrete Hilbert pairs of all filters.
+        frequency_grid: the points of the frequency-domain design: "fixed", or in training "jittered" or "random".
+        generator: where the draws of a jittered or random grid come from; the global one if None.
 
     Returns:
         (C, L) float64.
+
+    Raises:
+        InputError: an unknown kind of grid.
     """
     if design == "time":
         taps = bank.reference_taps(num_taps, sample_rate)
-        if trained_rate > sample_rate:
+        if bank.drops_dead and trained_rate > sample_rate:
             # like the published layer, decide in float32 whether a centre lies above the Nyquist frequency
             taps = taps * (bank.center_frequencies().float() <= sample_rate / 2)[:, None]
     else:
         device = bank.center_frequencies().device
-        omega = torch.linspace(0, math.pi * sample_rate, frequency_points, dtype=torch.float64, device=device)
+        grid = create_grid(frequency_grid, frequency_points, generator, device)
+        # a family whose published response is not the native one has both
+        response = getattr(bank, "reference_response", bank.frequency_response)(grid * sample_rate)
         first = -((num_taps - 1) // 2)
-        taps = least_squares_taps(bank.frequency_response(omega), first, num_taps)
+        if frequency_grid == "fixed":
+            taps = least_squares_taps(response, first, num_taps)
+        else:
+            taps = least_squares_taps_on(grid, response, first, num_taps)
     taps = taps.flip(-1)
     return torch.cat([taps, hilbert_pair(taps)]) if hilbert else taps
