@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.importers.model_card import model_card
+from sfi_zoo.importers.model_card import Source, model_card
 from sfi_zoo.models import architecture_class
 from sfi_zoo.models.base import Separator
 
@@ -64,13 +65,19 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Separato
     return model.eval() if device is None else model.eval().to(device)
 
 
-def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
+def load_state(model: nn.Module, state: dict[str, Tensor], names: dict[str, str] | None = None) -> None:
     """Fills a model with weights that fit it exactly; float16 becomes the model's dtype.
+
+    Args:
+        model: what to fill.
+        state: its weights.
+        names: what `state` calls the weights of the model, where that differs.
 
     Raises:
         InputError: tensors that are missing, unknown, of another shape or kind, or not finite.
     """
-    wanted = model.state_dict()
+    called = {key: (names or {}).get(key, key) for key in model.state_dict()}
+    wanted = {called[key]: value for key, value in model.state_dict().items()}
     shared = [key for key in wanted if key in state]
     shapes = [k for k in shared if wanted[k].shape != state[k].shape]
     problems = {
@@ -84,10 +91,10 @@ def load_state(model: nn.Module, state: dict[str, Tensor]) -> None:
         ],
         "has not finite": [k for k in shared if not torch.isfinite(state[k]).all()],
     }
-    found = [f"{what} {_shortened(names)}" for what, names in problems.items() if names]
+    found = [f"{what} {_shortened(keys)}" for what, keys in problems.items() if keys]
     if found:
         raise InputError(f"the weights do not fit: it {'; '.join(found)}")
-    model.load_state_dict(state)
+    model.load_state_dict({key: state[name] for key, name in called.items()})
 
 
 def save(model: Separator, folder: str | Path, half: bool = False) -> Path:
@@ -107,13 +114,30 @@ def save(model: Separator, folder: str | Path, half: bool = False) -> Path:
     return _write(model, Path(folder), half, model_card(Path(folder).name, model))
 
 
-def import_checkpoint(source: str | Path, out_dir: str | Path, seed: int | None = None) -> Path:
-    """Converts a published SFI Conv-TasNet checkpoint into a folder that `load` opens.
+def import_checkpoint(
+    source: str | Path,
+    out_dir: str | Path,
+    seed: int | None = None,
+    *,
+    sample_rate: int | None = None,
+    sources: Sequence[str] | None = None,
+    mask: str | None = None,
+    layers: int | None = None,
+) -> Path:
+    """Converts a checkpoint that another project has published into a folder that `load` opens.
+
+    What wrote the file is told by its content: the published SFI Conv-TasNet, asteroid's ConvTasNet (`model.serialize()`, the form
+    of its checkpoints on the Hub), or a state dict of `torchaudio.models.ConvTasNet`. Nothing in it is executed.
 
     Args:
-        source: a file, or a Hub id such as "tnkmr/sfi_convtasnet_fd_mgf_musdb18hq".
+        source: a file; a Hub id such as "tnkmr/sfi_convtasnet_fd_mgf_musdb18hq" or that of an asteroid model (its
+            pytorch_model.bin); or a bundle of torchaudio, "torchaudio:CONVTASNET_BASE_LIBRI2MIX".
         out_dir: the folder to make.
-        seed: which of a Hub repository's trainings (40, 42, 44, 47); 42 when omitted.
+        seed: which of the trainings (40, 42, 44, 47) of a published SFI Conv-TasNet on the Hub; 42 when omitted.
+        sample_rate: F0 in Hz, for files that do not say it.
+        sources: names of the sources in output order; else those the file has, or source_1, source_2, ...
+        mask: what makes the masks, "relu" or "sigmoid": a state dict of torchaudio does not say it.
+        layers: blocks per repeat of a state dict of torchaudio; needed where it has not 24 of them (3 repeats of 8).
 
     Returns:
         The folder.
@@ -121,27 +145,53 @@ def import_checkpoint(source: str | Path, out_dir: str | Path, seed: int | None 
     Raises:
         InputError: no such source, or a file that cannot be imported safely or exactly.
     """
-    from sfi_zoo.importers.sfi_convtasnet import convert
+    from sfi_zoo.importers.checkpoint import BUNDLE, convert_bundle, convert_checkpoint
+    from sfi_zoo.importers.settings import Given
 
     out_dir, path, origin = Path(out_dir), Path(source), f"file {Path(source).name}"
+    names = None if sources is None else tuple(sources)
+    given = Given(sample_rate, names, layers, mask)
+    bundle = str(source).removeprefix(BUNDLE) if str(source).startswith(BUNDLE) else None
     if path.is_dir():
         raise InputError(f"{source}: is a folder; name the checkpoint file in it")
-    if not path.exists():
-        match = _HUB_ID.fullmatch(str(source))
-        if match is None:
-            raise InputError(f"{source}: no such file, and not a Hub id (org/name)")
-        if seed is not None and seed not in PUBLISHED_SEEDS:
-            raise InputError(f"--seed {seed}: published seeds are {', '.join(map(str, PUBLISHED_SEEDS))}")
-        seed = 42 if seed is None else seed
-        name = match[1].split("/")[1].removesuffix("_musdb18hq")
-        file = f"dataset=musdb18_32000,model={name},seed={seed},time_length=8.0/best_checkpoint"
-        path = _download(match[1], match[2], file)
-        origin = f"https://huggingface.co/{match[1]}, {file}"
-    elif seed is not None:
-        raise InputError(f"--seed {seed}: {source} is a file, seeds select within a Hub repository")
-    model = convert(path)
-    command = f"sfi-zoo import {source}{'' if seed is None else f' --seed {seed}'} -o {out_dir.name}"
-    return _write(model, out_dir, False, model_card(out_dir.name, model, origin, command), replace_card=True)
+    if seed is not None and (bundle is not None or path.exists()):
+        raise InputError(f"--seed {seed}: {source} is one model, seeds select within a Hub repository")
+    if bundle is not None:
+        imported, origin = convert_bundle(bundle, given), f"torchaudio.pipelines.{bundle}"
+    elif path.exists():
+        imported = convert_checkpoint(path, given)
+    else:
+        repo, revision, file = _published(str(source), seed)
+        imported = convert_checkpoint(_download(repo, revision, file), given)
+        origin = f"https://huggingface.co/{repo}, {file}"
+    options = {"seed": seed, "sample-rate": sample_rate, "mask": mask, "layers": layers}
+    options |= {"sources": None if names is None else ",".join(names)}
+    said = "".join(f" --{key} {value}" for key, value in options.items() if value is not None)
+    command = f"sfi-zoo import {source}{said} -o {out_dir.name}"
+    card = Source(origin, command, imported.about, imported.license)
+    return _write(
+        imported.model, out_dir, False, model_card(out_dir.name, imported.model, card), replace_card=True
+    )
+
+
+def _published(source: str, seed: int | None) -> tuple[str, str | None, str]:
+    """Repository, revision and checkpoint file of a Hub id."""
+    match = _HUB_ID.fullmatch(source)
+    if match is None:
+        raise InputError(f"{source}: no such file, and not a Hub id (org/name)")
+    name = match[1].split("/")[1].removesuffix("_musdb18hq")
+    if not name.startswith("sfi_convtasnet_"):
+        if seed is not None:
+            raise InputError(f"--seed {seed}: only a published sfi_convtasnet_... has seeds, not {source}")
+        return match[1], match[2], "pytorch_model.bin"
+    if seed is not None and seed not in PUBLISHED_SEEDS:
+        raise InputError(f"--seed {seed}: published seeds are {', '.join(map(str, PUBLISHED_SEEDS))}")
+    seed = 42 if seed is None else seed
+    return (
+        match[1],
+        match[2],
+        f"dataset=musdb18_32000,model={name},seed={seed},time_length=8.0/best_checkpoint",
+    )
 
 
 def _files(name: str) -> tuple[Path, Path]:

@@ -259,7 +259,7 @@ def test_deep_nesting_is_refused(tmp_path):
         (lambda a: a.update(kernel=5), "kernel=5"),
         (lambda a: a.pop("N"), "no N"),
         (lambda a: a.update(N="32"), "N='32'"),
-        (lambda a: a.update(layers=2), "unknown masker"),
+        (lambda a: a.update(layers=2), r"unknown stage\.mask\.tcn\.4"),
         (lambda a: a["decoder_params"].update(use_Hilbert_transforms=True), "differ in use_Hilbert"),
         (lambda a: a["decoder_params"].update(ContFilterType="Conv"), "Conv"),
         (lambda a: a["encoder_params"].update(nonlineartity="tanh"), "tanh"),

@@ -1,11 +1,12 @@
 """The README.md that a saved or an imported model gets."""
 
+from dataclasses import dataclass
 from typing import Any
 
 _HEAD = """---
 library_name: sfi-zoo
 pipeline_tag: audio-to-audio
-license: mit
+license: {license}
 tags:
 - audio-source-separation
 - sampling-frequency-independent
@@ -32,31 +33,42 @@ Converted from {origin}
 
     {command}
 
-The weights are those of the authors (MIT licence), with parameters renamed and in other units; outputs are
-the same to float32 precision. The authors feed each channel alone, divided by its standard deviation, and
-rescale the estimates by least squares onto the mixture; this model gives the plain output of the network.
-
-Paper: K. Saito, T. Nakamura, K. Yatabe, H. Saruwatari, "Sampling-frequency-independent convolutional layer
-and its application to audio source separation", IEEE/ACM Transactions on Audio, Speech, and Language
-Processing, vol. 30, pp. 2928-2943, 2022.
-Code: https://github.com/TomohikoNakamura/sfi_convtasnet (MIT)
-"""
+{about}"""
 
 
-def model_card(name: str, model: Any, origin: str | None = None, command: str | None = None) -> str:
+@dataclass(frozen=True)
+class Source:
+    """Where an imported model came from.
+
+    Attributes:
+        origin: the file, and the repository that holds it.
+        command: what imported it.
+        about: how it differs from the original, and the paper.
+        license: as Hugging Face names it.
+    """
+
+    origin: str
+    command: str
+    about: str
+    license: str
+
+
+def model_card(name: str, model: Any, source: Source | None = None) -> str:
     """A minimal model card.
 
     Args:
         name: title, the name of the folder.
         model: the separator.
-        origin: where an imported checkpoint came from; without it the card says nothing of a source.
-        command: what imported it.
+        source: where an imported checkpoint came from; without it the card says nothing of a source.
     """
     text = _HEAD.format(
         name=name,
+        license="mit" if source is None else source.license,
         architecture=model.architecture,
         sources=", ".join(model.sources),
         sample_rate=model.sample_rate,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
-    return text if origin is None else text + _IMPORTED.format(origin=origin, command=command)
+    if source is None:
+        return text
+    return text + _IMPORTED.format(origin=source.origin, command=source.command, about=source.about)

@@ -76,6 +76,20 @@ class _Dict(dict[Any, Any]):
         pass
 
 
+class _Text(str):
+    """A text of a class of its own (torch's version), without what the class adds."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: Any) -> "_Text":
+        if type(text) is not str:
+            raise InputError("it makes a text of something else")
+        return super().__new__(cls, text)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 class _Call:
     """A function of this module that a pickle may call, and cannot alter."""
 
@@ -147,6 +161,8 @@ class _Unpickler(pickle.Unpickler):
             return _Call(FUNCTIONS[key])
         if module == "torch" and name in STORAGES:
             return STORAGES[name]
+        if key == ("torch.torch_version", "TorchVersion"):
+            return type(name, (_Text,), {})
         if key in OMEGACONF or key in MENTIONED:
             return type(name, (Inert,), {})
         raise InputError(f"it names {module}.{name}, which is neither a tensor nor a plain container")

@@ -5,7 +5,6 @@ Parameters change their units (rad/s to kHz, ln s^2 to ln Hz) and names; nothing
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.modulated_gaussian import MIN_BANDWIDTH_HZ
-from sfi_zoo.importers.safe_unpickle import read_checkpoint
+from sfi_zoo.importers.settings import Given, Settings
 from sfi_zoo.models.conv_tasnet import ConvTasNet, ConvTasNetConfig
 
 SOURCES = ("drums", "bass", "other", "vocals")
@@ -24,64 +23,37 @@ DESIGNS = {
     ("imp_resp_samp", "MultiPhaseGammaToneFilters"): ("time", "multi_phase_gammatone"),
 }
 MASKER_NAMES = {
-    "in_conv.conv": "bottleneck",
-    "mask_output.conv": "output",
-    "conv1d.conv": "expand",
-    "dconv1d.conv": "depthwise",
-    "res_out.conv": "residual",
-    "skip_out.conv": "skip",
-    **{f"norm_{i}.group_norm": f"norm_{i}" for i in range(1, 5)},
+    "bottleneck": "in_conv.conv",
+    "output": "mask_output.conv",
+    "expand": "conv1d.conv",
+    "depthwise": "dconv1d.conv",
+    "residual": "res_out.conv",
+    "skip": "skip_out.conv",
+    **{f"norm_{i}": f"norm_{i}.group_norm" for i in range(1, 5)},
     **{f"prelu_{i}": f"prelu_{i}" for i in range(1, 5)},
 }
-_MISSING = object()
 
 
-class _Settings:
-    """A part of the published configuration; a setting that is not there is an error that names it."""
-
-    def __init__(self, values: Any, name: str) -> None:
-        if not isinstance(values, dict):
-            raise InputError(f"its {name} is not a dictionary of settings")
-        self.values, self.name = values, name
-
-    def get(self, key: str, kind: type | tuple[type, ...], default: Any = _MISSING) -> Any:
-        value = self.values.get(key, default)
-        if value is _MISSING:
-            raise InputError(f"its {self.name} has no {key}")
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        if value is not default and (
-            not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
-        ):
-            raise InputError(
-                f"its {self.name} has {key}={value!r}, not {' or '.join(k.__name__ for k in kinds)}"
-            )
-        return value
-
-    def part(self, key: str) -> "_Settings":
-        return _Settings(self.get(key, dict), f"{self.name}.{key}")
+def is_sfi_convtasnet(content: Any) -> bool:
+    """Whether a file has the form that the authors' training script writes."""
+    return isinstance(content, dict) and {"args", "state_dict"} <= set(content)
 
 
-def convert(path: Path | str) -> ConvTasNet:
+def convert(checkpoint: dict[str, Any], given: Given) -> ConvTasNet:
     """The model in a published checkpoint, in evaluation mode.
 
     Args:
-        path: a file as the authors' training script writes it (`best_checkpoint`).
+        checkpoint: what the authors' training script writes (`best_checkpoint`).
+        given: other names for the four sources.
 
     Raises:
-        InputError: not such a file, or settings that our Conv-TasNet cannot express; the message names them.
+        InputError: settings that our Conv-TasNet cannot express, or weights that do not fit; the message names them.
     """
-    checkpoint = read_checkpoint(path)
-    try:
-        if not isinstance(checkpoint, dict) or not {"args", "state_dict"} <= set(checkpoint):
-            raise InputError("it holds no args and state_dict: not a checkpoint of SFI Conv-TasNet")
-        config = convert_config(checkpoint["args"])
-        model = ConvTasNet(config)
-        state = convert_state(_with_least_bandwidths(checkpoint), config)
-        from sfi_zoo.hub import load_state
+    from sfi_zoo.hub import load_state
 
-        load_state(model, state)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    config = convert_config(checkpoint["args"], given)
+    model = ConvTasNet(config)
+    load_state(model, convert_state(_with_least_bandwidths(checkpoint), config), file_names(model))
     return model.eval()
 
 
@@ -91,7 +63,7 @@ def _with_least_bandwidths(checkpoint: dict[str, Any]) -> Any:
     for side in ("encoder", "decoder"):
         name = f"stage.{side}.conv.continuous_filters._ln_sigma2s"
         if isinstance(state, dict) and isinstance(state.get(name), Tensor):
-            params = _Settings(checkpoint["args"], "args").part(f"{side}_params").part("filter_params")
+            params = Settings(checkpoint["args"], "args").part(f"{side}_params").part("filter_params")
             least = params.get("min_bw", (int, float), 2 * math.pi)
             if not least > 0:
                 raise InputError(f"its {params.name} has min_bw={least!r}, not a positive number of rad/s")
@@ -104,13 +76,13 @@ def _with_least_bandwidths(checkpoint: dict[str, Any]) -> Any:
     return state
 
 
-def convert_config(args: Any) -> ConvTasNetConfig:
+def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
     """The published configuration as ours.
 
     Raises:
         InputError: a setting is missing, or has no counterpart.
     """
-    top = _Settings(args, "args")
+    top = Settings(args, "args")
     expected = {
         "model_type": "sfi_convtasnet",
         "stages_num": 1,
@@ -137,8 +109,8 @@ def convert_config(args: Any) -> ConvTasNetConfig:
         if value < 1 or value % NORM_GROUPS:
             raise InputError(f"its args have {key}={value}, not a positive multiple of {NORM_GROUPS}")
     return ConvTasNetConfig(
-        sources=SOURCES,
-        sample_rate=top.get("sampling_rate", int),
+        sources=given.names(len(SOURCES), SOURCES),
+        sample_rate=given.settled("sample_rate", top.get("sampling_rate", int)),
         features=n,
         kernel_size=top.get("L", int),
         stride=top.get("W", int),
@@ -155,14 +127,15 @@ def convert_config(args: Any) -> ConvTasNetConfig:
         bottleneck=b,
         hidden=h,
         kernel=3,
-        layers=top.get("layers", int),
+        layers=given.settled("layers", top.get("layers", int)),
         repeats=top.get("stack", int),
         norm_groups=NORM_GROUPS,
         residual_bias=top.get("residual_bias", bool, False),
+        mask=given.settled("mask", "softmax"),
     )
 
 
-def _shared_settings(side: _Settings) -> dict[str, Any]:
+def _shared_settings(side: Settings) -> dict[str, Any]:
     """What encoder and decoder must agree on."""
     kind = {key: side.get(key, str) for key in ("fir_computation_type", "ContFilterType")}
     kind["use_Hilbert_transforms"] = side.get("use_Hilbert_transforms", bool, False)
@@ -174,7 +147,7 @@ def _shared_settings(side: _Settings) -> dict[str, Any]:
     return kind
 
 
-def _filters(side: _Settings, top: _Settings) -> tuple[str, dict[str, Any]]:
+def _filters(side: Settings, top: Settings) -> tuple[str, dict[str, Any]]:
     """Family and options of one side's analog filters. The options tell how they were initialised."""
     kind = (side.get("fir_computation_type", str), side.get("ContFilterType", str))
     if kind not in DESIGNS:
@@ -207,61 +180,65 @@ def _filters(side: _Settings, top: _Settings) -> tuple[str, dict[str, Any]]:
 
 
 def convert_state(published: Any, config: ConvTasNetConfig) -> dict[str, Tensor]:
-    """The published state dict as that of our `ConvTasNet`.
+    """The published state dict in our units, under its own names, without the buffers that only had to be checked.
 
     Raises:
-        InputError: a parameter with an unknown name, or filters that do not belong to the configuration.
+        InputError: filters that do not belong to the configuration.
     """
     if not isinstance(published, dict) or not all(isinstance(v, Tensor) for v in published.values()):
         raise InputError("its state_dict is not a dictionary of tensors")
-    state: dict[str, Tensor] = {}
-    unknown = []
+    state = {}
     for name, value in published.items():
-        ours = _convert_filter_parameter(str(name), value, config)
-        if ours is None:
-            ours = _convert_masker_parameter(str(name), value)
-        if ours is None:
-            unknown.append(str(name))
-        else:
-            state.update(ours)
-    if unknown:
-        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-        raise InputError(f"its state_dict has unknown parameters {', '.join(unknown[:8])}{more}")
+        ours = _convert(str(name), value, config)
+        if ours is not None:
+            state[str(name)] = ours
     return state
 
 
-def _convert_masker_parameter(name: str, value: Tensor) -> dict[str, Tensor] | None:
-    match = re.fullmatch(r"stage\.mask\.(?:tcn\.(\d+)\.)?([\w.]+)\.(weight|bias)", name)
-    if match is None or match[2] not in MASKER_NAMES:
-        return None
-    block = "" if match[1] is None else f"blocks.{match[1]}."
-    return {f"masker.{block}{MASKER_NAMES[match[2]]}.{match[3]}": value}
+def file_names(model: ConvTasNet) -> dict[str, str]:
+    """What the authors call each of our weights."""
+    gammatone = model.config.filters == "multi_phase_gammatone"
+    filters = {
+        "center_khz": "center_freqs_in_hz" if gammatone else "mus",
+        "log_bandwidth_hz": "_ln_sigma2s",
+        "phase": "phases" if gammatone else "phase",
+    }
+    names = {}
+    for key in model.state_dict():
+        module, _, weight = key.rpartition(".")
+        side, *inside = module.split(".")
+        if side == "masker":
+            block = f"tcn.{inside[1]}." if inside[0] == "blocks" else ""
+            names[key] = f"stage.mask.{block}{MASKER_NAMES[inside[-1]]}.{weight}"
+        else:
+            names[key] = f"stage.{side}.conv.continuous_filters.{filters[weight]}"
+    return names
 
 
-def _convert_filter_parameter(  # noqa: PLR0911
+def _convert(  # noqa: PLR0911
     name: str, value: Tensor, config: ConvTasNetConfig
-) -> dict[str, Tensor] | None:
-    """A parameter of the analog filters in our units; {} for a buffer that only had to be checked."""
-    match = re.fullmatch(r"stage\.(encoder|decoder)\.conv\.continuous_filters\.(\w+)", name)
+) -> Tensor | None:
+    """A parameter in our units; None for a buffer that only had to be checked."""
+    match = re.fullmatch(r"stage\.(?:encoder|decoder)\.conv\.continuous_filters\.(\w+)", name)
     if match is None:
-        return None
-    prefix, exact = f"{match[1]}.filters.", value.double()
-    match match[2]:
+        return value
+    exact = value.double()
+    match match[1]:
         case "mus":
-            return {f"{prefix}center_khz": _kilohertz(exact / (2 * math.pi), value / (2 * math.pi))}
+            return _kilohertz(exact / (2 * math.pi), value / (2 * math.pi))
         case "center_freqs_in_hz":
-            return {f"{prefix}center_khz": _kilohertz(exact, value)}
+            return _kilohertz(exact, value)
         case "_ln_sigma2s":
             widths = 0.5 * exact - math.log(2 * math.pi)
-            return {f"{prefix}log_bandwidth_hz": widths.clamp(min=math.log(MIN_BANDWIDTH_HZ)).float()}
+            return widths.clamp(min=math.log(MIN_BANDWIDTH_HZ)).float()
         case "phase" | "phases":
-            return {f"{prefix}phase": value.float()}
+            return value.float()
         case "train_sample_rate":
             if value.numel() != 1 or value.item() != config.sample_rate:
                 raise InputError(
                     f"its {name} is {value.tolist()}, not the sampling_rate {config.sample_rate}"
                 )
-            return {}
+            return None
         case "n_phase_variations":
             half = config.features // (4 if config.hilbert else 2)
             centers = config.encoder_filters.get("num_centers", value.numel())
@@ -270,8 +247,8 @@ def _convert_filter_parameter(  # noqa: PLR0911
                 raise InputError(
                     f"its {name} is {value.tolist()}, not {half} phases spread evenly over {centers} centres"
                 )
-            return {}
-    return None
+            return None
+    return value
 
 
 def _kilohertz(hertz: Tensor, published: Tensor) -> Tensor:

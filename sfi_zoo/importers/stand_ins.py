@@ -44,6 +44,8 @@ def plain(value: Any) -> Any:
 def _plain(value: Any, memo: dict[int, Any], depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise InputError("it is nested too deeply")
+    if isinstance(value, str):
+        return str(value)
     if not isinstance(value, dict | list | tuple | Inert):
         return value
     if id(value) in memo:

@@ -1,0 +1,109 @@
+"""Which project wrote a checkpoint, told by its content, and what to say about it."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.importers import asteroid_convtasnet, sfi_convtasnet, torchaudio_convtasnet
+from sfi_zoo.importers.safe_unpickle import read_checkpoint
+from sfi_zoo.importers.settings import Given
+from sfi_zoo.models.base import Separator
+
+BUNDLE = "torchaudio:"
+FORMS = (
+    "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet (model_name, model_args, state_dict), "
+    "torchaudio ConvTasNet (a state dict with mask_generator...)"
+)
+SHOWN = 5
+_LEARNED = """The weights are those of the authors, with parameters renamed; at the trained rate outputs are the same to
+float32 precision. Encoder and decoder kernels are interpolated band-limited at every other rate.
+"""
+_SFI = """The weights are those of the authors, with parameters renamed and in other units; outputs are
+the same to float32 precision. The authors feed each channel alone, divided by its standard deviation, and
+rescale the estimates by least squares onto the mixture; this model gives the plain output of the network.
+
+Paper: K. Saito, T. Nakamura, K. Yatabe, H. Saruwatari, "Sampling-frequency-independent convolutional layer
+and its application to audio source separation", IEEE/ACM Transactions on Audio, Speech, and Language
+Processing, vol. 30, pp. 2928-2943, 2022.
+Code: https://github.com/TomohikoNakamura/sfi_convtasnet (MIT)
+"""
+_PAPER = """
+Paper: Y. Luo, N. Mesgarani, "Conv-TasNet: Surpassing ideal time-frequency magnitude masking for speech separation",
+IEEE/ACM Transactions on Audio, Speech, and Language Processing, vol. 27, no. 8, pp. 1256-1266, 2019.
+"""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A converted checkpoint.
+
+    Attributes:
+        model: in evaluation mode.
+        about: what its model card says of the source.
+        license: as Hugging Face names it; "other" where the file does not say.
+    """
+
+    model: Separator
+    about: str
+    license: str = "other"
+
+
+def convert_checkpoint(path: Path | str, given: Given) -> Imported:
+    """The model in a file that another project wrote.
+
+    Args:
+        path: a `torch.save` file of one of `FORMS`.
+        given: what the user says about it.
+
+    Raises:
+        InputError: another form or architecture, something the file does not say and the user did not either, settings that cannot
+            be imported, or weights that do not fit; the message names them.
+    """
+    path = Path(path)
+    content = read_checkpoint(path)
+    try:
+        return _convert(content, _with_known(path.name, given))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def convert_bundle(name: str, given: Given) -> Imported:
+    """A pipeline bundle of torchaudio by name, see `torchaudio_convtasnet.from_bundle`."""
+    told = [key for key in ("sample_rate", "layers", "mask") if getattr(given, key) is not None]
+    if told:
+        raise InputError(f"{BUNDLE}{name}: a bundle says its {', '.join(told)} itself")
+    return Imported(torchaudio_convtasnet.from_bundle(name, given.sources), _LEARNED + _PAPER)
+
+
+def _with_known(file: str, given: Given) -> Given:
+    """What is known of a pipeline's file, for what the user leaves out."""
+    known = torchaudio_convtasnet.PIPELINE_FILES.get(file, Given())
+    missing = {x.name: getattr(known, x.name) for x in fields(given) if getattr(given, x.name) is None}
+    return replace(given, **missing)
+
+
+def _convert(content: Any, given: Given) -> Imported:
+    if asteroid_convtasnet.is_asteroid(content):
+        model = asteroid_convtasnet.convert(content, given)
+        return Imported(model, _LEARNED + _PAPER + _asteroid_notes(content.get("infos")))
+    if sfi_convtasnet.is_sfi_convtasnet(content):
+        return Imported(sfi_convtasnet.convert(content, given), _SFI, "mit")
+    if torchaudio_convtasnet.is_torchaudio(content):
+        return Imported(torchaudio_convtasnet.convert(content, given), _LEARNED + _PAPER)
+    held = f"a {type(content).__name__}"
+    if isinstance(content, dict):
+        keys = [str(key) for key in content]
+        held = f"{', '.join(keys[:SHOWN])}{' ...' * (len(keys) > SHOWN)}" or "nothing"
+    raise InputError(f"it holds {held}: not a checkpoint that can be imported; known: {FORMS}")
+
+
+def _asteroid_notes(infos: Any) -> str:
+    """What asteroid's publisher wrote beside the weights."""
+    notes = infos if isinstance(infos, dict) else {}
+    lines = [
+        f"{label}: {' '.join(notes[key].split())}\n"
+        for key, label in (("dataset", "Data set"), ("task", "Task"), ("license_note", "Licence"))
+        if isinstance(notes.get(key), str)
+    ]
+    return "\n" + "".join(lines) if lines else ""
