@@ -7,11 +7,16 @@ from sfi_zoo.filters.base import AnalogFilterBank
 from sfi_zoo.filters.gammatone import MultiPhaseGammatone
 from sfi_zoo.filters.interpolated import InterpolatedKernels
 from sfi_zoo.filters.modulated_gaussian import ModulatedGaussian
+from sfi_zoo.filters.neural_analog import NeuralAnalogFrequency, NeuralAnalogTime
+from sfi_zoo.filters.sinc_bandpass import SincBandpass
 
 FILTER_FAMILIES: dict[str, type[AnalogFilterBank]] = {
     "interpolated": InterpolatedKernels,
     "modulated_gaussian": ModulatedGaussian,
     "multi_phase_gammatone": MultiPhaseGammatone,
+    "neural_analog_frequency": NeuralAnalogFrequency,
+    "neural_analog_time": NeuralAnalogTime,
+    "sinc_bandpass": SincBandpass,
 }
 
 
@@ -45,6 +50,9 @@ __all__ = [
     "InterpolatedKernels",
     "ModulatedGaussian",
     "MultiPhaseGammatone",
+    "NeuralAnalogFrequency",
+    "NeuralAnalogTime",
+    "SincBandpass",
     "create_filters",
     "filter_layer_options",
 ]

@@ -14,7 +14,7 @@ _ERB_TO_B = 1 / (math.pi * math.factorial(2) * 2.0**-2 / math.factorial(1) ** 2)
 
 
 class MultiPhaseGammatone(AnalogFilterBank):
-    r"""Order-2 gammatones on an ERB scale, each centre in several phases and their negatives.
+    r"""Order-2 gammatones on a perceptual scale, each centre in several phases and their negatives.
 
         h(t) = a t exp(-2 pi b t) cos(2 pi f t + phi), t >= 0, b = 0.637 ERB(f)
 
@@ -29,6 +29,8 @@ class MultiPhaseGammatone(AnalogFilterBank):
         num_filters: C, even.
         num_centers: number of distinct centre frequencies, at most C / 2.
         frequency_range: lowest and highest centre in Hz.
+        scale: how centres are spread over it at the start ("erb", "mel", "linear", "log1p").
+        corner_hz: the corner of the "log1p" scale.
         trainable: whether centres and phases require gradients.
 
     Raises:
@@ -42,6 +44,8 @@ class MultiPhaseGammatone(AnalogFilterBank):
         num_filters: int,
         num_centers: int = 24,
         frequency_range: tuple[float, float] = (50.0, 16000.0),
+        scale: str = "erb",
+        corner_hz: float | None = None,
         trainable: bool = True,
     ) -> None:
         super().__init__()
@@ -54,9 +58,8 @@ class MultiPhaseGammatone(AnalogFilterBank):
         each, left_over = divmod(num_filters // 2, num_centers)
         self.phases_per_center = [each + (i < left_over) for i in range(num_centers)]
         dtype = torch.get_default_dtype()
-        centers = spaced_frequencies(
-            num_centers, (float(frequency_range[0]), float(frequency_range[1])), "erb"
-        )
+        low_high = (float(frequency_range[0]), float(frequency_range[1]))
+        centers = spaced_frequencies(num_centers, low_high, scale, corner_hz)
         phases = torch.cat(
             [torch.linspace(0, math.pi, n, dtype=torch.float64) for n in self.phases_per_center]
         )

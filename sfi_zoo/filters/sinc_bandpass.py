@@ -1,0 +1,115 @@
+"""Sinc band-pass filters, the filters of SincNet."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.filters.base import AnalogFilterBank, widest
+from sfi_zoo.filters.scales import spaced_frequencies
+
+MIN_BANDWIDTH_HZ = 1.0
+
+
+class SincBandpass(AnalogFilterBank):
+    r"""Ideal band-passes between two trained edges f1 < f2, windowed by the layer's taper.
+
+        h(t) = g (2 f2 sinc(2 f2 t) - 2 f1 sinc(2 f1 t)),   H(f) = g for f1 < |f| < f2, 0 elsewhere
+
+    Edges cannot cross: f1 = |1000 low_khz| and f2 = f1 + exp(log_bandwidth_hz), at least 1 Hz apart. Bands adjoin at the start.
+
+    SincNet multiplies by a Hamming window; the taper of the layer stands for it. Take `taper=1` (Hann): h falls as 1 / t only, and a short
+    taper leaves it ripples. In time-domain designs edges above the Nyquist frequency are moved onto it, so nothing aliases and
+    the lower part of a filter that straddles it is kept; a filter whose middle lies above is dropped. A frequency-domain
+    design fits a response that jumps: it has no gradient with respect to where, and places a jump to half a grid step.
+
+    Source: Ravanelli and Bengio, SLT 2018 (arXiv:1808.00158).
+
+    Args:
+        num_filters: C.
+        scale: how the edges are spread over `frequency_range` at the start ("mel", "erb", "linear", "log1p").
+        frequency_range: lowest and highest edge in Hz.
+        corner_hz: the corner of the "log1p" scale.
+        gain: train a gain g for each filter.
+        trainable: whether the parameters require gradients.
+
+    Raises:
+        InputError: num_filters not positive, or neighbouring edges closer than 1 Hz.
+    """
+
+    def __init__(
+        self,
+        num_filters: int,
+        scale: str = "mel",
+        frequency_range: tuple[float, float] = (50.0, 16000.0),
+        corner_hz: float | None = None,
+        gain: bool = False,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_filters < 1:
+            raise InputError(f"num_filters must be positive, got {num_filters}")
+        self.num_filters = num_filters
+        low_high = (float(frequency_range[0]), float(frequency_range[1]))
+        edges = spaced_frequencies(num_filters + 1, low_high, scale, corner_hz)
+        widths = edges.diff()
+        if (widths < MIN_BANDWIDTH_HZ).any():
+            raise InputError(
+                f"{num_filters} bands in {frequency_range} Hz are narrower than {MIN_BANDWIDTH_HZ} Hz; take fewer or a wider range"
+            )
+
+        def parameter(x: Tensor) -> nn.Parameter:
+            return nn.Parameter(x.to(torch.get_default_dtype()), requires_grad=trainable)
+
+        self.low_khz = parameter(edges[:-1] / 1000)
+        self.log_bandwidth_hz = parameter(widths.log())
+        self.log_gain = parameter(torch.zeros(num_filters, dtype=torch.float64)) if gain else None
+
+    def edges(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+        """f1 and f2 in Hz: (C,) each."""
+        low = self.low_khz.to(dtype) * 1000
+        low = torch.where(low < 0, -low, low)  # abs has no slope at 0: an edge there would stay
+        return low, low + self.log_bandwidth_hz.to(dtype).exp().clamp(min=MIN_BANDWIDTH_HZ)
+
+    def _gain(self, dtype: torch.dtype) -> Tensor:
+        """g: (C, 1)."""
+        if self.log_gain is None:
+            return torch.ones(self.num_filters, 1, dtype=dtype, device=self.low_khz.device)
+        return self.log_gain.to(dtype).exp()[:, None]
+
+    def impulse_response(self, t: Tensor) -> Tensor:
+        """h_c(t), see the class: (T,) seconds -> (C, T) per second."""
+        return self.impulse_response_below(t, math.inf)
+
+    def impulse_response_below(self, t: Tensor, cutoff_hz: float) -> Tensor:
+        """h_c(t) with both edges at the cutoff or below: (T,) seconds -> (C, T) per second."""
+        dtype = widest(t, self.low_khz)
+        low, high = (2 * edge.clamp(max=cutoff_hz)[:, None] for edge in self.edges(dtype))
+        return self._gain(dtype) * (high * torch.sinc(high * t) - low * torch.sinc(low * t))
+
+    def frequency_response(self, omega: Tensor) -> Tensor:
+        """H_c(omega), see the class: (M,) rad/s -> complex (C, M).
+
+        Raises:
+            InputError: it is asked for in training: the edges would not move.
+        """
+        dtype = widest(omega, self.low_khz)
+        f = omega.to(dtype) / (2 * math.pi)
+        if self.training and self.low_khz.requires_grad and torch.is_grad_enabled():
+            raise InputError(
+                "the frequency response of SincBandpass has no gradient for its edges; "
+                "use design='time' to train them, or trainable=False"
+            )
+        low, high = self.edges(dtype)
+        response = self._gain(dtype) * ((f > low[:, None]) & (f < high[:, None]))
+        return torch.complex(response, torch.zeros_like(response))
+
+    def center_frequencies(self) -> Tensor:
+        """(f1 + f2) / 2: (C,) Hz."""
+        low, high = self.edges()
+        return ((low + high) / 2).detach()
+
+    def extra_repr(self) -> str:
+        """The arguments that are not visible in the parameters."""
+        return f"num_filters={self.num_filters}, gain={self.log_gain is not None}"
