@@ -274,6 +274,36 @@ def test_settings_that_cannot_be_imported_are_named(tmp_path, change, reason):
         import_checkpoint(file, tmp_path / "out")
 
 
+FILTERS = "stage.encoder.conv.continuous_filters"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: s.pop("stage.mask.tcn.2.skip_out.conv.weight"), r"misses stage\.mask\.tcn\.2\.skip_out\.conv\.weight"),
+        (lambda s: s.pop(f"{FILTERS}.mus"), rf"misses {FILTERS}\.mus"),
+        (lambda s: s.update({f"{FILTERS}.mus": torch.zeros(3)}), rf"shape {FILTERS}\.mus \(3,\) \(want \(32,\)\)"),
+        (lambda s: s[f"{FILTERS}._ln_sigma2s"].fill_(torch.nan), rf"not finite {FILTERS}\._ln_sigma2s"),
+        (lambda s: s["stage.mask.norm_2.group_norm.bias"].fill_(torch.inf), r"not finite stage\.mask\.norm_2\.group_norm\.bias"),
+        (lambda s: s.update(other=torch.zeros(1)), "unknown other"),
+    ],
+)  # fmt: skip
+def test_tensors_that_do_not_fit_are_named_as_in_the_file(tmp_path, change, reason):
+    checkpoint = read_checkpoint(GOLDEN / "td_mgf.best_checkpoint")
+    change(checkpoint["state_dict"])
+    file = saved(tmp_path, {"args": checkpoint["args"], "state_dict": checkpoint["state_dict"]})
+    with pytest.raises(InputError, match=reason):
+        import_checkpoint(file, tmp_path / "out")
+
+
+def test_the_sources_of_a_published_checkpoint_can_be_renamed(tmp_path):
+    file, names = GOLDEN / "td_mgf.best_checkpoint", ("Schlagzeug", "Bass", "Rest", "Gesang")
+    assert load(import_checkpoint(file, tmp_path / "a")).sources == ("drums", "bass", "other", "vocals")
+    assert load(import_checkpoint(file, tmp_path / "b", sources=names)).sources == names
+    with pytest.raises(InputError, match="sample rate is 32000, not 8000"):
+        import_checkpoint(file, tmp_path / "c", sample_rate=8000)
+
+
 def test_a_linear_latent_and_a_one_sided_bank_are_imported(tmp_path):
     checkpoint = read_checkpoint(GOLDEN / "fd_mgf.best_checkpoint")
     checkpoint["args"]["encoder_params"]["nonlineartity"] = None

@@ -17,6 +17,16 @@ KINDS = {
     "reference": {"latent": "relu", "flavour": "reference", "branches": 4},
     "gammatone": {"latent": "relu", "filters": "multi_phase_gammatone"}
     | {side: {"num_centers": 4} for side in ("encoder_filters", "decoder_filters")},
+    "plain": {
+        "latent": "linear",
+        "filters": "interpolated",
+        "kernel_size": 64,
+        "stride": 32,
+        "dense_norms": False,
+    }
+    | {"bias": True, "residual_bias": True, "last_residual": False, "skip": 4},
+    "causal": {"latent": "relu", "filters": "interpolated", "kernel_size": 64, "stride": 32}
+    | {"causal": True, "norm": "cumulative", "kernel": 2, "skip": 0, "branches": 4},
 }
 
 
