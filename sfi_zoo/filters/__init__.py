@@ -8,6 +8,7 @@ from sfi_zoo.filters.gammatone import MultiPhaseGammatone
 from sfi_zoo.filters.interpolated import InterpolatedKernels
 from sfi_zoo.filters.modulated_gaussian import ModulatedGaussian
 from sfi_zoo.filters.neural_analog import NeuralAnalogFrequency, NeuralAnalogTime
+from sfi_zoo.filters.plot import plot
 from sfi_zoo.filters.sinc_bandpass import SincBandpass
 
 FILTER_FAMILIES: dict[str, type[AnalogFilterBank]] = {
@@ -55,4 +56,5 @@ __all__ = [
     "SincBandpass",
     "create_filters",
     "filter_layer_options",
+    "plot",
 ]
