@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 MAX_ENTRIES = 16
 
@@ -41,6 +42,8 @@ class DesignCache:
     def get(self, source: nn.Module, key: Hashable, design: Callable[[], Tensor]) -> Tensor:
         """`design()`, from the cache where nothing in `source` has changed; differentiable either way."""
         state = [*source.parameters(), *source.buffers()]
+        if _cannot_be_compared(state):
+            return design()
         if not self._is_current(state):
             self._snapshot = [x.detach().clone() for x in state]
             self._entries.clear()
@@ -71,3 +74,10 @@ class DesignCache:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.clear()
+
+
+def _cannot_be_compared(state: list[Tensor]) -> bool:
+    """Tensors without data, within a function transform, or with a forward-mode tangent."""
+    return torch._C._are_functorch_transforms_active() or any(
+        x.is_meta or forward_ad.unpack_dual(x).tangent is not None for x in state
+    )

@@ -226,7 +226,15 @@ class DesignedConv(SampleRateAware):
         self, rate: float, grid: FrameGrid, shift: Tensor | float = 0.0, scale: Tensor | float = 1.0
     ) -> Tensor:
         """Taps for every delay of the grid plus `shift` samples, at `scale` times the rate: (delays, filters, taps) float64."""
-        device = next((p.device for p in self.filters.parameters()), None)
+        state = [*self.filters.parameters(), *self.filters.buffers()]
+        device = state[0].device if state else torch.device("cpu")
+        kind = "cpu" if device.type == "meta" else device.type
+        with torch.autocast(kind, enabled=False):  # a kernel is worth more than half its digits
+            return self._design_in_full(rate, grid, device, shift, scale)
+
+    def _design_in_full(
+        self, rate: float, grid: FrameGrid, device: torch.device, shift: Tensor | float, scale: Tensor | float
+    ) -> Tensor:
         delays = torch.tensor(grid.delays(), dtype=torch.float64, device=device) + shift
         first, last = self._first_and_last(rate, grid)
         if self.stride_mode == "interpolate" and grid.phases > 1:

@@ -122,19 +122,25 @@ class SFIConv1d(DesignedConv):
         taps = design.taps.shape[-1]
         left = max(0, -(grid.start(0) + design.first))
         right = max(0, grid.start(frames - 1) + design.first + taps - x.shape[-1])
-        x = self._padded(x, left, right)
+        # every phase gets as many frames as the first
+        last = frames - 1 if grid.interpolated else -(-frames // grid.phases) * grid.phases - 1
+        room = max(0, grid.start(last) + design.first + taps - x.shape[-1] - right)
+        x = self._padded(x, left, right, room)
         design = design._replace(first=design.first + left)
         analyse = self._interpolated if grid.interpolated else self._phased
         y = analyse(x, design, grid, frames)
         return y if self.bias is None else y + self.bias[:, None]
 
-    def _padded(self, x: Tensor, left: int, right: int) -> Tensor:
-        longest = {"reflect": x.shape[-1] - 1, "circular": x.shape[-1]}.get(self.padding_mode)
-        if longest is not None and max(left, right) > longest:
+    def _padded(self, x: Tensor, left: int, right: int, room: int) -> Tensor:
+        """What the frames reach outside of the signal, and room for frames that nobody asked for."""
+        if self.padding_mode == "zeros":
+            return functional.pad(x, (left, right + room))
+        longest = {"reflect": x.shape[-1] - 1, "circular": x.shape[-1]}.get(self.padding_mode, right + left)
+        if max(left, right) > longest:
             raise InputError(
                 f"{x.shape[-1]} samples are too few for {self.padding_mode!r} padding of {max(left, right)} samples"
             )
-        return functional.pad(x, (left, right), PADDING_MODES[self.padding_mode])
+        return functional.pad(functional.pad(x, (left, right), PADDING_MODES[self.padding_mode]), (0, room))
 
     def _kernels(self, taps: Tensor) -> Tensor:
         """(delays, filters, taps) -> (delays, out_channels, in_channels / groups, taps)."""
@@ -146,26 +152,31 @@ class SFIConv1d(DesignedConv):
         moving = None if design.moving is None else self._kernels(design.moving)
         phases, taps = len(kernels), kernels.shape[-1]
         stride = grid.stride
-        outputs = []
-        for j in range(min(phases, frames)):
-            count = -(-(frames - j) // phases)
-            begin = grid.start(j) + design.first
+        count = -(-frames // phases)
+
+        def frames_of(phase: int) -> Tensor:
+            begin = grid.start(phase) + design.first
             segment = x[..., begin : begin + (count - 1) * stride + taps]
-            y = self._convolve(segment, kernels[j], stride)
+            y = self._convolve(segment, kernels[phase], stride)
             if moving is not None:  # later frames move further
-                positions = grid.positions(frames, x.device)[j::phases].to(x)
-                y = y + self._convolve(segment, moving[j], stride) * positions
-            outputs.append(y)
+                positions = grid.positions(count * phases, x.device)[phase::phases].to(x)
+                y = y + self._convolve(segment, moving[phase], stride) * positions
+            return y
+
+        of_phase = frames_of(0)
         if phases == 1:
-            return outputs[0]
-        longest = outputs[0].shape[-1]
-        padded = [functional.pad(y, (0, longest - y.shape[-1])) for y in outputs]
-        return torch.stack(padded, dim=-1).flatten(-2)[..., :frames]
+            return of_phase
+        y = of_phase.new_empty(*of_phase.shape, phases)
+        y[..., 0] = of_phase
+        for phase in range(1, phases):
+            y[..., phase] = frames_of(phase)
+        return y.flatten(-2)[..., :frames]
 
     def _convolve(self, x: Tensor, kernel: Tensor, stride: int) -> Tensor:
         """`conv1d`; for one input channel a matrix product with the overlapping frames, which is twice as fast."""
         if self.in_channels == 1 and not (x.requires_grad and torch.is_grad_enabled()):
-            return kernel[:, 0] @ x[:, 0].unfold(-1, kernel.shape[-1], stride).mT
+            frames = x[:, 0].unfold(-1, kernel.shape[-1], stride)
+            return torch.bmm(kernel[:, 0].expand(len(x), -1, -1), frames.mT)
         return functional.conv1d(x, kernel, stride=stride, groups=self.groups)
 
     def _interpolated(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
