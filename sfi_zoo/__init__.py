@@ -20,6 +20,8 @@ _EXPORTS = {
     "list_models": "sfi_zoo.hub",
     "SFIConv1d": "sfi_zoo.layers",
     "SFIConvTranspose1d": "sfi_zoo.layers",
+    "SFISTFT": "sfi_zoo.layers",
+    "SFIISTFT": "sfi_zoo.layers",
     "set_sample_rate": "sfi_zoo.layers",
     "at_sample_rate": "sfi_zoo.layers",
 }
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
     from sfi_zoo.hub import list_models as list_models
     from sfi_zoo.hub import load as load
     from sfi_zoo.hub import save as save
+    from sfi_zoo.layers import (
+        SFIISTFT as SFIISTFT,
+    )
+    from sfi_zoo.layers import (
+        SFISTFT as SFISTFT,
+    )
     from sfi_zoo.layers import (
         SFIConv1d as SFIConv1d,
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import AnalogFilterBank
+from sfi_zoo.filters.fourier import Fourier
 from sfi_zoo.filters.gammatone import MultiPhaseGammatone
 from sfi_zoo.filters.interpolated import InterpolatedKernels
 from sfi_zoo.filters.modulated_gaussian import ModulatedGaussian
@@ -12,6 +13,7 @@ from sfi_zoo.filters.plot import plot
 from sfi_zoo.filters.sinc_bandpass import SincBandpass
 
 FILTER_FAMILIES: dict[str, type[AnalogFilterBank]] = {
+    "fourier": Fourier,
     "interpolated": InterpolatedKernels,
     "modulated_gaussian": ModulatedGaussian,
     "multi_phase_gammatone": MultiPhaseGammatone,
@@ -48,6 +50,7 @@ def create_filters(family: str, num_filters: int, **options: Any) -> AnalogFilte
 __all__ = [
     "FILTER_FAMILIES",
     "AnalogFilterBank",
+    "Fourier",
     "InterpolatedKernels",
     "ModulatedGaussian",
     "MultiPhaseGammatone",

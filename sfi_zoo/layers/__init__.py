@@ -4,8 +4,11 @@ from sfi_zoo.layers.kernel_interpolated import KernelInterpolatedConv1d, KernelI
 from sfi_zoo.layers.resampled import Resampled, ResampledConv1d, ResampledConvTranspose1d
 from sfi_zoo.layers.sample_rate import SampleRateAware, at_sample_rate, check_sample_rate, set_sample_rate
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.layers.stft import SFIISTFT, SFISTFT
 
 __all__ = [
+    "SFIISTFT",
+    "SFISTFT",
     "KernelInterpolatedConv1d",
     "KernelInterpolatedConvTranspose1d",
     "Resampled",
