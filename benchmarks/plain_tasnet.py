@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sfi_zoo.models.conv_tasnet import ConvTasNet
 
@@ -14,10 +15,12 @@ class PlainConvTasNet(nn.Module):
     Args:
         model: sets all sizes; its mask predictor is copied, weights included.
         same_start: the taps start as those of `model` at F0; otherwise as PyTorch initialises them.
+        overlap_add: compute the decoder by `overlap_add`; at some sizes `nn.ConvTranspose1d` is many times slower on a CPU.
     """
 
-    def __init__(self, model: ConvTasNet, same_start: bool = False) -> None:
+    def __init__(self, model: ConvTasNet, same_start: bool = False, overlap_add: bool = False) -> None:
         super().__init__()
+        self.overlap_add = overlap_add
         config = model.config
         filters, length, hop = config.features, config.kernel_size, config.stride
         options = {"stride": hop, "padding": (length - hop) // 2, "bias": False}
@@ -32,8 +35,18 @@ class PlainConvTasNet(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, 1, time) -> (batch, sources, 1, time), time a whole number of hops."""
         latent = self.encoder(waveform).relu()
-        masked = self.masker(latent) * latent[:, None]
-        return self.decoder(masked.flatten(0, 1)).unflatten(0, (len(waveform), -1))
+        masked = (self.masker(latent) * latent[:, None]).flatten(0, 1)
+        y = overlap_add(masked, self.decoder) if self.overlap_add else self.decoder(masked)
+        return y.unflatten(0, (len(waveform), -1))
+
+
+def overlap_add(z: Tensor, layer: nn.ConvTranspose1d) -> Tensor:
+    """What `layer` (one output channel, no bias) computes, as a matrix product and a sum of overlapping frames."""
+    (length,), (hop,), (padding,) = layer.kernel_size, layer.stride, layer.padding
+    pieces = layer.weight[:, 0].T @ z  # (batch, taps, frames)
+    span = (z.shape[-1] - 1) * hop + length
+    y = functional.fold(pieces, (1, span), (1, length), stride=(1, hop))[:, :, 0]
+    return y[..., padding : span - padding]
 
 
 def taps_of(layer: nn.Module) -> Tensor:

@@ -5,6 +5,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -16,9 +17,13 @@ PAGE = ROOT / "docs" / "layers_accuracy.md"
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """A Markdown table."""
-    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    header = list(header)
+    return "\n".join(map(line, [header, ["---"] * len(header), *rows]))
+
+
+def line(cells: Iterable[object]) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def machine() -> str:
@@ -47,13 +52,14 @@ def write_section(name: str, text: str) -> None:
     PAGE.write_text(page)
 
 
-def band_limited(sample_rate: float, **options: float) -> Tensor:
+@cache
+def band_limited(sample_rate: float) -> Tensor:
     """The signal of the tests, `tests/signals.py`: one second of tones below 3 kHz, (1, 1, time) float64."""
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))
     from tests.signals import band_limited as signal
 
-    return signal(sample_rate, **options)
+    return signal(sample_rate)
 
 
 def relative_error(a: Tensor, b: Tensor) -> float:

@@ -1,6 +1,6 @@
 """What the width of the compact taper buys (latent error) and what it costs (a short training run of Conv-TasNet per width).
 
-    nice python benchmarks/taper_width.py --songs ../shared/music/pack32k/train        # 30 to 60 minutes on one core
+    nice python benchmarks/taper_width.py --songs ../shared/music/pack32k/train        # 40 minutes on one core
     nice python benchmarks/taper_width.py --songs ... --write                          # the summary into docs/layers_accuracy.md
 
 Every row sees the same songs, batches, steps, mask network and initial filters. One JSON line per run goes to `.work/taper_width.jsonl`;
@@ -15,20 +15,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import soxr
 import torch
 from plain_tasnet import PlainConvTasNet
 from report import ROOT, band_limited, machine, relative_error, table, write_section
+from songs import F0, batch, excerpt, load_songs, synthetic_songs, unit_variance
 from torch import Tensor, nn
 
 import sfi_zoo
 
-F0 = 32000
 LATENT_RATES = (8000, 11025, 16000, 44100, 48000)
 SCORE_RATES = (F0, 8000, 16000, 44100)
-VALID = ("EIF - Caesium", *(f"PJS - {n:03d}" for n in range(79, 89)))
 SILENT = 1e-4  # of the energy of the mixture: a source below does not count
+PICTURE = ROOT / "docs" / "taper_width.png"
 # (name, kernel in samples at 32 kHz, taper); None: a plain learned encoder and decoder
 ROWS: tuple[tuple[str, int, float | None], ...] = (
     ("plain layers, as PyTorch starts them", 160, None),
@@ -42,54 +41,7 @@ ROWS: tuple[tuple[str, int, float | None], ...] = (
     ("a = 0.25", 320, 0.25),
     ("a = 1 (Hann)", 320, 1.0),
 )
-
-
-def load_songs(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
-    """(4, time) int16 stems of all tracks: training and validation."""
-    train, valid = [], []
-    for path in sorted(folder.glob("*.ogg")):
-        stems, rate = soundfile.read(path, dtype="int16", always_2d=True)
-        assert rate == F0, path
-        (valid if path.stem.startswith(VALID) else train).append(torch.from_numpy(stems.T.copy()))
-    if not train or not valid:
-        raise SystemExit(f"{folder} holds no songs to train on, or none to validate on")
-    return train, valid
-
-
-def synthetic_songs() -> tuple[list[Tensor], list[Tensor]]:
-    """Stand-ins for a quick look at whether everything runs."""
-    from sfi_zoo.data.synthetic import song
-
-    songs = [song(seed, duration=3, sample_rate=F0, channels=1) for seed in range(3)]
-    stems = [torch.cat([torch.from_numpy(x) for x in s.values()]) for s in songs]
-    tracks = [(x / x.abs().max() * 32767).to(torch.int16) for x in stems]
-    return tracks[:2], tracks[2:]
-
-
-def excerpt(track: Tensor, length: int, rng: torch.Generator) -> Tensor:
-    """(4, length) at a random place, float32 in [-1, 1]."""
-    start = int(torch.randint(max(1, track.shape[1] - length), (1,), generator=rng))
-    x = track[:, start : start + length].float() / 32768
-    return nn.functional.pad(x, (0, length - x.shape[1]))
-
-
-def batch(tracks: list[Tensor], items: int, length: int, rng: torch.Generator) -> Tensor:
-    """(items, 4, length): stems of one song, or (more often) of four, re-levelled by up to 6 dB; the mixture has unit variance."""
-    weights = torch.tensor([float(t.shape[1]) for t in tracks])
-    out = []
-    for _ in range(items):
-        picks = torch.multinomial(weights, 4, replacement=True, generator=rng)
-        if torch.rand(1, generator=rng) < 0.4:
-            stems = excerpt(tracks[picks[0]], length, rng)
-        else:
-            stems = torch.stack([excerpt(tracks[p], length, rng)[s] for s, p in enumerate(picks)])
-        out.append(stems * 10 ** (torch.empty(4, 1).uniform_(-6, 6, generator=rng) / 20))
-    return unit_variance(torch.stack(out))
-
-
-def unit_variance(stems: Tensor) -> Tensor:
-    """Scales (items, sources, time) so that each mixture has unit variance."""
-    return stems / (stems.sum(1, keepdim=True).std(-1, keepdim=True) + 1e-4)
+BASE = ROWS[2]
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +102,7 @@ def train(model: nn.Module, tracks: list[Tensor], seed: int, args: argparse.Name
 
 
 def scores(model: nn.Module, tracks: list[Tensor], excerpts: int) -> dict[str, float]:
-    """Mean SI-SDR on held-out excerpts of 4 s as they are (no remix), at several sampling frequencies, each against references of its own."""
+    """Mean SI-SDR on held-out excerpts of 4 s (no remix) at several sampling frequencies, each against references of its own."""
     rng = torch.Generator().manual_seed(1)
     stems = [excerpt(tracks[i % len(tracks)], 4 * F0, rng) for i in range(excerpts)]
     out = {}
@@ -199,7 +151,14 @@ def run(args: argparse.Namespace, songs: tuple[list[Tensor], list[Tensor]]) -> l
                 model = build(name, kernel, taper, seed, args.features)
                 loss = train(model.train(), songs[0], seed, args)
                 model.eval()
-                record = {"key": key, "name": name, "kernel": kernel, "taper": taper, "seed": seed, "loss": loss}
+                record = {
+                    "key": key,
+                    "name": name,
+                    "kernel": kernel,
+                    "taper": taper,
+                    "seed": seed,
+                    "loss": loss,
+                }
                 record |= {"si_sdr": scores(model, songs[1], args.excerpts), "error": latent_errors(model)}
                 record["seconds"] = round(time.time() - begin, 1)
                 done[key] = record
@@ -210,41 +169,87 @@ def run(args: argparse.Namespace, songs: tuple[list[Tensor], list[Tensor]]) -> l
     return records
 
 
+def of_row(records: list[dict[str, Any]], row: tuple[str, int, float | None]) -> list[dict[str, Any]]:
+    """The runs of one row, a seed each, in the order of the seeds."""
+    return [r for r in records if (r["name"], r["kernel"], r["taper"]) == row]
+
+
+def mean(values: list[float], form: str = ".2f") -> str:
+    """Mean and half the range; a dash where there is nothing."""
+    if not values:
+        return "-"
+    spread = f" ± {(max(values) - min(values)) / 2:{form}}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):{form}}{spread}"
+
+
 def summary(records: list[dict[str, Any]], args: argparse.Namespace) -> str:
-    """The Markdown table: mean over the seeds, and half the range between them where there are several."""
-
-    def mean(values: list[float], form: str) -> str:
-        if not values:
-            return "-"
-        spread = f" ± {(max(values) - min(values)) / 2:{form}}" if len(values) > 1 else ""
-        return f"{statistics.fmean(values):{form}}{spread}"
-
+    """The Markdown table."""
+    base = of_row(records, BASE)
     rows = []
-    for name, kernel, taper in ROWS:
-        runs = [r for r in records if (r["name"], r["kernel"], r["taper"]) == (name, kernel, taper)]
+    for row in ROWS:
+        runs = of_row(records, row)
         if not runs:
             continue
         errors = [
             f"{max(r['error'][str(f)] for r in runs):.1e}" if runs[0]["error"] else "-" for f in LATENT_RATES
         ]
-        sdrs = [mean([r["si_sdr"][str(f)] for r in runs if str(f) in r["si_sdr"]], ".2f") for f in SCORE_RATES]
-        rows.append([name, f"{kernel / 32:g} ms", *errors, mean([r["loss"] for r in runs], ".2f"), *sdrs])
-    header = ["taper", "kernel", *(f"{f / 1000:g} kHz" for f in LATENT_RATES), "training loss"]
+        sdrs = [mean([r["si_sdr"][str(f)] for r in runs if str(f) in r["si_sdr"]]) for f in SCORE_RATES]
+        losses = [r["loss"] for r in runs]
+        costs = [r["loss"] - b["loss"] for r, b in zip(runs, base, strict=False)]
+        rows.append([row[0], f"{row[1] / 32:g} ms", *errors, mean(losses), mean(costs), *sdrs])
+    header = [
+        "taper",
+        "kernel",
+        *(f"{f / 1000:g} kHz" for f in LATENT_RATES),
+        "training loss",
+        "less that of a = 0",
+    ]
     header += [f"SI-SDR at {f / 1000:g} kHz" for f in SCORE_RATES]
     return (
-        f"Conv-TasNet, {args.features} trained modulated Gaussians, hop 2.5 ms, mask network 64/128 x 6; {args.steps} steps of {args.items} x "
-        f"{args.seconds:g} s of real songs at 32 kHz, the same batches in every row, {args.seeds} seed(s) (mean ± half the range). Columns in "
-        "kHz: relative error of the trained encoder's output against 32 kHz for a signal below 3 kHz (worst seed). Training loss: negative "
-        f"SI-SDR in dB over the last quarter of the steps, lower is better. SI-SDR: {args.excerpts} held-out excerpts of 4 s, in dB.\n\n"
+        f"Conv-TasNet, {args.features} trained modulated Gaussians, hop 2.5 ms, mask network 64/128 x 6; {args.steps} steps of "
+        f"{args.items} x {args.seconds:g} s of real songs at 32 kHz, the same batches in every row; {args.seeds} seed(s), mean ± half "
+        "the range. Columns in kHz: relative error of the trained encoder's output against 32 kHz, signal below 3 kHz (worst seed). "
+        "Training loss: negative SI-SDR in dB over the last quarter of the steps, lower is better; beside it the difference to a = 0 with "
+        f"the same seed. SI-SDR: mean over the sources of {args.excerpts} held-out excerpts of 4 s, in dB.\n\n"
         + table(header, rows)
     )
 
 
+def draw(records: list[dict[str, Any]], path: Path) -> None:
+    """The trade as a picture: latent error at 8 kHz against the training loss it costs."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise SystemExit("the picture needs matplotlib: pip install matplotlib") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 4), constrained_layout=True)
+    base = of_row(records, BASE)
+    for kernel, marker in ((160, "o"), (240, "s"), (320, "D")):
+        points = []
+        for row in ROWS:
+            runs = of_row(records, row)
+            if row[1] == kernel and row[2] is not None and runs:
+                cost = statistics.fmean(r["loss"] - b["loss"] for r, b in zip(runs, base, strict=False))
+                points.append((max(r["error"]["8000"] for r in runs), cost))
+                axes.annotate(f"  {row[0]}", points[-1], fontsize=8, va="bottom")
+        axes.plot(*zip(*points, strict=True), marker + "-", label=f"kernel {kernel / 32:g} ms")
+    axes.set(xscale="log", xlabel="relative error of the latent at 8 kHz against 32 kHz")
+    axes.set_ylabel("training loss, dB above a = 0, 5 ms")
+    axes.margins(x=0.12)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     """Train, score, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--songs", type=Path, default=ROOT.parent / "shared/music/pack32k/train")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--items", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--features", type=int, default=256)
@@ -259,10 +264,12 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.quick:
         args.steps, args.items, args.seconds, args.features, args.excerpts, args.seeds = 2, 1, 1.0, 32, 1, 1
-    text = summary(run(args, synthetic_songs() if args.quick else load_songs(args.songs)), args)
+    records = run(args, synthetic_songs() if args.quick else load_songs(args.songs))
+    text = summary(records, args)
     print(f"\n{machine()}\n\n{text}")
     if args.write:
-        write_section("taper width", text)
+        draw(records, PICTURE)
+        write_section("taper width", f"{text}\n\n![latent error against training loss]({PICTURE.name})")
 
 
 if __name__ == "__main__":
