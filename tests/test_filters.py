@@ -189,6 +189,15 @@ def test_state_dict_is_all_there_is(family, response):
         assert torch.equal(other.center_frequencies(), bank.center_frequencies())
 
 
+@pytest.mark.parametrize(("family", "response"), RESPONSES)
+def test_shapes_are_known_without_data(family, response):
+    """On the meta device, where models are built before their weights are loaded."""
+    with torch.device("meta"):
+        bank = create(family, torch.float32)
+        assert getattr(bank, response)(torch.zeros(5)).shape == (8, 5)
+        assert bank.center_frequencies().shape == (8,)
+
+
 def test_modulated_gaussian_is_the_published_formula():
     bank = ModulatedGaussian(3, frequency_range=(100.0, 900.0), scale="linear", bandwidth=80.0).double()
     t = np.linspace(-0.004, 0.004, 33)

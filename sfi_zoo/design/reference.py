@@ -54,7 +54,7 @@ def reference_taps(
             # like the published layer, decide in float32 whether a centre lies above the Nyquist frequency
             taps = taps * (bank.center_frequencies().float() <= sample_rate / 2)[:, None]
     else:
-        device = bank.center_frequencies().device
+        device = next((p.device for p in bank.parameters()), None)
         grid = create_grid(frequency_grid, frequency_points, generator, device)
         # a family whose published response is not the native one has both
         response = getattr(bank, "reference_response", bank.frequency_response)(grid * sample_rate)

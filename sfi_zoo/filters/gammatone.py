@@ -68,8 +68,8 @@ class MultiPhaseGammatone(AnalogFilterBank):
 
     def _parameters_as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Centres f and widths b in Hz, phases: (C, 1) each, in `dtype`."""
-        repeats = torch.tensor(self.phases_per_center, device=self.phase.device)
-        f = (self.center_khz.to(dtype) * 1000).repeat_interleave(repeats).repeat(2)[:, None]
+        repeats, count = torch.tensor(self.phases_per_center, device=self.phase.device), len(self.phase)
+        f = 1000 * self.center_khz.to(dtype).repeat_interleave(repeats, output_size=count).repeat(2)[:, None]
         b = _ERB_TO_B * 24.7 * (1 + f / ERB_CORNER_HZ)
         phi = self.phase.to(dtype)
         return f, b, torch.cat([phi, phi + math.pi])[:, None]

@@ -3,10 +3,10 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters.base import AnalogFilterBank, widest
+from sfi_zoo.filters.base import AnalogFilterBank, trained, widest
 from sfi_zoo.filters.scales import spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
@@ -54,17 +54,14 @@ class SincBandpass(AnalogFilterBank):
         low_high = (float(frequency_range[0]), float(frequency_range[1]))
         edges = spaced_frequencies(num_filters + 1, low_high, scale, corner_hz)
         widths = edges.diff()
-        if (widths < MIN_BANDWIDTH_HZ).any():
+        if not widths.is_meta and (widths < MIN_BANDWIDTH_HZ).any():
             raise InputError(
                 f"{num_filters} bands in {frequency_range} Hz are narrower than {MIN_BANDWIDTH_HZ} Hz; take fewer or a wider range"
             )
 
-        def parameter(x: Tensor) -> nn.Parameter:
-            return nn.Parameter(x.to(torch.get_default_dtype()), requires_grad=trainable)
-
-        self.low_khz = parameter(edges[:-1] / 1000)
-        self.log_bandwidth_hz = parameter(widths.log())
-        self.log_gain = parameter(torch.zeros(num_filters, dtype=torch.float64)) if gain else None
+        self.low_khz = trained(edges[:-1] / 1000, trainable)
+        self.log_bandwidth_hz = trained(widths.log(), trainable)
+        self.log_gain = trained(torch.zeros(num_filters, dtype=torch.float64), trainable) if gain else None
 
     def edges(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """f1 and f2 in Hz: (C,) each."""
