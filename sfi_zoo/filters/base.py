@@ -71,3 +71,8 @@ class AnalogFilterBank(nn.Module):
 def widest(x: Tensor, parameter: Tensor) -> torch.dtype:
     """The dtype in which a response to `x` is computed."""
     return torch.promote_types(x.dtype, parameter.dtype)
+
+
+def trained(x: Tensor, requires_grad: bool = True) -> nn.Parameter:
+    """A parameter that starts at `x`, in the default dtype and on the default device."""
+    return nn.Parameter(x.to(torch.get_default_device(), torch.get_default_dtype()), requires_grad)

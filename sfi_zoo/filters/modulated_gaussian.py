@@ -3,10 +3,10 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters.base import AnalogFilterBank, widest
+from sfi_zoo.filters.base import AnalogFilterBank, trained, widest
 from sfi_zoo.filters.scales import spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
@@ -60,6 +60,8 @@ class ModulatedGaussian(AnalogFilterBank):
                 f"num_filters must be positive, and even with quadrature=True; got {num_filters}"
             )
         self.num_filters, self.quadrature, self.one_sided = num_filters, quadrature, one_sided
+        if not min(bandwidth if isinstance(bandwidth, (tuple, list)) else (bandwidth,)) > 0:
+            raise InputError(f"bandwidth must be positive, in Hz; got {bandwidth}")
         count = num_filters // 2 if quadrature else num_filters
         low_high = (float(frequency_range[0]), float(frequency_range[1]))
         centers = spaced_frequencies(count, low_high, scale, corner_hz)
@@ -68,16 +70,11 @@ class ModulatedGaussian(AnalogFilterBank):
             widths = (SPACING_TO_BANDWIDTH * spacing).clamp(float(bandwidth[0]), float(bandwidth[1]))
         else:
             widths = torch.full_like(centers, float(bandwidth))
-        if not (widths > 0).all():
-            raise InputError(f"bandwidth must be positive, in Hz; got {bandwidth}")
 
-        def parameter(x: Tensor) -> nn.Parameter:
-            return nn.Parameter(x.to(torch.get_default_dtype()), requires_grad=trainable)
-
-        self.center_khz = parameter(centers / 1000)
-        self.log_bandwidth_hz = parameter(widths.log())
-        self.phase = parameter(torch.rand(count, dtype=torch.float64) * math.pi)
-        self.log_gain = parameter(torch.zeros(count, dtype=torch.float64)) if gain else None
+        self.center_khz = trained(centers / 1000, trainable)
+        self.log_bandwidth_hz = trained(widths.log(), trainable)
+        self.phase = trained(torch.rand(count, dtype=torch.float64) * math.pi, trainable)
+        self.log_gain = trained(torch.zeros(count, dtype=torch.float64), trainable) if gain else None
 
     def _parameters_as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Centres and widths in Hz, phases, amplitudes: (C, 1) each, in `dtype`."""

@@ -26,7 +26,7 @@ def spaced_frequencies(
         corner_hz: the corner c in Hz, for "log1p" only.
 
     Returns:
-        (count,) float64, Hz.
+        (count,) float64, Hz, with values on the CPU even where a model is being built on meta.
 
     Raises:
         InputError: unknown scale, or a range that is not 0 <= low < high.
@@ -35,7 +35,7 @@ def spaced_frequencies(
     if not (0 <= low < high and math.isfinite(high)):
         raise InputError(f"frequency_range must be 0 <= low < high in Hz, got {frequency_range}")
     if scale == "linear":
-        return torch.linspace(low, high, count, dtype=torch.float64)
+        return torch.linspace(low, high, count, dtype=torch.float64, device="cpu")
     corners = {"erb": ERB_CORNER_HZ, "mel": MEL_CORNER_HZ, "log1p": corner_hz}
     corner = corners.get(scale)
     if corner is None or corner <= 0:
@@ -43,5 +43,6 @@ def spaced_frequencies(
             f"scale must be 'erb', 'mel', 'linear', or 'log1p' with a positive corner_hz; "
             f"got scale={scale!r}, corner_hz={corner_hz}"
         )
-    u = torch.linspace(math.log1p(low / corner), math.log1p(high / corner), count, dtype=torch.float64)
+    ends = math.log1p(low / corner), math.log1p(high / corner)
+    u = torch.linspace(*ends, count, dtype=torch.float64, device="cpu")
     return corner * torch.expm1(u)
