@@ -3,10 +3,10 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters.base import AnalogFilterBank, widest
+from sfi_zoo.filters.base import AnalogFilterBank, trained, widest
 from sfi_zoo.filters.scales import ERB_CORNER_HZ, spaced_frequencies
 
 # ERB(f) = 24.7 + f / 9.265 in Hz; the factor makes b the width of an order-2 gammatone of that ERB.
@@ -57,14 +57,13 @@ class MultiPhaseGammatone(AnalogFilterBank):
         self.num_filters, self.num_centers = num_filters, num_centers
         each, left_over = divmod(num_filters // 2, num_centers)
         self.phases_per_center = [each + (i < left_over) for i in range(num_centers)]
-        dtype = torch.get_default_dtype()
         low_high = (float(frequency_range[0]), float(frequency_range[1]))
         centers = spaced_frequencies(num_centers, low_high, scale, corner_hz)
         phases = torch.cat(
             [torch.linspace(0, math.pi, n, dtype=torch.float64) for n in self.phases_per_center]
         )
-        self.center_khz = nn.Parameter((centers / 1000).to(dtype), requires_grad=trainable)
-        self.phase = nn.Parameter(phases.to(dtype), requires_grad=trainable)
+        self.center_khz = trained(centers / 1000, trainable)
+        self.phase = trained(phases, trainable)
 
     def _parameters_as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Centres f and widths b in Hz, phases: (C, 1) each, in `dtype`."""

@@ -54,7 +54,7 @@ class SincBandpass(AnalogFilterBank):
         low_high = (float(frequency_range[0]), float(frequency_range[1]))
         edges = spaced_frequencies(num_filters + 1, low_high, scale, corner_hz)
         widths = edges.diff()
-        if not widths.is_meta and (widths < MIN_BANDWIDTH_HZ).any():
+        if (widths < MIN_BANDWIDTH_HZ).any():
             raise InputError(
                 f"{num_filters} bands in {frequency_range} Hz are narrower than {MIN_BANDWIDTH_HZ} Hz; take fewer or a wider range"
             )
