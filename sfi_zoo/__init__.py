@@ -24,6 +24,9 @@ _EXPORTS = {
     "SFIISTFT": "sfi_zoo.layers",
     "set_sample_rate": "sfi_zoo.layers",
     "at_sample_rate": "sfi_zoo.layers",
+    "make_sfi": "sfi_zoo.layers",
+    "sfi_layers": "sfi_zoo.layers",
+    "freeze": "sfi_zoo.layers",
 }
 __all__ = ["__version__", *_EXPORTS]
 
@@ -48,7 +51,16 @@ if TYPE_CHECKING:
         at_sample_rate as at_sample_rate,
     )
     from sfi_zoo.layers import (
+        freeze as freeze,
+    )
+    from sfi_zoo.layers import (
+        make_sfi as make_sfi,
+    )
+    from sfi_zoo.layers import (
         set_sample_rate as set_sample_rate,
+    )
+    from sfi_zoo.layers import (
+        sfi_layers as sfi_layers,
     )
     from sfi_zoo.models import create as create
 
