@@ -24,7 +24,7 @@ from sfi_zoo.layers.short_time import (
 )
 
 PAD_MODES = ("reflect", "constant", "replicate", "circular")
-MAX_SLICES = 64  # strided additions that are quicker than one by index
+MAX_SLICES = 32  # strided additions, up to which they are quicker than one by index
 NO_ENERGY = 1e-11  # of summed squared windows: where torch.istft refuses to divide
 
 
@@ -252,13 +252,14 @@ def overlap_add(segments: Tensor, frames: Frames, length: int) -> Tensor:
     first, rows, taps = frames.starts[0], len(frames.starts), frames.taps
     step = frames.step or taps
     y = segments.new_zeros(len(segments), max(length - first, frames.last_start() - first + taps) + step)
-    if rows <= MAX_SLICES:  # frames with the same delay are a whole number of samples apart: strided slices
+    # frames with the same delay are a whole number of samples apart: strided slices (which bloat a compiled graph)
+    if rows <= MAX_SLICES and not torch.compiler.is_compiling():
         for j, start in enumerate(frames.starts):
             same_delay = segments[:, j::rows]
             for begin in range(0, taps, step):
                 piece = same_delay[..., begin : begin + step]
                 target = y[:, start - first + begin :][:, : piece.shape[1] * step].unflatten(-1, (-1, step))
-                target[..., : piece.shape[-1]] += piece
+                target[..., : piece.shape[-1]].add_(piece)
     else:
         index = (frames.all_starts(y.device) - first)[:, None] + torch.arange(taps, device=y.device)
         y = y.index_add(-1, index.flatten(), segments.flatten(1))
