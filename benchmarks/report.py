@@ -40,16 +40,10 @@ def machine() -> str:
 
 
 def write_section(name: str, text: str) -> None:
-    """Replaces the section `name` of the page, or appends it: what lies between the two marks of that name."""
+    """Replaces what lies between the two marks of that name on the page."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    page = PAGE.read_text() if PAGE.exists() else "# How far a latent depends on the sampling frequency\n"
-    section = f"{begin}\n{text.strip()}\n{end}"
-    if begin in page:
-        head, rest = page.split(begin)
-        page = head + section + rest.split(end)[1]
-    else:
-        page = f"{page.rstrip()}\n\n{section}\n"
-    PAGE.write_text(page)
+    head, rest = PAGE.read_text().split(begin)
+    PAGE.write_text(f"{head}{begin}\n{text.strip()}\n{end}{rest.split(end)[1]}")
 
 
 @cache
