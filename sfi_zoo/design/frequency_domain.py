@@ -83,15 +83,20 @@ def frequency_domain_taps(
     """
     device = delays.device
     period = PERIOD * math.ceil(8 * duration / PERIOD - 1e-9)
-    size = round(period * float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate))
-    bins = torch.arange(size // 2 + 1, dtype=torch.float64, device=device)
+    rate = float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate)
+    size = round(period * rate)
+    in_band = min(size // 2, math.ceil(cutoff_hz * size / rate)) + 1  # the rest is zero
+    bins = torch.arange(in_band, dtype=torch.float64, device=device)
     digital = bins * (2 * math.pi / size)  # radians per sample
     omega = digital * sample_rate
     edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
-    response = bank.frequency_response(omega) * (0.5 - 0.5 * torch.cos(math.pi * edge))
-    angle = digital * delays[:, None] + (omega * duration / 2 if bank.causal else 0.0)
-    response = response * torch.complex(angle.cos(), angle.sin())[:, None]
+    fade = 0.5 - 0.5 * torch.cos(math.pi * edge)
+    response = bank.frequency_response(omega)
     n = torch.arange(first, first + num_taps, device=device)
-    taps = torch.fft.irfft(response, n=size)[..., n % size]
-    t = (n + delays[:, None]) / sample_rate
-    return taps * tukey_taper(t, duration, taper, bank.causal)[:, None]
+    taps = []
+    for delay in delays.unbind():  # one at a time: they fit into the cache
+        angle = digital * delay + (omega * duration / 2 if bank.causal else 0.0)
+        delayed = response * torch.complex(fade * angle.cos(), fade * angle.sin())
+        window = tukey_taper((n + delay) / sample_rate, duration, taper, bank.causal)
+        taps.append(torch.fft.irfft(delayed, n=size)[..., n % size] * window)
+    return torch.stack(taps)

@@ -54,10 +54,8 @@ def reference_taps(
             # like the published layer, decide in float32 whether a centre lies above the Nyquist frequency
             taps = taps * (bank.center_frequencies().float() <= sample_rate / 2)[:, None]
     else:
-        device = next((p.device for p in bank.parameters()), None)
-        grid = create_grid(frequency_grid, frequency_points, generator, device)
-        # a family whose published response is not the native one has both
-        response = getattr(bank, "reference_response", bank.frequency_response)(grid * sample_rate)
+        grid = create_grid(frequency_grid, frequency_points, generator, bank.device)
+        response = bank.reference_response(grid * sample_rate)
         first = -((num_taps - 1) // 2)
         if frequency_grid == "fixed":
             taps = least_squares_taps(response, first, num_taps)

@@ -39,7 +39,7 @@ def time_domain_taps(
 
 def alive_filters(bank: AnalogFilterBank, sample_rate: float, trained_rate: float) -> Tensor:
     """(C,) bool: the filters whose centre lies below min(F, F0) / 2, the only ones that are used at F (all, if none is dropped)."""
-    centers = bank.center_frequencies()
     if not bank.drops_dead:
-        return torch.ones_like(centers, dtype=torch.bool)
-    return centers < min(sample_rate, trained_rate) / 2 + torch.finfo(torch.float32).eps * sample_rate
+        return torch.ones(bank.num_filters, dtype=torch.bool, device=bank.device)
+    nyquist = min(sample_rate, trained_rate) / 2
+    return bank.center_frequencies() < nyquist + torch.finfo(torch.float32).eps * sample_rate

@@ -54,6 +54,15 @@ class AnalogFilterBank(nn.Module):
             f"{type(self).__name__} has no closed-form frequency response; use design='time'"
         )
 
+    def reference_response(self, omega: Tensor) -> Tensor:
+        """The frequency response of the layers as published, where it is not the native one."""
+        return self.frequency_response(omega)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((x.device for x in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
     def center_frequencies(self) -> Tensor:
         """(C,) Hz, detached: where |H_c| peaks. A filter is alive at a rate F when this is below F / 2."""
         raise NotImplementedError

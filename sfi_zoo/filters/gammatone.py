@@ -27,7 +27,7 @@ class MultiPhaseGammatone(AnalogFilterBank):
 
     Args:
         num_filters: C, even.
-        num_centers: number of distinct centre frequencies, at most C / 2.
+        num_centers: number of distinct centre frequencies, at most C / 2; 24, or C / 2 where that is less, when omitted.
         frequency_range: lowest and highest centre in Hz.
         scale: how centres are spread over it at the start ("erb", "mel", "linear", "log1p").
         corner_hz: the corner of the "log1p" scale.
@@ -42,13 +42,14 @@ class MultiPhaseGammatone(AnalogFilterBank):
     def __init__(
         self,
         num_filters: int,
-        num_centers: int = 24,
+        num_centers: int | None = None,
         frequency_range: tuple[float, float] = (50.0, 16000.0),
         scale: str = "erb",
         corner_hz: float | None = None,
         trainable: bool = True,
     ) -> None:
         super().__init__()
+        num_centers = min(24, num_filters // 2) if num_centers is None else num_centers
         if num_filters % 2 or not 1 <= num_centers <= num_filters // 2:
             raise InputError(
                 f"num_filters must be even and num_centers within 1 ... num_filters / 2; "

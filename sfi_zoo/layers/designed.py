@@ -111,6 +111,12 @@ class DesignedConv(SampleRateAware):
             filters = create_filters(filters, num_filters, **needed | (filter_options or {}))
         if filters.num_filters != num_filters:
             raise InputError(f"the layer needs {num_filters} filters, the bank has {filters.num_filters}")
+        needed_response = {"time": "impulse_response", "frequency": "frequency_response"}[design]
+        if getattr(type(filters), needed_response) is getattr(AnalogFilterBank, needed_response):
+            other = {"time": "frequency", "frequency": "time"}[design]
+            raise InputError(
+                f"{type(filters).__name__} has no {needed_response.replace('_', ' ')}: take design={other!r}"
+            )
         self.filters = filters
         self.layout()  # complains of an impossible padding
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
@@ -218,7 +224,8 @@ class DesignedConv(SampleRateAware):
 
     def _half_support(self, rate: float) -> float:
         """Seconds from the centre to the last tap."""
-        if rate == self.trained_rate and self.layout(rate).left % self.layout(rate).per == 0:
+        at_rate = self.layout(rate)
+        if rate == self.trained_rate and self.design == "time" and at_rate.left % at_rate.per == 0:
             return self.duration / 2  # frames lie on the trained grid: nothing reaches beyond the kernel
         return self.filters.half_support(self.duration, min(rate, self.trained_rate) / 2)
 
@@ -226,8 +233,7 @@ class DesignedConv(SampleRateAware):
         self, rate: float, grid: FrameGrid, shift: Tensor | float = 0.0, scale: Tensor | float = 1.0
     ) -> Tensor:
         """Taps for every delay of the grid plus `shift` samples, at `scale` times the rate: (delays, filters, taps) float64."""
-        state = [*self.filters.parameters(), *self.filters.buffers()]
-        device = state[0].device if state else torch.device("cpu")
+        device = self.filters.device
         kind = "cpu" if device.type == "meta" else device.type
         with torch.autocast(kind, enabled=False):  # a kernel is worth more than half its digits
             return self._design_in_full(rate, grid, device, shift, scale)
@@ -254,6 +260,7 @@ class DesignedConv(SampleRateAware):
                 self.trained_rate,
                 self.frequency_points,
                 self.hilbert,
+                self.frequency_grid if self.training else "fixed",
             )[None]
         alive = self.alive(rate)
         # a graph that is being compiled or has no data cannot ask
