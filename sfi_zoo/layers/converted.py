@@ -28,8 +28,9 @@ class SharedLength:
 class ConvertedConv1d(SFIConv1d):
     """An `nn.Conv1d` with interpolated filters.
 
-    Alone it is `SFIConv1d`. As the encoder of a `ConvertedConvTranspose1d` it gives, to the nearest, the frames that cover what the
-    plain layer would have covered: models pad signals to whole hops, but count them in samples of F0.
+    Alone it is `SFIConv1d`. As the encoder of a `ConvertedConvTranspose1d` it gives the frames that cover what the plain layer would
+    have covered. Models pad signals to whole hops, but count them in samples of F0: the last S0 - 1 samples may be such padding
+    and get no frame of their own.
 
     Args:
         plain: the layer; its parameters are taken as they are, and stay tied to others.
@@ -62,7 +63,8 @@ class ConvertedConv1d(SFIConv1d):
         trained, at_rate = self.layout(self.trained_rate), self.layout(rate)
         covered = ((counted - 1) * trained.hop + trained.kernel - trained.left - trained.right) // trained.per
         beyond = covered * at_rate.per + at_rate.left + at_rate.right - at_rate.kernel
-        return (2 * beyond + at_rate.hop) // (2 * at_rate.hop) + 1
+        padding = min((self.stride - 1) * at_rate.per, at_rate.hop - 1)
+        return -((padding - beyond) // at_rate.hop) + 1
 
     def _counted(self, length: int) -> int:
         """Frames that the plain layer would give."""

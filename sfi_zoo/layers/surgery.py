@@ -12,10 +12,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers.converted import ConvertedConv1d, ConvertedConvTranspose1d, pair_lengths
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
-from sfi_zoo.layers.stft_modules import converted_stft, is_stft
+from sfi_zoo.layers.stft_modules import converted_stft, is_inverse, is_stft
 from sfi_zoo.layers.waveform_layers import Probe, probe
-
-SAME_LENGTH = (0.75, 1.5)
 
 
 def make_sfi(model: nn.Module, sample_rate: float, layers: Iterable[str] | None = None) -> nn.Module:
@@ -50,15 +48,29 @@ def make_sfi(model: nn.Module, sample_rate: float, layers: Iterable[str] | None 
     check_sample_rate(sample_rate)
     if any(isinstance(module, SampleRateAware) for module in model.modules()):
         raise InputError(f"{type(model).__name__} holds SFI layers already; use set_sample_rate")
-    model = copy.deepcopy(model)
+    try:
+        model = copy.deepcopy(model)
+    except RuntimeError as error:
+        raise InputError(
+            f"{type(model).__name__} cannot be copied; remove weight_norm or spectral_norm of the old kind first: {error}"
+        ) from None
     known = dict(model.named_modules())
     convolutions: dict[str, nn.Module] = {
         n: m for n, m in known.items() if isinstance(m, (nn.Conv1d, nn.ConvTranspose1d))
     }
     stfts = {n: m for n, m in known.items() if is_stft(m)}
-    seen = probe(model, convolutions, list(stfts.values()), sample_rate) if convolutions else Probe()
+    seen = Probe()
+    if convolutions:
+        seen = probe(copy.deepcopy(model), list(convolutions), list(stfts), sample_rate)
     if layers is None:
         names = [*_found(convolutions, stfts, seen), *stfts]
+        if seen.is_waveform(seen.output) and not seen.decoders and not any(map(is_inverse, stfts.values())):
+            made = [n for n, m in convolutions.items() if isinstance(m, nn.ConvTranspose1d)]
+            warnings.warn(
+                f"no layer was found that makes the output of {type(model).__name__}, though it is a waveform; if it is one of "
+                f"{made}, name all layers in layers=[...]",
+                stacklevel=2,
+            )
     else:
         names = [layers] if isinstance(layers, str) else list(layers)
         for name in names:
@@ -115,7 +127,7 @@ def _check(name: str, known: dict[str, nn.Module], seen: Probe) -> None:
         ]
         raise InputError(f"the model has no layer {name!r}; did you mean one of: {', '.join(near)}?")
     length = seen.lengths.get(name)
-    if length is not None and not SAME_LENGTH[0] < length / seen.samples < SAME_LENGTH[1]:
+    if length is not None and not seen.is_waveform(length):
         raise InputError(
             f"layer {name!r} works on {length} frames where the signal has {seen.samples} samples: its stride is not a duration; "
             "convert the layers at the waveform, and this one sees the same frames at every sampling frequency"
@@ -152,7 +164,7 @@ def _obstacle(module: nn.Module) -> str | None:
         "it is parametrized; torch.nn.utils.parametrize.remove_parametrizations first": is_parametrized(
             module
         ),
-        "it has hooks (weight_norm or spectral_norm of the old kind?); remove them first": hooked,
+        "it has hooks; remove them first": hooked,
         "its class computes something of its own": own,
         "its weights are complex": module.weight.is_complex(),
     }

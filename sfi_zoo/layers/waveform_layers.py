@@ -21,7 +21,8 @@ class Probe:
         samples: length of the noise; 0 where the model could not be run.
         encoders: names of convolutions that see the noise itself.
         decoders: names of transposed convolutions that make the output of the model itself.
-        lengths: length of the waveform end of every (transposed) convolution that ran, in samples or frames.
+        lengths: length of what every convolution saw, and every transposed convolution made, in samples or frames.
+        output: length of what the model made.
         direct: calls of torch.stft and torch.istft that are not made by an STFT module.
     """
 
@@ -29,7 +30,12 @@ class Probe:
     encoders: list[str] = field(default_factory=list)
     decoders: list[str] = field(default_factory=list)
     lengths: dict[str, int] = field(default_factory=dict)
+    output: int = 0
     direct: set[str] = field(default_factory=set)
+
+    def is_waveform(self, length: int) -> bool:
+        """Whether so many samples are about as many as the noise has."""
+        return is_about(length, self.samples)
 
 
 class _DirectCalls(TorchFunctionMode):
@@ -52,40 +58,31 @@ class _DirectCalls(TorchFunctionMode):
 
 
 @torch.no_grad()
-def probe(
-    model: nn.Module, convolutions: dict[str, nn.Module], stfts: list[nn.Module], sample_rate: float
-) -> Probe:
+def probe(model: nn.Module, convolutions: list[str], stfts: list[str], sample_rate: float) -> Probe:
     """Runs `model` on about a second of white noise and looks at its convolutions.
 
-    Noise of the shapes (1, 1, time), (1, 2, time) and (1, time) is tried until a run finds something. Modes, buffers and the random state
-    are left as they were.
+    Noise of the shapes (1, 1, time), (1, 2, time) and (1, time) is tried until a run finds something.
 
     Args:
-        model: to be run in evaluation mode.
-        convolutions: its `nn.Conv1d` and `nn.ConvTranspose1d`, by name.
-        stfts: its STFT modules, whose calls of torch.stft are their own.
+        model: a copy that is thrown away: running it may change it.
+        convolutions: names of its `nn.Conv1d` and `nn.ConvTranspose1d`.
+        stfts: names of its STFT modules, whose calls of torch.stft are their own.
         sample_rate: F0 in Hz.
     """
-    training = {module: module.training for module in model.modules()}
+    model.eval()
     like = next(model.parameters(), torch.zeros(()))
     samples = 2 ** round(math.log2(sample_rate))  # U-Nets want powers of two
     best = Probe()
-    model.eval()
     for shape in ((1, 1, samples), (1, 2, samples), (1, samples)):
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
         found = _run(model, noise, convolutions, stfts)
-        if found.samples and (not best.samples or found.encoders or found.decoders):
-            best = found
-        if best.encoders or best.decoders:
-            break
-    for module, mode in training.items():
-        module.training = mode
+        if found.encoders or found.decoders:
+            return found
+        best = best if best.samples else found
     return best
 
 
-def _run(
-    model: nn.Module, noise: Tensor, convolutions: dict[str, nn.Module], stfts: list[nn.Module]
-) -> Probe:
+def _run(model: nn.Module, noise: Tensor, convolutions: list[str], stfts: list[str]) -> Probe:
     found, made, calls = Probe(), dict[str, Tensor](), _DirectCalls()
 
     def watch(name: str, transposed: bool) -> Callable[..., None]:
@@ -99,11 +96,12 @@ def _run(
 
         return hook
 
-    hooks = [
-        module.register_forward_hook(watch(name, isinstance(module, nn.ConvTranspose1d)))
-        for name, module in convolutions.items()
-    ]
-    for module in stfts:
+    hooks = []
+    for name in convolutions:
+        module = model.get_submodule(name)
+        hooks.append(module.register_forward_hook(watch(name, isinstance(module, nn.ConvTranspose1d))))
+    for name in stfts:
+        module = model.get_submodule(name)
         hooks += [module.register_forward_pre_hook(calls.enter), module.register_forward_hook(calls.leave)]
     try:
         with torch.random.fork_rng(devices=[]), calls:
@@ -119,6 +117,7 @@ def _run(
     found.decoders = [n for n, signal in made.items() if any(contains(x, signal) for x in outputs)]
     found.encoders = list(dict.fromkeys(found.encoders))
     found.samples, found.direct = noise.shape[-1], calls.seen
+    found.output = max((x.shape[-1] for x in outputs if x.ndim), default=0)
     return found
 
 
@@ -129,12 +128,17 @@ def contains(waveform: Tensor, signal: Tensor) -> bool:
     rows, signals = waveform.flatten(0, -2) if waveform.ndim > 1 else waveform[None], signal
     signals = signals.reshape(-1, *signals.shape[-2:])[0]
     length = rows.shape[-1]
-    if not 0.75 < signals.shape[-1] / length < 1.5 or max(len(rows), len(signals)) > MOST_CHANNELS:
+    if not is_about(signals.shape[-1], length) or max(len(rows), len(signals)) > MOST_CHANNELS:
         return False
     period = length + signals.shape[-1]
     a, b = (torch.fft.rfft(_normalised(x), n=period) for x in (rows, signals))
     correlation = torch.fft.irfft(a[:, None].conj() * b, n=period).abs().amax(-1)  # (rows, signals)
     return bool((correlation.amax(0) > ALIKE).all())
+
+
+def is_about(length: int, samples: int) -> bool:
+    """Whether two signals are equally long, up to padding."""
+    return 0.75 * samples < length < 1.5 * samples
 
 
 def _normalised(x: Tensor) -> Tensor:
