@@ -1,11 +1,20 @@
 """The separators. One architecture per file, one line per architecture here; imported only when asked for."""
 
+import fnmatch
 from importlib import import_module
 from typing import Any
 
 from sfi_zoo.errors import InputError
 
-ARCHITECTURES = {"convtasnet": ("sfi_zoo.models.conv_tasnet", "ConvTasNet")}
+ARCHITECTURES = {
+    "convtasnet": ("sfi_zoo.models.conv_tasnet", "ConvTasNet"),
+    "sudormrf": ("sfi_zoo.models.sudormrf", "SuDoRMRF"),
+}
+
+
+def list_architectures(pattern: str = "*") -> list[str]:
+    """Names of the architectures that match a shell pattern, sorted; nothing is imported for it."""
+    return fnmatch.filter(sorted(ARCHITECTURES), pattern)
 
 
 def architecture_class(name: str) -> Any:

@@ -67,8 +67,8 @@ class Separator(nn.Module):
         return int(self.config.sample_rate)
 
     @property
-    def frame_period(self) -> float:
-        """Seconds between frames, the same at every sampling frequency."""
+    def frame_period(self) -> float | None:
+        """Seconds between frames, the same at every sampling frequency; None where they are not."""
         raise NotImplementedError
 
     def config_dict(self) -> dict[str, Any]:
@@ -100,10 +100,7 @@ class Separator(nn.Module):
         Raises:
             InputError: wrong shape, empty signal or a sampling frequency out of range.
         """
-        if waveform.ndim != 3 or 0 in waveform.shape:
-            raise InputError(
-                f"waveform must be (batch, channels, time), none of them 0; got {tuple(waveform.shape)}"
-            )
+        check_waveform(waveform)
         latent = self.encode(waveform, sample_rate)
         masks = self.predict_masks(latent)
         estimates = self.decode(masks * latent.values[:, None], sample_rate, waveform.shape[-1])
@@ -152,6 +149,14 @@ class Separator(nn.Module):
 def to_items(waveform: Tensor) -> Tensor:
     """(batch, channels, time) -> (batch x channels, 1, time): every channel an item of its own."""
     return rearrange(waveform, "b c t -> (b c) 1 t")
+
+
+def check_waveform(waveform: Tensor) -> None:
+    """Raises InputError for what is not (batch, channels, time)."""
+    if waveform.ndim != 3 or 0 in waveform.shape:
+        raise InputError(
+            f"waveform must be (batch, channels, time), none of them 0; got {tuple(waveform.shape)}"
+        )
 
 
 def check_floating(waveform: Tensor) -> None:

@@ -69,3 +69,49 @@ def create_norm(kind: str, groups: int, channels: int) -> nn.Module:
         case "batch":
             return nn.BatchNorm1d(channels)
     raise InputError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
+
+
+def over_alive(norm: nn.Module, x: Tensor, alive: Tensor | None = None) -> Tensor:
+    r"""A norm of `create_norm` whose statistics leave dead channels out, so that their zeros do not shift the scale of the living.
+
+        y = (x - mean_A) / sqrt(variance_A + eps) * weight + bias
+
+    mean_A and variance_A are over what the norm's kind says, less the dead channels; a group in which all are dead keeps the statistics of
+    all. Every channel is normalised, the dead ones too. Where all are alive the values are those of the norm itself. For norms with
+    statistics for each channel ("feature", "batch") there is nothing to leave out.
+
+    It is right where, at F0, the dead channels are about as strong as the living: then the scale of the living is that of F0. Where they
+    are much weaker, zeros are the better stand-in, and the plain norm the better one.
+
+    Source: ours.
+
+    Args:
+        norm: what `create_norm` made.
+        x: (items, channels, frames).
+        alive: (channels,) bool; None for all.
+
+    Returns:
+        The shape of `x`.
+    """
+    if alive is None or not isinstance(norm, (nn.GroupNorm, FrameNorm)):
+        return norm(x)
+    groups = norm.num_groups if isinstance(norm, nn.GroupNorm) else norm.groups
+    if groups == len(alive):
+        return norm(x)
+    over_frames, cumulative = isinstance(norm, nn.GroupNorm), getattr(norm, "cumulative", False)
+    counted = alive.unflatten(0, (groups, -1))
+    counted = (counted | ~counted.any(1, keepdim=True)).to(x)
+    share = (counted / counted.sum(1, keepdim=True))[..., None]  # (groups, channels, 1), one in all per group
+    grouped = x.unflatten(1, (groups, -1))
+    mean = (share * grouped).sum(2, keepdim=True)
+    if cumulative:
+        seen = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
+        mean = mean.cumsum(-1) / seen
+        power = (share * grouped.square()).sum(2, keepdim=True).cumsum(-1) / seen
+        variance = (power - mean.square()).clamp(min=0)
+    else:
+        mean = mean.mean(-1, keepdim=True) if over_frames else mean
+        variance = (share * (grouped - mean).square()).sum(2, keepdim=True)
+        variance = variance.mean(-1, keepdim=True) if over_frames else variance
+    y = (grouped - mean) * (variance + EPSILON).rsqrt()
+    return y.flatten(1, 2) * norm.weight[:, None] + norm.bias[:, None]

@@ -3,9 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sfi_zoo.models.norms import create_norm
-
-MASKS = ("softmax", "sigmoid", "relu", "linear")
+from sfi_zoo.models.masks import masks_from
+from sfi_zoo.models.norms import create_norm, over_alive
 
 
 class TCNBlock(nn.Module):
@@ -159,11 +158,17 @@ class MaskTCN(nn.Module):
             nn.PReLU(), create_norm(norm, sources * norm_groups, sources * features)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(items, features, frames) -> masks (items, sources, features, frames)."""
+    def forward(self, x: Tensor, alive: Tensor | None = None) -> Tensor:
+        """(items, features, frames) -> masks (items, sources, features, frames).
+
+        With `alive`, (features,) bool, the first norm leaves the other features out of its statistics: see `over_alive`.
+        """
         features = x.shape[1]
         x = self.prelu_1(x)
-        x = self.bottleneck(self.norm_1(x.repeat(1, self.branches, 1) if self.branches > 1 else x))
+        if self.branches > 1:
+            x = x.repeat(1, self.branches, 1)
+            alive = None if alive is None else alive.repeat(self.branches)
+        x = self.bottleneck(over_alive(self.norm_1, x, alive))
         x = self.norm_2(self.prelu_2(x))
         total = None
         for block in self.blocks:
@@ -175,11 +180,4 @@ class MaskTCN(nn.Module):
         summed = x if total is None else total
         scores = self.norm_4(self.prelu_4(self.output(self.norm_3(self.prelu_3(summed)))))
         scores = scores.unflatten(1, (self.sources, features))
-        match self.mask:
-            case "softmax":
-                return scores.softmax(dim=1)
-            case "sigmoid":
-                return scores.sigmoid()
-            case "relu":
-                return scores.relu()
-        return scores
+        return masks_from(scores, self.mask)

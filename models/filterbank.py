@@ -1,0 +1,241 @@
+"""The front end that time-domain separators share: SFI encoder and decoder around a network that predicts masks.
+
+waveform -> SFIConv1d -> latent -> what the network sees -> masker -> masks -> masks * latent -> SFIConvTranspose1d -> stems
+"""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.filters import ModulatedGaussian
+from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.layers.sample_rate import primal
+from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
+from sfi_zoo.models.config import check_choice, check_size, later
+from sfi_zoo.models.dead_features import FILLS, DeadFill
+
+MAGNITUDE_FLOOR = 1e-12  # |z|^2 at which a magnitude counts as silence: -120 dB
+LATENTS = ("relu", "linear", "complex")
+
+
+@dataclass(frozen=True)
+class FilterbankConfig:
+    """Sources, encoder and decoder: the settings that all separators on a filter bank have.
+
+    Attributes:
+        sources: names, in output order.
+        sample_rate: F0 in Hz.
+        features: size of the latent (N).
+        kernel_size: L0, encoder kernel in samples at F0.
+        stride: S0, hop in samples at F0.
+        latent: "relu" (real, rectified), "linear" (real), or "complex" (quadrature pairs; the network sees sqrt |z|).
+        filters: filter family of encoder and decoder; "interpolated" are learned kernels, at F0 a plain convolution.
+        encoder_filters: options of the encoder's bank.
+        decoder_filters: options of the decoder's bank.
+        design: "time" or "frequency".
+        flavour: "native" or "reference".
+        taper: fraction of the kernel that the compact taper takes (native).
+        frequency_points: grid of the reference frequency-domain design.
+        hilbert: discrete Hilbert pairs (reference).
+        padding: zeros on both sides of the signal in samples at F0; None for (L0 - S0) / 2.
+        pad_end: zeros at the end until the frames cover the signal; without, what is left over stays silent (native).
+        alive_norm: the statistics of the network's first norm leave dead features out, see `sfi_zoo.models.norms.over_alive`.
+        dead_fill: the network sees "noise" (or True), or a constant "level", where features are dead, see
+            `sfi_zoo.models.dead_features`; False for what is there, zeros.
+    """
+
+    sources: tuple[str, ...] = ("vocals", "drums", "bass", "other")
+    sample_rate: int = 32000
+    features: int = 256
+    kernel_size: int = 1280
+    stride: int = 320
+    latent: str = "complex"
+    filters: str = "modulated_gaussian"
+    encoder_filters: dict[str, Any] = field(default_factory=dict)
+    decoder_filters: dict[str, Any] = field(default_factory=dict)
+    design: str = "time"
+    flavour: str = "native"
+    taper: float = 0.25
+    frequency_points: int = 640
+    hilbert: bool = False
+    padding: int | None = later(None)
+    pad_end: bool = later(True)
+    alive_norm: bool = later(False)
+    dead_fill: bool | str = later(False)
+
+    def __post_init__(self) -> None:
+        """Checks what the layers do not check themselves."""
+        check_choice(self, "latent", LATENTS)
+        check_choice(self, "alive_norm", (False, True))
+        check_choice(self, "dead_fill", (False, True, *FILLS))
+        named = isinstance(self.sources, tuple) and all(isinstance(x, str) and x for x in self.sources)
+        if not named or not self.sources or len(set(self.sources)) != len(self.sources):
+            raise InputError(f"sources must be distinct names, got {self.sources!r}")
+        for name in ("sample_rate", "features", "kernel_size", "stride"):
+            check_size(self, name)
+        check_size(self, "padding", optional=True)
+
+
+def compressed_magnitude(values: Tensor) -> Tensor:
+    """sqrt |z| of a complex latent, with a floor that keeps its gradient finite: what the network sees."""
+    power = torch.view_as_real(values).square().sum(-1)
+    return (power + MAGNITUDE_FLOOR) ** 0.25
+
+
+class FilterbankSeparator(Separator):
+    """Encoder and decoder on SFI convolutions; every channel is an item of its own.
+
+    A subclass sets `masker`, a module from what the network sees, real (items, features, frames), to masks (items, sources, features,
+    frames); with `alive_norm` it is called with `alive` (features,) beside.
+
+    Cost per second of audio: the network's does not depend on the sampling frequency (the hop is fixed in seconds);
+    encoder and decoder grow in proportion to it. Memory grows linearly with the length: use `separate` for long signals.
+    """
+
+    config: FilterbankConfig
+    masker: nn.Module
+
+    def __init__(self, config: FilterbankConfig) -> None:
+        super().__init__()
+        self.config = config
+        complex_latent = config.latent == "complex"
+        filters = config.features * (2 if complex_latent else 1)
+        pairs = {"quadrature": True} if complex_latent else {}
+        gains = {"gain": True} if complex_latent else {}
+        common: dict[str, Any] = {
+            "kernel_size": config.kernel_size,
+            "stride": config.stride,
+            "padding": "centered" if config.padding is None else config.padding,
+            "sample_rate": config.sample_rate,
+            "filters": config.filters,
+            "design": config.design,
+            "flavour": config.flavour,
+            "taper": config.taper,
+            "frequency_points": config.frequency_points,
+            "hilbert": config.hilbert,
+        }
+        self.encoder = SFIConv1d(1, filters, filter_options=pairs | config.encoder_filters, **common)
+        self.decoder = SFIConvTranspose1d(
+            filters, 1, filter_options=pairs | gains | config.decoder_filters, **common
+        )
+        if complex_latent:
+            # start from a decoder that inverts the encoder
+            analysis, synthesis = self.encoder.filters, self.decoder.filters
+            if not isinstance(synthesis, ModulatedGaussian):
+                raise InputError(
+                    f"latent='complex' needs filters='modulated_gaussian', got {config.filters!r}"
+                )
+            synthesis.load_state_dict(analysis.state_dict(), strict=False)
+            synthesis.set_dual_gains(config.stride)
+        constant = config.dead_fill == "level"
+        self.fill = DeadFill(config.features, config.latent, constant) if config.dead_fill else None
+
+    @property
+    def frame_period(self) -> float:
+        """S0 / F0 seconds."""
+        return self.config.stride / self.config.sample_rate
+
+    def encode(self, waveform: Tensor, sample_rate: float | None = None) -> Latent:
+        """Analyse.
+
+        Args:
+            waveform: (batch, channels, time).
+            sample_rate: F in Hz; F0 when omitted.
+
+        Returns:
+            Latent of (batch * channels, features, frames), as many frames as cover the signal: ceil(duration / hop) with
+            the default padding (as published in `reference` flavour).
+
+        Raises:
+            InputError: integer samples, or a rate outside 4 ... 192 kHz.
+        """
+        rate = self.check_rate(sample_rate)
+        check_floating(waveform)
+        x = to_items(waveform)
+        if self.config.flavour == "native" and self.config.pad_end:
+            x = functional.pad(x, (0, self._covered_length(x.shape[-1], rate) - x.shape[-1]))
+        elif self.encoder.num_frames(x.shape[-1], rate) < 1:
+            x = functional.pad(x, (0, math.ceil(self.encoder.duration * rate)))
+        values = self.encoder(x, rate)
+        frequencies = self.encoder.filters.center_frequencies()
+        if self.config.latent == "relu":
+            values = values.relu()
+        elif self.config.latent == "complex":
+            values = torch.complex(*values.chunk(2, dim=1))
+            frequencies = frequencies.chunk(2)[0]
+        elif self.config.hilbert:
+            frequencies = frequencies.repeat(2)
+        times = self.encoder.frame_times(values.shape[-1], rate)
+        return Latent(values, LatentGrid(times, frequencies, self.alive(rate)))
+
+    def alive(self, sample_rate: float | None = None) -> Tensor:
+        """(features,) bool: which features can hold anything at F (F0 when omitted)."""
+        alive = self.encoder.alive(self.sample_rate if sample_rate is None else sample_rate)
+        return alive.chunk(2)[0] if self.config.latent == "complex" else alive
+
+    def _covered_length(self, length: int, rate: float) -> int:
+        """The length, in samples, that has just as many frames as it takes for the decoder to reach sample `length`.
+
+        K frames cover (K - 1) S0 + L0 - 2 p samples at F0.
+        """
+        config, ratio = self.config, Fraction(primal(rate)) / self.config.sample_rate
+        both = config.kernel_size - config.stride if config.padding is None else 2 * config.padding
+        beyond = config.kernel_size - both
+        frames = max(1, math.ceil((length / ratio - beyond) / config.stride) + 1)
+        return max(length, math.ceil(((frames - 1) * config.stride + beyond) * ratio))
+
+    def seen(self, values: Tensor) -> Tensor:
+        """What the network sees of a latent's values: themselves where they are real, sqrt |z| where they are complex.
+
+        The first normalisation makes either independent of the gain of the input.
+        """
+        return compressed_magnitude(values) if values.is_complex() else values
+
+    def predict_masks(self, latent: Latent) -> Tensor:
+        """Masks, (items, sources, features, frames); with the softmax they sum to one over the sources.
+
+        Dead features, those that are alive at F0 and not on the latent's grid, are treated as `alive_norm` and `dead_fill` say. Where there
+        are none, at F0 above all, the network is called as it is.
+
+        Raises:
+            InputError: `dead_fill` without levels (see `calibrate`).
+        """
+        values = self.seen(latent.values)
+        if not (self.config.alive_norm or self.fill):
+            return self.masker(values)
+        alive = latent.grid.alive | ~self.alive()
+        if alive.all():
+            return self.masker(values)
+        if self.fill is not None:
+            values = self.fill(values, alive)
+        return self.masker(values, alive) if self.config.alive_norm else self.masker(values)
+
+    def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
+        """Synthesise.
+
+        Args:
+            latents: (items, sources, features, frames).
+            sample_rate: F in Hz; F0 when omitted.
+            length: samples wanted; by default what the frames cover.
+
+        Returns:
+            (items, sources, time).
+        """
+        rate = self.check_rate(sample_rate)
+        z = rearrange(latents, "i s f k -> (i s) f k")
+        if z.is_complex():
+            z = torch.cat([z.real, z.imag], dim=1)
+        if self.config.flavour == "reference" and length is not None:
+            # the published layer ends before the last frame does; what is left of the input stays silent
+            y = self.decoder(z, rate)
+            y = functional.pad(y, (0, length - y.shape[-1]))  # a negative padding cuts
+        else:
+            y = self.decoder(z, rate, length)
+        return rearrange(y, "(i s) 1 t -> i s t", s=latents.shape[1])
