@@ -248,8 +248,10 @@ def test_reconstruction_up_to_the_trained_nyquist_frequency():
 
 def test_samples_that_no_window_reaches_are_zero():
     stft, istft = pair(center=False)
-    y = istft(stft(noise(500)), length=600)
-    assert y.isfinite().all() and y[0] == 0 and not y[500:].any()
+    x = noise(500)
+    y = istft(stft(x), length=600)
+    assert y[0] == 0 and not y[500:].any()
+    assert relative_error(y[1:490], x[1:490]) < 1e-9
 
 
 def test_from_seconds():
