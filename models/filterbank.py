@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters import ModulatedGaussian
+from sfi_zoo.filters import FILTER_FAMILIES, ModulatedGaussian
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
@@ -106,6 +106,11 @@ class FilterbankSeparator(Separator):
         super().__init__()
         self.config = config
         complex_latent = config.latent == "complex"
+        family = FILTER_FAMILIES.get(
+            config.filters, ModulatedGaussian
+        )  # the layers complain of an unknown one
+        if complex_latent and not issubclass(family, ModulatedGaussian):
+            raise InputError(f"latent='complex' needs filters='modulated_gaussian', got {config.filters!r}")
         filters = config.features * (2 if complex_latent else 1)
         pairs = {"quadrature": True} if complex_latent else {}
         gains = {"gain": True} if complex_latent else {}
@@ -128,10 +133,7 @@ class FilterbankSeparator(Separator):
         if complex_latent:
             # start from a decoder that inverts the encoder
             analysis, synthesis = self.encoder.filters, self.decoder.filters
-            if not isinstance(synthesis, ModulatedGaussian):
-                raise InputError(
-                    f"latent='complex' needs filters='modulated_gaussian', got {config.filters!r}"
-                )
+            assert isinstance(synthesis, ModulatedGaussian)
             synthesis.load_state_dict(analysis.state_dict(), strict=False)
             synthesis.set_dual_gains(config.stride)
         constant = config.dead_fill == "level"
