@@ -21,8 +21,15 @@ Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 def resampled_length(length: int, rate_in: float, rate_out: float) -> int:
     """Samples after resampling `length` samples from `rate_in` to `rate_out` (Hz)."""
-    exact = Fraction(length) * Fraction(rate_out) / Fraction(rate_in)
-    return math.floor(exact + Fraction(1, 2))
+    down, up = rate_ratio(rate_in, rate_out)
+    return (2 * length * up + down) // (2 * down)
+
+
+@torch.compiler.assume_constant_result  # rational arithmetic is not for a compiled graph
+def rate_ratio(rate_in: float, rate_out: float) -> tuple[int, int]:
+    """`rate_in` / `rate_out` exactly, as numerator and denominator in lowest terms."""
+    ratio = Fraction(rate_in) / Fraction(rate_out)
+    return ratio.numerator, ratio.denominator
 
 
 def resample(x: Array, rate_in: float, rate_out: float, quality: str = "VHQ") -> Array:

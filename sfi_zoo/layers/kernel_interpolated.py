@@ -11,8 +11,8 @@ Source of the cubic: R. Keys, IEEE Trans. ASSP 29(6):1153, 1981.
 """
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
 INTERPOLATIONS = ("linear", "cubic")
 
 
-def interpolate_kernel(weight: Tensor, taps: int, spacing: Fraction, interpolation: str) -> Tensor:
+def interpolate_kernel(weight: Tensor, taps: int, spacing: float, interpolation: str) -> Tensor:
     """Kernels at another spacing of the taps about the same centre.
 
     Args:
@@ -39,7 +39,7 @@ def interpolate_kernel(weight: Tensor, taps: int, spacing: Fraction, interpolati
     """
     length = weight.shape[-1]
     index = torch.arange(taps, dtype=torch.float64, device=weight.device)
-    positions = (index - (taps - 1) / 2) * float(spacing) + (length - 1) / 2
+    positions = (index - (taps - 1) / 2) * spacing + (length - 1) / 2
     distance = (positions[:, None] - torch.arange(length, dtype=torch.float64, device=weight.device)).abs()
     if interpolation == "linear":
         matrix = (1 - distance).clamp(min=0)
@@ -50,12 +50,11 @@ def interpolate_kernel(weight: Tensor, taps: int, spacing: Fraction, interpolati
     return (weight.double() @ matrix.T).to(weight.dtype)
 
 
-@dataclass(frozen=True)
-class KernelSize:
+class KernelSize(NamedTuple):
     """A convolution in samples of one rate; `spacing`: of its taps in taps of the trained kernel; `left`, `right`: padding."""
 
     taps: int
-    spacing: Fraction
+    spacing: float
     stride: int
     dilation: int
     left: int
@@ -76,13 +75,17 @@ def kernel_size_at(layer: nn.Conv1d | nn.ConvTranspose1d, rate: float, trained_r
     Raises:
         InputError: the rate is so low that nothing is left of the kernel, its stride or its dilation.
     """
+    padding = layer.padding if isinstance(layer.padding, str) else layer.padding[0]
+    length, stride, dilation = layer.kernel_size[0], layer.stride[0], layer.dilation[0]
+    return KernelSize(*_kernel_size(length, stride, padding, dilation, rate, trained_rate))
+
+
+@torch.compiler.assume_constant_result  # rational arithmetic is not for a compiled graph
+def _kernel_size(
+    length: int, stride: int, padding: int | str, dilation: int, rate: float, trained_rate: float
+) -> tuple[int, float, int, int, int, int]:
     ratio = Fraction(rate) / Fraction(trained_rate)
-
-    def scaled(samples: int) -> int:
-        return 1 if samples == 1 else _round(samples * ratio)
-
-    (length,), (stride,), (dilation,) = layer.kernel_size, layer.stride, layer.dilation
-    new_stride, new_dilation = scaled(stride), scaled(dilation)
+    new_stride, new_dilation = (1 if n == 1 else _round(n * ratio) for n in (stride, dilation))
     spacing = new_dilation / (dilation * ratio)
     taps = _round(length / spacing) if spacing else 0
     if not (new_stride and taps):
@@ -90,13 +93,13 @@ def kernel_size_at(layer: nn.Conv1d | nn.ConvTranspose1d, rate: float, trained_r
             f"sample_rate {rate} Hz leaves a kernel of {taps} taps, a dilation of {new_dilation} and a stride of {new_stride} samples;"
             f" the layer has {length}, {dilation} and {stride} at {trained_rate} Hz"
         )
-    span = (taps - 1) * new_dilation + 1
-    if layer.padding == "same":
-        return KernelSize(taps, spacing, new_stride, new_dilation, (span - 1) // 2, span // 2)
-    padding = 0 if isinstance(layer.padding, str) else layer.padding[0]
-    centre = (Fraction(dilation * (length - 1), 2) - padding) * ratio
-    side = max(0, _round(Fraction(span - 1, 2) - centre))
-    return KernelSize(taps, spacing, new_stride, new_dilation, side, side)
+    reach = (taps - 1) * new_dilation
+    if padding == "same":
+        return taps, float(spacing), new_stride, new_dilation, reach // 2, reach - reach // 2
+    zeros = 0 if isinstance(padding, str) else padding
+    centre = (Fraction(dilation * (length - 1), 2) - zeros) * ratio
+    side = max(0, _round(Fraction(reach, 2) - centre))
+    return taps, float(spacing), new_stride, new_dilation, side, side
 
 
 class KernelInterpolatedConv1d(nn.Conv1d, SampleRateAware):
@@ -172,7 +175,7 @@ class KernelInterpolatedConv1d(nn.Conv1d, SampleRateAware):
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         x = functional.pad(x, (size.left, size.right), mode)
         kernel = interpolate_kernel(self.weight, size.taps, size.spacing, self.interpolation)
-        kernel = kernel * float(size.spacing)
+        kernel = kernel * size.spacing
         return functional.conv1d(x, kernel, self.bias, size.stride, 0, size.dilation, self.groups)
 
     def extra_repr(self) -> str:
@@ -256,7 +259,7 @@ class KernelInterpolatedConvTranspose1d(nn.ConvTranspose1d, SampleRateAware):
         kernel = interpolate_kernel(self.weight, size.taps, size.spacing, self.interpolation)
         y = functional.conv_transpose1d(z, kernel, None, size.stride, 0, 0, self.groups, size.dilation)
         if length is None:
-            extra = _round(self.output_padding[0] * Fraction(rate) / Fraction(self.trained_rate))
+            extra = _round(self.output_padding[0] * rate / self.trained_rate)
             length = y.shape[-1] - size.left - size.right + extra
         if length < 1:
             raise InputError(f"length must be positive, got {length}")
@@ -273,6 +276,6 @@ def _check_interpolation(interpolation: str) -> None:
         raise InputError(f"interpolation must be one of {INTERPOLATIONS}, got {interpolation!r}")
 
 
-def _round(x: Fraction) -> int:
-    """To the nearest whole number, halves up."""
-    return math.floor(x + Fraction(1, 2))
+def _round(x: Fraction | float) -> int:
+    """To the nearest whole number, halves up; exact for a fraction."""
+    return math.floor(2 * x + 1) // 2

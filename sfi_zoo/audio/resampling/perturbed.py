@@ -34,7 +34,7 @@ class PerturbedKernel(WindowedSinc):
 
     @property
     def lags(self) -> Tensor:
-        """(entries,) lags of the table in input samples: -W ... W in steps of 1 / `RESOLUTION`."""
+        """(entries,) lags of the table in input samples: -W ... W in steps of 1 / `RESOLUTION`; the kernel is zero at W itself."""
         reach = self._reach(1.0) * RESOLUTION
         return torch.arange(-reach, reach + 1, dtype=torch.float64) / RESOLUTION
 

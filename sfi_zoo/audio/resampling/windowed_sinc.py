@@ -13,13 +13,12 @@ function of the delay f, of bandwidth pi: `ORDER` Chebyshev polynomials give it 
 """
 
 import math
-from bisect import bisect_right
-from fractions import Fraction
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sfi_zoo.audio.resample import rate_ratio
 from sfi_zoo.audio.resampling.base import Resampler, value_of
 from sfi_zoo.errors import InputError
 
@@ -33,16 +32,18 @@ class WindowedSinc(Resampler):
 
     Where a rate is a 0-dim tensor, the output carries its gradient (reverse mode, any order) or its tangent (`torch.func.jvp`,
     `torch.autograd.forward_ad`): the instants m / F' move with F', and so does the cutoff where it is F' / 2. At F = F' the derivative
-    is that from above (up-sampling), and with rolloff 1 the value is the input to rounding: what a Lie derivative along F needs.
+    is that from above (up-sampling), and with rolloff 1 the value is the input to rounding: what a Lie derivative along F needs. Make
+    such a rate float64: an error of it adds up over the samples.
 
     Measured with the default settings on sinusoids sampled exactly, float64, error over signal, for rational and for real ratios:
     below -134 dB up to 0.93 min(F, F') / 2; what lies above 1.07 min(F, F') / 2 is let through at less than -137 dB.
     Between the two the response falls from 1 to 0, with 1/2 at min(F, F') / 2 (rolloff 0.93 keeps everything above it out).
-    Float32: -130 dB.
+    Float32: below -130 dB up to 0.93 min(F, F') / 2.
 
-    Cost per output: 2 `zero_crossings` max(1, F / F') multiplications in few phases, about 20 times as many at any other ratio
-    (one second of audio at 48 kHz, one core: 6 ms and 30 ms). Scratch memory is `BLOCK` elements whatever the length; a gradient keeps 21
-    numbers per output at any ratio.
+    Cost per output: 2 `zero_crossings` max(1, F / F') multiplications in few phases, `ORDER` times as many at any other ratio. One second of
+    audio from 48 kHz, float32, one core: 0.4 ms (to 44.1 kHz) to 5 ms (to 8 kHz) in few phases, 35 ms at any ratio, 110 ms with a tangent.
+    Scratch memory is `BLOCK` elements whatever the length. For backward, a gradient in the signal keeps 21 numbers per output at any
+    ratio, one in the rates 57; forward mode keeps none.
 
     Args:
         zero_crossings: on each side of the kernel, at the lower of the two rates.
@@ -74,14 +75,14 @@ class WindowedSinc(Resampler):
     def _resample(self, x: Tensor, rate_in: float | Tensor, rate_out: float | Tensor, length: int) -> Tensor:
         dtype = torch.promote_types(x.dtype, torch.float32)
         signals = x.reshape(-1, x.shape[-1]).to(dtype)
-        exact = Fraction(value_of(rate_in)) / Fraction(value_of(rate_out))
+        q, p = rate_ratio(value_of(rate_in), value_of(rate_out))
         if isinstance(rate_in, Tensor) or isinstance(rate_out, Tensor):
             source = torch.as_tensor(rate_in, dtype=torch.float64, device=x.device)
-            y = self._at_any_ratio(signals, source / rate_out, float(exact), length)
-        elif exact.denominator <= MAX_PHASES:
-            y = self._by_phases(signals, exact, length)
+            y = self._at_any_ratio(signals, source / rate_out, q / p, length)
+        elif p <= MAX_PHASES:
+            y = self._by_phases(signals, q, p, length)
         else:
-            y = self._at_any_ratio(signals, float(exact), float(exact), length)
+            y = self._at_any_ratio(signals, q / p, q / p, length)
         return y.to(x.dtype).reshape(*x.shape[:-1], length)
 
     # the kernel ----------------------------------------------------------------------------------------------------
@@ -116,18 +117,17 @@ class WindowedSinc(Resampler):
 
     # the two ways --------------------------------------------------------------------------------------------------
 
-    def _by_phases(self, x: Tensor, ratio: Fraction, length: int) -> Tensor:
+    def _by_phases(self, x: Tensor, q: int, p: int, length: int) -> Tensor:
         """(signals, time) -> (signals, length) for F / F' = Q / P: output q P + p is window q Q + floor(p Q / P) times kernel p."""
-        q, p = ratio.numerator, ratio.denominator
-        reach = self._reach(float(ratio))
+        reach = self._reach(q / p)
         phases = torch.arange(p, device=x.device)
-        kernels = self._basis((phases * q % p).double() / p) @ self._expansion(float(ratio), reach, x.device)
+        kernels = self._basis((phases * q % p).double() / p) @ self._expansion(q / p, reach, x.device)
         kernels, taps, frames = kernels.to(x.dtype), 2 * reach, -(-length // p)
         shifts = [phase * q // p for phase in range(p)]
         x = functional.pad(x, (reach - 1, max(0, (frames - 1) * q + shifts[-1] + reach + 1 - x.shape[-1])))
         outputs, start = [], 0
         while start < p:  # phases that share most of their samples share one matrix
-            stop = bisect_right(shifts, shifts[start] + taps)
+            stop = min(p, -(-(shifts[start] + taps + 1) * p // q))
             span = taps + shifts[stop - 1] - shifts[start]
             columns = (phases[start:stop] * q // p - shifts[start])[:, None] + torch.arange(
                 taps, device=x.device
