@@ -39,7 +39,7 @@ class SFISTFT(ShortTimeFourier):
     At any real F the sum is exact, not interpolated: the window is evaluated at the instants of the samples in each frame, and the
     fraction of a sample by which a frame is off the grid is a phase of every bin. Where N = F / df is a whole number the sum is an FFT
     of length N, at the cost of `torch.stft` with the same numbers in samples; where it is not, a chirp-z transform, two complex
-    FFTs of about 1.5 N (three to ten times that cost: FFTs of powers of two are hard to beat).
+    FFTs of about 1.5 N: two to five times the cost, twelve times where the next whole N is a power of two, and twice the memory.
 
     Args:
         n_fft: inverse of the distance between bins, in samples at F0.
