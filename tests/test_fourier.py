@@ -75,24 +75,46 @@ def test_bank_is_windowed_cosines_then_sines():
     np.testing.assert_array_equal(bank.center_frequencies(), [0, 125, 250, 0, 125, 250])
 
 
-@pytest.mark.parametrize("window", ["hann", "rectangular", torch.linspace(0.1, 1, 64, dtype=torch.float64)])
-@pytest.mark.parametrize("rate", [8000, 16000, 22050, 32000])
-def test_convolution_with_the_bank_is_the_transform(rate, window):
-    """Two ways that share the window only. Phases count from the centre of the frame there, from its start here."""
-    n_fft, hop, f0 = 64, 16, 16000
-    bank = Fourier(n_fft, n_fft / f0, window=window)
+SHAPES = ["hann", "rectangular", torch.linspace(0.1, 1, 64, dtype=torch.float64)]
+
+
+def transform_and_level(window, n_fft=64, f0=16000):
+    """The transform of frames centred at k hop, and what turns the bank's pairs into its bins.
+
+    Phases count from the centre of a frame there, from its start here: every other bin has the other sign.
+    """
+    m = torch.arange(n_fft // 2)
+    level = create_window(window).mean * n_fft * torch.where(m == 0, 1.0, 0.5).double() * (1 - 2 * (m % 2))
+    stft = SFISTFT(n_fft, 16, window=window, pad_mode="constant", sample_rate=f0)
+    return stft, level, Fourier(n_fft, n_fft / f0, window=window)
+
+
+@pytest.mark.parametrize("window", SHAPES)
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 15999])
+def test_filtering_with_the_bank_is_the_transform(rate, window):
+    """z_k = sum_n x[n] h(k hop - n/F) / F. Two ways that share the window only."""
+    stft, level, bank = transform_and_level(window)
+    x = band_limited(rate, seconds=0.05)[0, 0]
+    z = stft(x, rate)[: len(level)]
+    alive = stft.alive(rate)[: len(level)]
+    n = torch.arange(len(x), dtype=torch.float64)
+    for k in range(z.shape[-1]):
+        cosines, sines = (bank.impulse_response(k * 16 / 16000 - n / rate) @ x / rate).chunk(2)
+        expected = torch.complex(cosines, sines) * level
+        assert (z[alive, k] - expected[alive]).norm() < 1e-12 * z.norm()
+
+
+@pytest.mark.parametrize("window", SHAPES)
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_convolution_layer_with_the_bank_is_the_transform(rate, window):
+    stft, level, bank = transform_and_level(window)
     # with that padding frame k of the convolution is centred at k hop
-    layer = SFIConv1d(1, n_fft, n_fft, hop, (n_fft - 1) / 2, sample_rate=f0, filters=bank).double().eval()
-    stft = SFISTFT(n_fft, hop, window=window, pad_mode="constant", sample_rate=f0)
+    layer = SFIConv1d(1, 64, 64, 16, 63 / 2, sample_rate=16000, filters=bank).double().eval()
     x = band_limited(rate, seconds=0.1)
     with torch.no_grad():
         cosines, sines = layer(x, rate)[0].chunk(2)
-        m = torch.arange(n_fft // 2)
-        level = create_window(window).mean * n_fft * torch.where(m == 0, 1.0, 0.5).double()
-        expected = torch.complex(cosines, sines) * ((1 - 2 * (m % 2)) * level)[:, None]
-        alive = m * f0 / n_fft < min(rate, f0) / 2
-        z = stft(x, rate)[0, 0, : n_fft // 2, : expected.shape[-1]]
-    assert relative_error(z[alive], expected[alive]) < 1e-12
+    expected = torch.complex(cosines, sines) * level[:, None]
+    assert relative_error(stft(x, rate)[0, 0, :32, : expected.shape[-1]], expected) < 1e-12
 
 
 def test_window_of_the_bank_stands_without_a_taper():
