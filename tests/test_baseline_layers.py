@@ -295,6 +295,27 @@ def test_the_stored_rate_is_used_and_explicit_wins(kind: type) -> None:
     assert layer.sample_rate == 16000
 
 
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [(kind, 10900.0) for kind in ANALYSIS + SYNTHESIS] + [(KernelInterpolatedConv1d, 16000.0)],
+)
+def test_differentiates_in_the_rate(kind: type, rate: float) -> None:
+    """Forward mode against central differences in log F, where no size is about to be rounded the other way."""
+    options = {"interpolation": "cubic"} if kind in (ANALYSIS[0], SYNTHESIS[0]) else {}  # hats have kinks
+    layer = kind(1, 2, 32, 8, sample_rate=16000, dtype=torch.float64, **options)
+    x = torch.randn(1, 1, 400, dtype=torch.float64)
+    length = {"length": 500} if kind in SYNTHESIS else {}
+
+    def at(t: Tensor) -> Tensor:
+        return layer(x, rate * torch.exp(t), **length)
+
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    y, derivative = torch.func.jvp(at, (zero,), (one,))
+    torch.testing.assert_close(y, layer(x, rate, **length))
+    difference = (at(zero + 1e-6) - at(zero - 1e-6)) / 2e-6
+    assert relative_error(derivative, difference) < 1e-5
+
+
 @pytest.mark.parametrize("kind", ANALYSIS + SYNTHESIS)
 def test_copies_and_pickles_compute_alike(kind: type) -> None:
     layer, x = kind(1, 2, 32, 8, sample_rate=16000), torch.randn(1, 1, 400)

@@ -20,12 +20,12 @@ from torch.nn import functional
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers.plain_conv import PaddingMode, check_arguments, check_channels, check_length
-from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
+from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
 
 INTERPOLATIONS = ("linear", "cubic")
 
 
-def interpolate_kernel(weight: Tensor, taps: int, spacing: float, interpolation: str) -> Tensor:
+def interpolate_kernel(weight: Tensor, taps: int, spacing: float | Tensor, interpolation: str) -> Tensor:
     """Kernels at another spacing of the taps about the same centre.
 
     Args:
@@ -35,7 +35,7 @@ def interpolate_kernel(weight: Tensor, taps: int, spacing: float, interpolation:
         interpolation: "linear" or "cubic".
 
     Returns:
-        (..., L) in the dtype of `weight`; computed in float64. Differentiable.
+        (..., L) in the dtype of `weight`; computed in float64. Differentiable, in a 0-dim `spacing` too.
     """
     length = weight.shape[-1]
     index = torch.arange(taps, dtype=torch.float64, device=weight.device)
@@ -158,7 +158,7 @@ class KernelInterpolatedConv1d(nn.Conv1d, SampleRateAware):
 
         Args:
             x: (batch, in_channels, time) or (in_channels, time).
-            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. A 0-dim tensor is differentiated through.
 
         Returns:
             (batch, out_channels, frames) or (out_channels, frames).
@@ -168,15 +168,15 @@ class KernelInterpolatedConv1d(nn.Conv1d, SampleRateAware):
         """
         rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
         check_channels(x, self.in_channels, "time")
-        size = kernel_size_at(self, rate, self.trained_rate)
-        check_length(x.shape[-1], rate, size.left + x.shape[-1] + size.right, size.span)
-        if rate == self.trained_rate:
+        size = kernel_size_at(self, primal(rate), self.trained_rate)
+        check_length(x.shape[-1], primal(rate), size.left + x.shape[-1] + size.right, size.span)
+        if not isinstance(rate, Tensor) and rate == self.trained_rate:
             return super().forward(x)
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         x = functional.pad(x, (size.left, size.right), mode)
-        kernel = interpolate_kernel(self.weight, size.taps, size.spacing, self.interpolation)
-        kernel = kernel * size.spacing
-        return functional.conv1d(x, kernel, self.bias, size.stride, 0, size.dilation, self.groups)
+        spacing = size.spacing * (primal(rate) / rate)  # a rate that is a tensor brings its derivative
+        kernel = spacing * interpolate_kernel(self.weight, size.taps, spacing, self.interpolation)
+        return functional.conv1d(x, kernel.to(x.dtype), self.bias, size.stride, 0, size.dilation, self.groups)
 
     def extra_repr(self) -> str:
         """The arguments of `nn.Conv1d`, then ours."""
@@ -242,7 +242,7 @@ class KernelInterpolatedConvTranspose1d(nn.ConvTranspose1d, SampleRateAware):
 
         Args:
             z: (batch, in_channels, frames) or (in_channels, frames).
-            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. A 0-dim tensor is differentiated through.
             length: samples wanted; by default what `nn.ConvTranspose1d` gives with the sizes at F.
 
         Returns:
@@ -253,13 +253,14 @@ class KernelInterpolatedConvTranspose1d(nn.ConvTranspose1d, SampleRateAware):
         """
         rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
         check_channels(z, self.in_channels, "frames")
-        if rate == self.trained_rate and length is None:
+        if not isinstance(rate, Tensor) and rate == self.trained_rate and length is None:
             return super().forward(z)
-        size = kernel_size_at(self, rate, self.trained_rate)
-        kernel = interpolate_kernel(self.weight, size.taps, size.spacing, self.interpolation)
+        size = kernel_size_at(self, primal(rate), self.trained_rate)
+        spacing = size.spacing * (primal(rate) / rate)
+        kernel = interpolate_kernel(self.weight, size.taps, spacing, self.interpolation)
         y = functional.conv_transpose1d(z, kernel, None, size.stride, 0, 0, self.groups, size.dilation)
         if length is None:
-            extra = _round(self.output_padding[0] * rate / self.trained_rate)
+            extra = _round(self.output_padding[0] * primal(rate) / self.trained_rate)
             length = y.shape[-1] - size.left - size.right + extra
         if length < 1:
             raise InputError(f"length must be positive, got {length}")

@@ -52,7 +52,7 @@ class Resampled(SampleRateAware):
 
         Args:
             x: (..., time).
-            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. A 0-dim tensor is differentiated through.
 
         Returns:
             What the module returns; a waveform at F.
@@ -130,7 +130,7 @@ class ResampledConv1d(nn.Conv1d, SampleRateAware):
 
         Args:
             x: (batch, in_channels, time) or (in_channels, time).
-            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. A 0-dim tensor is differentiated through.
 
         Returns:
             (batch, out_channels, time or frames) or (out_channels, time or frames).
@@ -213,7 +213,7 @@ class ResampledConvTranspose1d(nn.ConvTranspose1d, SampleRateAware):
 
         Args:
             z: (batch, in_channels, frames) or (in_channels, frames).
-            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted.
+            sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. A 0-dim tensor is differentiated through.
             length: samples wanted; by default those of `nn.ConvTranspose1d`, resampled.
 
         Returns:

@@ -40,8 +40,9 @@ class WindowedSinc(Resampler):
     Between the two the response falls from 1 to 0, with 1/2 at min(F, F') / 2 (rolloff 0.93 keeps everything above it out).
     Float32: below -130 dB up to 0.93 min(F, F') / 2.
 
-    Cost per output: 2 `zero_crossings` max(1, F / F') multiplications in few phases, `ORDER` times as many at any other ratio. One second of
-    audio from 48 kHz, float32, one core: 0.4 ms (to 44.1 kHz) to 5 ms (to 8 kHz) in few phases, 35 ms at any ratio, 110 ms with a tangent.
+    Cost per output: 2 `zero_crossings` max(1, F / F') multiplications in few phases, `ORDER` times as many at any other ratio. One second
+    of audio from 48 kHz, float32, one core: 0.4 ms (to 44.1 kHz) to 5 ms (to 8 kHz) in few phases, 35 ms at any ratio, 110 ms with
+    a tangent.
     Scratch memory is `BLOCK` elements whatever the length. For backward, a gradient in the signal keeps 21 numbers per output at any
     ratio, one in the rates 57; forward mode keeps none.
 
