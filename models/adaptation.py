@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
+from sfi_zoo.audio.resample import resampled_length
 from sfi_zoo.audio.resampling import Resampler, create_resampler
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_waveform
@@ -38,6 +39,7 @@ class Adapted(Separator):
         if mode not in MODES:
             raise InputError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
         self.model, self.mode = model, mode
+        self.architecture = getattr(model, "architecture", type(model).__name__)
         self.resampler = create_resampler(resampler)
 
     @property
@@ -86,7 +88,9 @@ class Adapted(Separator):
     def output(self, latents: Tensor, sample_rate: float, length: int) -> Tensor:
         """(items, sources, features, frames) -> (items, sources, length) at F."""
         if self.mode == "resample":
-            return self.from_trained(self.model.decode(latents, self.sample_rate), sample_rate, length)
+            trained_length = max(1, resampled_length(length, sample_rate, self.sample_rate))
+            estimates = self.model.decode(latents, self.sample_rate, trained_length)
+            return self.from_trained(estimates, sample_rate, length)
         rate = sample_rate if self.mode == "native" else self.sample_rate
         return self.model.decode(latents, rate, length)
 
@@ -107,7 +111,7 @@ class Adapted(Separator):
 
     def from_trained(self, signal: Tensor, sample_rate: float, length: int) -> Tensor:
         """A signal at F0 resampled to F: (..., time) -> (..., length)."""
-        y = self.resampler.way_back(signal, self.sample_rate, sample_rate)
+        y = self.resampler.way_back(signal.contiguous(), self.sample_rate, sample_rate)
         return functional.pad(y, (0, length - y.shape[-1]))  # a negative padding cuts
 
     def forward(self, waveform: Tensor, sample_rate: float | None = None) -> Tensor:

@@ -79,15 +79,23 @@ def _options(
 @app.command("list")
 def list_command(
     pattern: Annotated[str, typer.Argument(help="Only names that match, * is anything.")] = "*",
+    architectures: Annotated[
+        bool, typer.Option("--architectures", help="Instead, what `sfi_zoo.create` builds untrained.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the models that come with the package.
+    """List the models that come with the package, or the architectures.
 
     Example: sfi-zoo list 'convtasnet*'
     """
-    from sfi_zoo import hub
+    from sfi_zoo.models import list_architectures
 
-    names = hub.list_models(pattern)
+    if architectures:
+        names = list_architectures(pattern)
+    else:
+        from sfi_zoo import hub
+
+        names = hub.list_models(pattern)
     if as_json:
         _print_json(names)
     else:
@@ -132,6 +140,13 @@ def separate_command(
     chunk_seconds: Annotated[
         float, typer.Option(help="Piece separated at once; memory grows with it.")
     ] = 12.0,
+    mode: Annotated[
+        str, typer.Option(help="native; or, to compare: resample (to the model's rate and back), none.")
+    ] = "native",
+    resampler: Annotated[
+        str | None,
+        typer.Option(help="With --mode resample: soxr, windowed_sinc, torchaudio, noisy_kernel ..."),
+    ] = None,
     device: Device = None,
 ) -> None:
     """Separate files into stems, at their own sample rate.
@@ -147,7 +162,13 @@ def separate_command(
 
     wanted = [name.strip() for name in stems.split(",")] if stems is not None else None
     check_distinct(files)
+    if resampler is not None and mode != "resample":
+        raise InputError(f"--resampler {resampler}: only --mode resample resamples")
     separator: nn.Module = hub.load(model, device=_device(device))
+    if mode != "native":
+        from sfi_zoo.models.adaptation import Adapted
+
+        separator = Adapted(separator, mode, resampler or "soxr")  # type: ignore[arg-type]
     failed = 0
     for path in files:
         try:
@@ -211,17 +232,35 @@ def score_command(
 
 @app.command("import")
 def import_command(
-    source: Annotated[str, typer.Argument(help="A published checkpoint: a file or a Hub id.")],
+    source: Annotated[
+        str, typer.Argument(help="A published checkpoint: a file, a Hub id, or torchaudio:BUNDLE.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")],
     seed: Annotated[int | None, typer.Option(help="Which of several seeds in a Hub repository.")] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="What it was trained at, in Hz, where the file does not say it.")
+    ] = None,
+    sources: Annotated[
+        str | None, typer.Option(help="Names in output order, for example vocals,drums.")
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="relu or sigmoid, for a state dict of torchaudio: it does not say it.")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Blocks per repeat, for such a state dict.")] = None,
 ) -> None:
-    """Convert a published SFI Conv-TasNet checkpoint.
+    """Convert a published checkpoint: SFI Conv-TasNet, or Conv-TasNet of asteroid or torchaudio.
 
-    Example: sfi-zoo import model.pth -o my_model
+    What wrote a file is told by its content. A bundle of torchaudio is named torchaudio:CONVTASNET_BASE_LIBRI2MIX.
+
+    Example: sfi-zoo import model.pth -o my_model --sample-rate 8000 --sources speaker_1,speaker_2
     """
     from sfi_zoo import hub
 
-    print(hub.import_checkpoint(source, out, seed=seed))
+    names = [name.strip() for name in sources.split(",")] if sources is not None else None
+    folder = hub.import_checkpoint(
+        source, out, seed=seed, sample_rate=sample_rate, sources=names, mask=mask, layers=layers
+    )
+    print(folder)
 
 
 @app.command("example")

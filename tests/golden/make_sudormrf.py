@@ -26,7 +26,7 @@ def import_models(folder):
         package = types.ModuleType(name)
         package.__path__ = [str(folder / name.replace(".", "/"))]
         sys.modules[name] = package
-    from asteroid.models import sudormrf  # noqa: PLC0415
+    from asteroid.models import sudormrf
 
     return {"original": sudormrf.SuDORMRFNet, "improved": sudormrf.SuDORMRFImprovedNet}
 
