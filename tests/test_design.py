@@ -38,7 +38,7 @@ def test_both_designs_agree_where_nothing_aliases():
     bank = ModulatedGaussian(5, frequency_range=(500.0, 3000.0)).double()
     n = torch.arange(-120, 121, dtype=torch.float64)
     with torch.no_grad():
-        time = time_domain_taps(bank, n + 0.25, 24000.0, 0.01, 0.25, 12000.0)
+        time = time_domain_taps(bank, n + 0.25, 24000.0, 0.01, 0.25)
         frequency = frequency_domain_taps(
             bank, -120, 241, torch.tensor([0.25], dtype=torch.float64), 24000.0, 0.01, 0.25, 12000.0
         )[0]

@@ -67,7 +67,7 @@ def test_is_the_plain_transposed_convolution_at_the_trained_rate(options):
 
 
 @pytest.mark.parametrize("padding_mode", ["reflect", "replicate", "circular"])
-@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+@pytest.mark.parametrize("rate", [22050, 32000, 44100])
 def test_padding_modes_pad_the_signal_at_its_own_rate(padding_mode, rate):
     """Padding inside the layer is padding before it, by as many samples as the kernel reaches out."""
     torch.manual_seed(0)

@@ -2,7 +2,8 @@
 
 from sfi_zoo.design.frames import FrameGrid
 from sfi_zoo.design.frequency_domain import frequency_domain_taps, least_squares_taps
-from sfi_zoo.design.interpolation import INTERPOLATION_WIDTH, interpolated_delays
+from sfi_zoo.design.interpolation import INTERPOLATION_WIDTH, band_limited_taps, interpolated_delays
+from sfi_zoo.design.native import half_support, is_sampled_directly, native_taps
 from sfi_zoo.design.reference import hilbert_pair, reference_taps
 from sfi_zoo.design.taper import tukey_taper
 from sfi_zoo.design.time_domain import alive_filters, time_domain_taps
@@ -11,10 +12,14 @@ __all__ = [
     "INTERPOLATION_WIDTH",
     "FrameGrid",
     "alive_filters",
+    "band_limited_taps",
     "frequency_domain_taps",
+    "half_support",
     "hilbert_pair",
     "interpolated_delays",
+    "is_sampled_directly",
     "least_squares_taps",
+    "native_taps",
     "reference_taps",
     "time_domain_taps",
     "tukey_taper",

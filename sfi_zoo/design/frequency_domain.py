@@ -1,6 +1,7 @@
 """Frequency-domain design: least squares of the frequency response, in closed form."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from sfi_zoo.design.taper import tukey_taper
 from sfi_zoo.filters.base import AnalogFilterBank
 
 FADE = 0.1  # fraction of the band over which a native response fades to zero below the cutoff
-PERIOD = 0.04  # seconds: a whole number of samples at every multiple of 25 Hz
+PERIOD = 0.02  # seconds; whole numbers of samples at the usual rates
 
 
 def least_squares_taps(response: Tensor, first: int, num_taps: int) -> Tensor:
@@ -66,7 +67,7 @@ def frequency_domain_taps(
     identity. (The published grid counts both of its ends in full, an error of order 1 / M that differs from rate to rate.) The
     response fades to zero between 0.9 `cutoff_hz` and `cutoff_hz`, so a filter that straddles the Nyquist frequency keeps its lower
     part and does not alias; a time-domain design folds the upper part back. Responses are taken at multiples of 1 / P Hz, P the same number
-    of seconds at every F (to half a sample), at least 8 T: what a long impulse response has beyond P / 2 folds back alike everywhere.
+    of seconds at every F, at least 4 T: what a long impulse response has beyond P / 2 folds back alike everywhere.
 
     Args:
         bank: C analog filters.
@@ -82,21 +83,32 @@ def frequency_domain_taps(
         (P, C, L) float64.
     """
     device = delays.device
-    period = PERIOD * math.ceil(8 * duration / PERIOD - 1e-9)
+    period = PERIOD * math.ceil(4 * duration / PERIOD - 1e-9)
     rate = float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate)
-    size = round(period * rate)
-    in_band = min(size // 2, math.ceil(cutoff_hz * size / rate)) + 1  # the rest is zero
+    in_band = math.floor(cutoff_hz * period) + 1  # the rest is zero
     bins = torch.arange(in_band, dtype=torch.float64, device=device)
-    digital = bins * (2 * math.pi / size)  # radians per sample
+    digital = bins * (2 * math.pi / (period * rate))  # radians per sample
     omega = digital * sample_rate
     edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
     fade = 0.5 - 0.5 * torch.cos(math.pi * edge)
     response = bank.frequency_response(omega)
     n = torch.arange(first, first + num_taps, device=device)
+    synthesise = _fourier_series(n, period * rate, digital)
     taps = []
     for delay in delays.unbind():  # one at a time: they fit into the cache
         angle = digital * delay + (omega * duration / 2 if bank.causal else 0.0)
         delayed = response * torch.complex(fade * angle.cos(), fade * angle.sin())
         window = tukey_taper((n + delay) / sample_rate, duration, taper, bank.causal)
-        taps.append(torch.fft.irfft(delayed, n=size)[..., n % size] * window)
+        taps.append(synthesise(delayed) * window)
     return torch.stack(taps)
+
+
+def _fourier_series(n: Tensor, size: float, digital: Tensor) -> Callable[[Tensor], Tensor]:
+    """Values at the samples n of the real series with the given spectrum, of a period of `size` samples, whole or not."""
+    if abs(size - round(size)) < 1e-6:
+        whole = round(size)
+        return lambda spectrum: torch.fft.irfft(spectrum, n=whole)[..., n % whole]
+    angle = digital[:, None] * n
+    weight = torch.where(digital > 0, 2 / size, 1 / size)[:, None]
+    basis = torch.cat([angle.cos() * weight, -angle.sin() * weight])
+    return lambda spectrum: torch.cat([spectrum.real, spectrum.imag], dim=-1) @ basis

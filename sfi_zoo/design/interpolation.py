@@ -1,9 +1,11 @@
-"""Delays by interpolation: what a stride-1 convolution, interpolated between its samples, amounts to."""
+"""Taps from other taps: at other rates, or at other delays."""
 
 import math
 
 import torch
 from torch import Tensor
+
+from sfi_zoo.filters.kaiser import kaiser_sinc
 
 INTERPOLATION_WIDTH = 16
 
@@ -32,3 +34,31 @@ def interpolated_delays(taps: Tensor, delays: Tensor) -> Tensor:
     s = torch.sinc(u) * torch.cos(math.pi / 2 * (u / (width + 1)).clamp(-1, 1)) ** 2
     windows = torch.nn.functional.pad(taps, (2 * width, 2 * width)).unfold(-1, 2 * width + 1, 1)
     return torch.einsum("clj,pj->pcl", windows.to(s), s.flip(-1))
+
+
+def band_limited_taps(
+    taps: Tensor, offsets: Tensor, sample_rate: float | Tensor, band: float, trained_rate: float
+) -> Tensor:
+    r"""Taps at F from the taps at F0, without what they hold above band / 2.
+
+    With w[m] the tap at F0 for the instant t_m = ((L0 - 1) / 2 - m) / F0 and B the band:
+
+        h(t) / F = (B / F) sum_m w[m] s(B (t - t_m)),   s: `kaiser_sinc`
+
+    This is the convolution at F0 applied to the resampled signal, in one kernel: a layer that is trained at F0 computes the same at F, up
+    to 0.9 of the lower Nyquist frequency.
+
+    Args:
+        taps: (C, L0) at F0, as a correlation has them: m runs against the time of h.
+        offsets: (T,) instants t in samples at F.
+        sample_rate: F in Hz; a tensor is differentiated through.
+        band: B = min(F, F0) in Hz.
+        trained_rate: F0 in Hz.
+
+    Returns:
+        (C, T), in the dtype of `offsets`.
+    """
+    kernel_size = taps.shape[-1]
+    m = torch.arange(kernel_size, dtype=offsets.dtype, device=offsets.device)
+    instants = ((kernel_size - 1) / 2 - m) / trained_rate
+    return taps @ kaiser_sinc(band * (offsets / sample_rate - instants[:, None])) * (band / sample_rate)

@@ -13,7 +13,6 @@ def time_domain_taps(
     sample_rate: float | Tensor,
     duration: float,
     taper: float,
-    cutoff_hz: float,
 ) -> Tensor:
     r"""Unit-gain taps h(t) w(t) / F at t = offset / F.
 
@@ -26,15 +25,13 @@ def time_domain_taps(
         sample_rate: F in Hz; a tensor is differentiated through.
         duration: kernel length in seconds; taps outside are zero.
         taper: fraction a of the kernel that `tukey_taper` tapers.
-        cutoff_hz: families with wide filters leave out what lies above.
 
     Returns:
         (C, T), in the dtype of `offsets`.
     """
     t = offsets / sample_rate
     filter_time = t + duration / 2 if bank.causal else t
-    response = bank.impulse_response_below(filter_time, cutoff_hz)
-    return response * tukey_taper(t, duration, taper, bank.causal) / sample_rate
+    return bank.impulse_response(filter_time) * tukey_taper(t, duration, taper, bank.causal) / sample_rate
 
 
 def alive_filters(bank: AnalogFilterBank, sample_rate: float, trained_rate: float) -> Tensor:

@@ -18,8 +18,9 @@ class AnalogFilterBank(nn.Module):
         num_filters: C.
         causal: False: the kernel covers t in [-T/2, T/2]; True: it covers [0, T].
         compact: kernels that end by themselves: the taper of the layer is not applied to them.
-        drops_dead: filters with their centre above min(F, F0) / 2 are dropped whole. False for a family that keeps what
-            lies below: `impulse_response_below` cuts.
+        sampled: the taps at F0 are the filter, and other rates interpolate them. Below F0 that is done for every family, so that nothing
+            aliases; above F0 only for families whose spectrum has not ended there.
+        drops_dead: filters with their centre above min(F, F0) / 2 are dropped whole; False: they keep what lies below.
         layer_options: constructor arguments that a layer fills in where the user gives none: any of "duration" (kernel
             length T in seconds) and "sample_rate" (F0 in Hz).
     """
@@ -27,6 +28,7 @@ class AnalogFilterBank(nn.Module):
     num_filters: int
     causal: bool = False
     compact: ClassVar[bool] = False
+    sampled: ClassVar[bool] = False
     drops_dead: ClassVar[bool] = True
     layer_options: ClassVar[tuple[str, ...]] = ()
 
@@ -35,18 +37,6 @@ class AnalogFilterBank(nn.Module):
         raise NotImplementedError(
             f"{type(self).__name__} has no closed-form impulse response; use design='frequency'"
         )
-
-    def impulse_response_below(self, t: Tensor, cutoff_hz: float) -> Tensor:
-        """h_c(t) without what H_c has above `cutoff_hz`: (T,) seconds -> (C, T), per second.
-
-        What a time-domain design samples. The default is h itself, right for narrow filters: those with their centre above the
-        Nyquist frequency are dropped whole. Families with wide filters override it, so that nothing aliases.
-        """
-        return self.impulse_response(t)
-
-    def half_support(self, duration: float, cutoff_hz: float) -> float:
-        """Seconds from the centre of the kernel beyond which its taps are zero; T / 2 unless a family needs more."""
-        return duration / 2
 
     def frequency_response(self, omega: Tensor) -> Tensor:
         """H_c(omega): (M,) rad/s, omega >= 0 -> complex (C, M). H(-omega) is its conjugate: h is real."""

@@ -38,6 +38,7 @@ class MultiPhaseGammatone(AnalogFilterBank):
     """
 
     causal = True
+    sampled = True  # h starts with a kink: its spectrum falls as 1 / f^2 and has not ended at F0 / 2
 
     def __init__(
         self,

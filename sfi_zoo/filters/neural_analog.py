@@ -195,6 +195,7 @@ class NeuralAnalogTime(_FeatureNetwork):
         InputError: an argument that is not positive, or fewer than 2 samples in the kernel.
     """
 
+    sampled = True
     drops_dead = False
     layer_options: ClassVar[tuple[str, ...]] = ("duration", "sample_rate")
 
@@ -232,13 +233,8 @@ class NeuralAnalogTime(_FeatureNetwork):
 
     def impulse_response(self, t: Tensor) -> Tensor:
         """h_c(t), see the class: (T,) seconds -> (C, T) per second."""
-        return self.impulse_response_below(t, self.sample_rate / 2)
-
-    def impulse_response_below(self, t: Tensor, cutoff_hz: float) -> Tensor:
-        """h_c(t) with the sinc of a lower cutoff: (T,) seconds -> (C, T) per second."""
         instants, kernel = self._kernel(widest(t, self.RFF_param))
-        band = min(2 * cutoff_hz, self.sample_rate)
-        return kernel @ torch.sinc(band * (t - instants[:, None])) * band
+        return kernel @ torch.sinc(self.sample_rate * (t - instants[:, None])) * self.sample_rate
 
     def frequency_response(self, omega: Tensor) -> Tensor:
         """H_c(omega), see the class: (M,) rad/s -> complex (C, M)."""

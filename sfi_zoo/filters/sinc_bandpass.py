@@ -77,12 +77,8 @@ class SincBandpass(AnalogFilterBank):
 
     def impulse_response(self, t: Tensor) -> Tensor:
         """h_c(t), see the class: (T,) seconds -> (C, T) per second."""
-        return self.impulse_response_below(t, math.inf)
-
-    def impulse_response_below(self, t: Tensor, cutoff_hz: float) -> Tensor:
-        """h_c(t) with both edges at the cutoff or below: (T,) seconds -> (C, T) per second."""
         dtype = widest(t, self.low_khz)
-        low, high = (2 * edge.clamp(max=cutoff_hz)[:, None] for edge in self.edges(dtype))
+        low, high = (2 * edge[:, None] for edge in self.edges(dtype))
         return self._gain(dtype) * (high * torch.sinc(high * t) - low * torch.sinc(low * t))
 
     def frequency_response(self, omega: Tensor) -> Tensor:

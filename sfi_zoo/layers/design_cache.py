@@ -48,7 +48,8 @@ class DesignCache:
             self._snapshot = [x.detach().clone() for x in state]
             self._entries.clear()
         if key not in self._entries:
-            with torch.no_grad():
+            # also usable in training what was designed in inference
+            with torch.inference_mode(False), torch.no_grad():
                 self._entries[key] = design()
             if len(self._entries) > MAX_ENTRIES:
                 self._entries.popitem(last=False)

@@ -10,15 +10,16 @@ from sfi_zoo.design import (
     INTERPOLATION_WIDTH,
     FrameGrid,
     alive_filters,
-    frequency_domain_taps,
+    half_support,
     interpolated_delays,
+    is_sampled_directly,
+    native_taps,
     reference_taps,
-    time_domain_taps,
 )
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank, create_filters, filter_layer_options
 from sfi_zoo.layers.design_cache import DesignCache
-from sfi_zoo.layers.geometry import STRIDE_MODES, Layout, dilated, layout
+from sfi_zoo.layers.geometry import STRIDE_MODES, Layout, dilated, layout, whole
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
 
 DEFAULT_TAPER = 0.25
@@ -213,7 +214,8 @@ class DesignedConv(SampleRateAware):
             kernel = at_rate.kernel // at_rate.per
             first = -((kernel - 1) // 2)  # the integer part of a half-sample centre is its left neighbour
             return first - margin, first + kernel - 1 + margin
-        delays, radius = self._designed_delays(grid), self._half_support(rate) * rate
+        delays = self._designed_delays(grid)
+        radius = rate * half_support(self.duration, rate, self.trained_rate, self._is_direct(rate))
         slack = 1e-9 * radius  # a tap on the very edge of the kernel belongs to it
         first, last = math.ceil(min(delays) - radius - slack), math.floor(max(delays) + radius + slack)
         if last < first:
@@ -222,12 +224,10 @@ class DesignedConv(SampleRateAware):
             )
         return first - margin, last + margin
 
-    def _half_support(self, rate: float) -> float:
-        """Seconds from the centre to the last tap."""
+    def _is_direct(self, rate: float) -> bool:
         at_rate = self.layout(rate)
-        if rate == self.trained_rate and self.design == "time" and at_rate.left % at_rate.per == 0:
-            return self.duration / 2  # frames lie on the trained grid: nothing reaches beyond the kernel
-        return self.filters.half_support(self.duration, min(rate, self.trained_rate) / 2)
+        on_grid = self.design == "time" and at_rate.left % at_rate.per == 0
+        return is_sampled_directly(self.filters, rate, self.trained_rate, on_grid)
 
     def _design(
         self, rate: float, grid: FrameGrid, shift: Tensor | float = 0.0, scale: Tensor | float = 1.0
@@ -268,18 +268,19 @@ class DesignedConv(SampleRateAware):
             raise InputError(
                 f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz"
             )
-        cutoff = min(rate, self.trained_rate) / 2
-        span = 2 * self._half_support(rate)
-        taper = 0.0 if self.filters.compact else self.taper
-        if self.design == "time":
-            m = torch.arange(first, last + 1, dtype=torch.float64, device=delays.device)
-            offsets = (delays[:, None] - m).flatten()
-            taps = time_domain_taps(self.filters, offsets, rate * scale, span, taper, cutoff)
-            taps = taps.unflatten(1, (len(delays), -1)).transpose(0, 1)
-        else:
-            taps = frequency_domain_taps(
-                self.filters, -last, last - first + 1, delays, rate * scale, span, taper, cutoff
-            ).flip(-1)
+        taps = native_taps(
+            self.filters,
+            self.design,
+            dilated(self.kernel_size, self.dilation),
+            delays,
+            first,
+            last,
+            rate,
+            scale,
+            self.trained_rate,
+            self.taper,
+            self._is_direct(rate),
+        )
         gain = rate / self.trained_rate * scale if self._transposed else 1.0
         return taps * (alive.double()[:, None] * gain)
 
@@ -295,16 +296,3 @@ class DesignedConv(SampleRateAware):
             f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, sample_rate={self.trained_rate}, "
             f"design={self.design}, flavour={self.flavour}, stride_mode={self.stride_mode}, taper={self.taper}"
         )
-
-
-def whole(name: str, value: Any) -> int:
-    """A positive whole number, or the one in a tuple of one, as `nn.Conv1d` takes it.
-
-    Raises:
-        InputError: it is not.
-    """
-    if isinstance(value, (tuple, list)) and len(value) == 1:
-        value = value[0]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be a positive whole number of samples at F0, got {value!r}")
-    return value

@@ -138,3 +138,16 @@ def both_paddings(padding: float | str, kernel_size: int, stride: int) -> tuple[
     if isinstance(padding, bool) or not isinstance(padding, (int, float)) or not padding >= 0:
         raise InputError(f"padding must be a number of samples >= 0, got {padding!r}")
     return Fraction(padding), Fraction(padding)
+
+
+def whole(name: str, value: Any) -> int:
+    """A positive whole number, or the one in a tuple of one, as `nn.Conv1d` takes it.
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name} must be a positive whole number of samples at F0, got {value!r}")
+    return value

@@ -19,6 +19,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.layers.designed import Design, DesignedConv
 from sfi_zoo.layers.sample_rate import primal
 
+BLOCK = 1024  # frames
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
@@ -184,8 +185,8 @@ class SFIConv1d(DesignedConv):
         kernels = self._kernels(design.taps).unflatten(1, (self.groups, -1))
         starts, weights = grid.starts_and_weights(frames, x.dtype, x.device, design.drift)
         # starts are computed in floating point: a sample of room on both sides
-        segments = functional.pad(x, (1, 1)).unfold(-1, kernels.shape[-1], 1)
-        segments = segments[:, :, starts + (design.first + 1)]  # (batch, in_channels, frames, taps)
+        index = (starts + (design.first + 1))[:, None] + torch.arange(kernels.shape[-1], device=x.device)
+        segments = functional.pad(x, (1, 1))[..., index]  # (batch, in_channels, frames, taps)
         segments = segments.unflatten(1, (self.groups, -1))
         y = x.new_zeros(x.shape[0], self.groups, self.out_channels // self.groups, frames)
         for node, kernel in enumerate(kernels):
@@ -299,14 +300,17 @@ class SFIConvTranspose1d(DesignedConv):
         y = z.new_zeros(z.shape[0], self.out_channels, total)
         for j in range(min(phases, frames)):
             of_phase = z[..., j::phases]
-            pieces = self._frames_of(of_phase, kernels[j])
-            if moving is not None:
-                positions = grid.positions(frames, z.device)[j::phases].to(z)
-                pieces = pieces + self._frames_of(of_phase * positions, moving[j])
-            span = (pieces.shape[-1] - 1) * stride + taps
-            added = functional.fold(pieces.flatten(1, 2), (1, span), (1, taps), stride=(1, stride))[:, :, 0]
+            positions = grid.positions(frames, z.device)[j::phases].to(z)
             begin = grid.start(j) + design.first
-            y = y + functional.pad(added, (begin, total - begin - span))
+            for block in range(0, of_phase.shape[-1], BLOCK):  # a block's contributions fit into the cache
+                some = of_phase[..., block : block + BLOCK]
+                pieces = self._frames_of(some, kernels[j])
+                if moving is not None:
+                    moved = some * positions[block : block + BLOCK]
+                    pieces = pieces + self._frames_of(moved, moving[j])
+                span = (some.shape[-1] - 1) * stride + taps
+                added = functional.fold(pieces.flatten(1, 2), (1, span), (1, taps), stride=(1, stride))
+                y.narrow(-1, begin + block * stride, span).add_(added[:, :, 0])
         return y
 
     def _interpolated(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
