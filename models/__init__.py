@@ -7,6 +7,8 @@ from typing import Any
 from sfi_zoo.errors import InputError
 
 ARCHITECTURES = {
+    "bsrnn": ("sfi_zoo.models.bsrnn", "BSRNN"),
+    "bsroformer": ("sfi_zoo.models.bs_roformer", "BSRoFormer"),
     "convtasnet": ("sfi_zoo.models.conv_tasnet", "ConvTasNet"),
     "sudormrf": ("sfi_zoo.models.sudormrf", "SuDoRMRF"),
 }

@@ -1,0 +1,90 @@
+"""Band-split RNN on the SFI STFT: recurrent layers along the frames of each band, and along the bands of each frame, in turn.
+
+Sources: Luo and Yu, TASLP 31:1893, 2023, arXiv:2209.15174; for any sampling frequency: Yu and Luo, ICASSP 2023.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from sfi_zoo.models.bands import EPSILON, BandSplitConfig, BandSplitSeparator
+from sfi_zoo.models.config import check_choice, check_size
+from sfi_zoo.models.norms import create_norm
+
+
+@dataclass(frozen=True)
+class BSRNNConfig(BandSplitConfig):
+    """Everything that makes a BSRNN; `config.json` holds exactly these.
+
+    The music network of the paper, one source ("V7", N = 128, 12 layers):
+
+        BSRNNConfig(("vocals",), 44100, 2048, 512, bands="music", width=128, layers=12, hidden=256, mask_hidden=512)
+
+    Attributes, beside those of `BandSplitConfig`:
+        layers: pairs of an RNN along frames and one along bands.
+        hidden: size of a recurrent layer, per direction.
+        causal: RNNs along frames see no later frames, and their norms this frame only.
+    """
+
+    hidden: int = 96
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks what the layers do not check themselves."""
+        super().__post_init__()
+        check_size(self, "hidden")
+        check_choice(self, "causal", (False, True))
+
+
+class ResidualRNN(nn.Module):
+    """x + linear(LSTM(norm(x))) along one axis.
+
+    Args:
+        width: size of x.
+        hidden: of the LSTM, per direction.
+        causal: one direction, and a norm over each step alone; else both directions, and a norm over all steps.
+    """
+
+    def __init__(self, width: int, hidden: int, causal: bool) -> None:
+        super().__init__()
+        self.norm = create_norm("frame" if causal else "global", 1, width)
+        self.rnn = nn.LSTM(width, hidden, batch_first=True, bidirectional=not causal)
+        self.linear = nn.Linear(hidden if causal else 2 * hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(items, steps, width) -> the same shape."""
+        return x + self.linear(self.rnn(self.norm(x.transpose(1, 2)).transpose(1, 2))[0])
+
+
+class DualPathRNN(nn.Module):
+    """RNNs along frames and along bands, in turn.
+
+    Args: those of `BSRNNConfig`.
+    """
+
+    def __init__(self, width: int, hidden: int, layers: int, causal: bool) -> None:
+        super().__init__()
+        self.along_frames = nn.ModuleList(ResidualRNN(width, hidden, causal) for _ in range(layers))
+        self.along_bands = nn.ModuleList(ResidualRNN(width, hidden, False) for _ in range(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(items, frames, bands, width) -> the same shape."""
+        items = len(x)
+        for frames, bands in zip(self.along_frames, self.along_bands, strict=True):
+            x = rearrange(frames(rearrange(x, "i k b n -> (i b) k n")), "(i b) k n -> (i k) b n", i=items)
+            x = rearrange(bands(x), "(i k) b n -> i k b n", i=items)
+        return x
+
+
+class BSRNN(BandSplitSeparator):
+    """Band-split RNN: a `DualPathRNN` between band split and masks."""
+
+    architecture = "bsrnn"
+    config_class = BSRNNConfig
+    config: BSRNNConfig
+
+    def __init__(self, config: BSRNNConfig) -> None:
+        network = DualPathRNN(config.width, config.hidden, config.layers, config.causal)
+        super().__init__(config, network, partial(nn.LayerNorm, eps=EPSILON), mask_norm=True)
