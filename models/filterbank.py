@@ -5,7 +5,6 @@ waveform -> SFIConv1d -> latent -> what the network sees -> masker -> masks -> m
 
 import math
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sfi_zoo.audio.resample import rate_ratio
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import FILTER_FAMILIES, ModulatedGaussian
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
@@ -187,11 +187,12 @@ class FilterbankSeparator(Separator):
 
         K frames cover (K - 1) S0 + L0 - 2 p samples at F0.
         """
-        config, ratio = self.config, Fraction(primal(rate)) / self.config.sample_rate
+        config = self.config
+        up, down = rate_ratio(primal(rate), config.sample_rate)
         both = config.kernel_size - config.stride if config.padding is None else 2 * config.padding
         beyond = config.kernel_size - both
-        frames = max(1, math.ceil((length / ratio - beyond) / config.stride) + 1)
-        return max(length, math.ceil(((frames - 1) * config.stride + beyond) * ratio))
+        frames = max(1, 1 - (beyond * up - length * down) // (config.stride * up))
+        return max(length, -(-((frames - 1) * config.stride + beyond) * up // down))
 
     def seen(self, values: Tensor) -> Tensor:
         """What the network sees of a latent's values: themselves where they are real, sqrt |z| where they are complex.

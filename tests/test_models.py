@@ -9,7 +9,8 @@ from sfi_zoo.data.synthetic import song
 from tests.signals import band_limited, relative_error
 
 RATES = (8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000)
-SMALL = {"features": 16, "bottleneck": 8, "hidden": 8, "layers": 2, "repeats": 1}
+SMALL = {"features": 16, "bottleneck": 8, "hidden": 8}
+SIZES = {"convtasnet": {"layers": 2, "repeats": 1}, "sudormrf": {"blocks": 2, "levels": 3}}
 KINDS = {
     "complex": {},
     "linear": {"latent": "linear", "branches": 4},
@@ -27,13 +28,16 @@ KINDS = {
     | {"bias": True, "residual_bias": True, "last_residual": False, "skip": 4},
     "causal": {"latent": "relu", "filters": "interpolated", "kernel_size": 64, "stride": 32}
     | {"causal": True, "norm": "cumulative", "kernel": 2, "skip": 0, "branches": 4},
+    "sudormrf": {},
+    "sudormrf, original": {"variant": "original", "latent": "relu"},
 }
 
 
 @pytest.fixture(params=KINDS)
 def small(request):
     torch.manual_seed(0)
-    return sfi_zoo.create("convtasnet", **SMALL, **KINDS[request.param]).eval()
+    name = "sudormrf" if request.param.startswith("sudormrf") else "convtasnet"
+    return sfi_zoo.create(name, **SMALL, **SIZES[name], **KINDS[request.param]).eval()
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,19 @@ def test_save_and_load_round_trip(small, tmp_path):
     x = torch.randn(1, 1, 5000)
     with torch.no_grad():
         assert torch.equal(again(x, 22050), small(x, 22050))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIZES)
+def test_compiles_into_one_graph(name):
+    """At one rate; real latents, the compiler knows few complex operations."""
+    torch.manual_seed(0)
+    model = sfi_zoo.create(name, **SMALL, **SIZES[name], latent="relu").eval()
+    x = torch.randn(1, 1, 3200)
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(x, 22050)
+        assert torch.allclose(compiled, model(x, 22050), atol=1e-6)
 
 
 @pytest.mark.parametrize(
