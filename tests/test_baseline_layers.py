@@ -12,7 +12,7 @@ from scipy.interpolate import CubicHermiteSpline, interp1d
 from torch import Tensor, nn
 
 from sfi_zoo import InputError, at_sample_rate, set_sample_rate
-from sfi_zoo.audio.resampling import WindowedSinc
+from sfi_zoo.audio.resampling import NoisyKernel, WindowedSinc
 from sfi_zoo.layers import (
     KernelInterpolatedConv1d,
     KernelInterpolatedConvTranspose1d,
@@ -282,6 +282,17 @@ def test_a_trainable_kernel_is_trained_with_the_layer() -> None:
     assert float(layer.resampler.deviation.grad.abs().sum()) > 0
 
 
+@pytest.mark.parametrize("kind", [ResampledConv1d, ResampledConvTranspose1d])
+def test_noise_is_for_the_layer_and_not_for_its_output(kind: type) -> None:
+    """From above F0 nothing is added on the way there, and nothing on the way back."""
+    plain = kind(1, 1, 5, padding=2, sample_rate=16000)
+    noisy = kind(1, 1, 5, padding=2, sample_rate=16000, resampler=NoisyKernel(0.1))
+    noisy.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 1, 400)
+    assert torch.equal(noisy(x, 48000), plain(x, 48000))
+    assert not torch.allclose(noisy(x, 8000), plain(x, 8000))
+
+
 # what all of them share --------------------------------------------------------------------------------------------
 
 
@@ -313,7 +324,9 @@ def test_differentiates_in_the_rate(kind: type, rate: float) -> None:
     y, derivative = torch.func.jvp(at, (zero,), (one,))
     torch.testing.assert_close(y, layer(x, rate, **length))
     difference = (at(zero + 1e-6) - at(zero - 1e-6)) / 2e-6
-    assert relative_error(derivative, difference) < 1e-5
+    assert (
+        relative_error(derivative, difference) < 1e-3
+    )  # cubics bend at their knots, and at F0 all taps are on one
 
 
 @pytest.mark.parametrize("kind", ANALYSIS + SYNTHESIS)

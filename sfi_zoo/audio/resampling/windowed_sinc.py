@@ -90,7 +90,7 @@ class WindowedSinc(Resampler):
 
     def _reach(self, ratio: float) -> int:
         """W, the half width of the kernel in input samples; `ratio` is F / F'."""
-        return math.ceil(self.zero_crossings / self.rolloff * max(1.0, ratio) - 1e-9)
+        return math.ceil(self.zero_crossings / self.rolloff * max(1.0, ratio))
 
     def _kernel(self, lag: Tensor, ratio: float | Tensor, reach: int) -> Tensor:
         """k(u), |u| < W."""
