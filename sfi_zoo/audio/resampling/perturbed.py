@@ -51,7 +51,7 @@ class PerturbedKernel(WindowedSinc):
         rows = expansion.new_zeros(RESOLUTION + 1, 2 * reach)
         if value_of(ratio) < 1:
             # tap l at delay i / RESOLUTION has lag i / RESOLUTION - l - 1 + W
-            rows = self._table().double().unfold(0, RESOLUTION + 1, RESOLUTION).flip(0).T
+            rows = self._table().to(device, torch.float64).unfold(0, RESOLUTION + 1, RESOLUTION).flip(0).T
         return torch.cat([expansion, rows])
 
     def _basis(self, delay: Tensor) -> Tensor:
