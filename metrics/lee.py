@@ -1,17 +1,203 @@
-"""Mask LEE in finite form: does the predicted mask change when only the sampling frequency changes?
+r"""Local equivariance errors (LEE) of a mask predictor, in finite form: what changes when only the sampling frequency changes?
 
-Our reading of arXiv:2506.03550 (local equivariance error of mask predictors; its exact formulas were not available to us).
+Our reading of arXiv:2506.03550, which proposes three LEE-based metrics for the parts of a network that predict masks; its exact formulas
+were not available to us. x_F is one and the same signal at sampling frequency F, F0 the trained one,
+
+    z_F = encode(x_F),    m_F = M(z_F) the masks,
+    A_F: the action of resampling on a latent: frames stay, features with a centre above min(F, F0) / 2 vanish,
+    P_F: the restriction to what is comparable: features alive at both F and F0 with a centre below margin * min(F, F0) / 2.
+
+| metric | finite form at F |
+|---|---|
+| mask LEE | ||P_F (m_F - m_F0)||^2 / ||P_F m_F0||^2 |
+| predictor LEE | ||P_F (M(A_F z_F0) - M(z_F0))||^2 / ||P_F M(z_F0)||^2 |
+| masked-latent LEE | ||P_F (m_F z_F - m_F0 z_F0)||^2 / ||P_F m_F0 z_F0||^2 |
+
+All three are dimensionless, in [0, inf), 0 for a predictor that does not depend on the sampling frequency; lower is better. Values at F
+are first brought to the frame times of F0 where they sit elsewhere (mode "none"). Sums over a test set are taken before the division: the
+functions here return sums, one number for each source and feature, so that the parts of a band or of a source add up to the whole.
 """
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.models.base import LatentGrid
+from sfi_zoo.metrics.frames import at_times, common_times, turn
+from sfi_zoo.models.base import Latent, LatentGrid, Separator
 
 ALIVE_MARGIN = 0.9
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the metrics see of a model at one sampling frequency; computed once, shared by all of them.
+
+    Attributes:
+        latent: z_F.
+        masks: m_F, (items, sources, features, frames).
+        sample_rate: F in Hz.
+    """
+
+    latent: Latent
+    masks: Tensor
+    sample_rate: float
+
+
+@torch.no_grad()
+def observe(model: Separator, waveform: Tensor, sample_rate: float) -> Observation:
+    """Latent and masks of a model: one pass through its encoder and its mask predictor, without a graph.
+
+    Args:
+        model: a separator, or one in another adaptation mode: `Adapted(separator, mode)`. Of anyone's own model an object with `encode`
+            and `predict_masks` of the same meaning will do.
+        waveform: x_F, (batch, channels, time).
+        sample_rate: F in Hz.
+
+    Raises:
+        InputError: the masks are not finite, or what the model's encoder raises.
+    """
+    latent = model.encode(waveform, sample_rate)
+    return Observation(latent, finite(model.predict_masks(latent)), sample_rate)
+
+
+def finite(masks: Tensor) -> Tensor:
+    """The masks, if they are finite.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not torch.isfinite(masks).all():
+        count = int((~torch.isfinite(masks)).sum())
+        raise InputError(f"the model predicts masks that are not finite ({count} of {masks.numel()} values)")
+    return masks
+
+
+@dataclass(frozen=True)
+class LEESums:
+    """Numerator and denominator of a LEE, apart for every source and feature. Sums of two test sets are added with `+`.
+
+    Attributes:
+        error: (sources, features) float64, the squared error; zero outside of P_F.
+        reference: (sources, features) float64, the squared reference.
+        frequencies: (features,) Hz.
+    """
+
+    error: Tensor
+    reference: Tensor
+    frequencies: Tensor
+
+    def __add__(self, other: "LEESums") -> "LEESums":
+        if self.error.shape != other.error.shape:
+            ours, theirs = tuple(self.error.shape), tuple(other.error.shape)
+            raise InputError(f"sums of (sources, features) = {ours} and {theirs} cannot be added")
+        return LEESums(self.error + other.error, self.reference + other.reference, self.frequencies)
+
+    def value(self) -> float:
+        """The LEE, linear.
+
+        Raises:
+            InputError: the reference is silent.
+        """
+        return float(self.error.sum() / self._whole())
+
+    def decibels(self) -> float:
+        """10 log10 of the LEE; -inf where it is zero."""
+        return decibels(self.value())
+
+    def by_source(self) -> Tensor:
+        """(sources,) what each source contributes to the LEE; they add up to `value()`."""
+        return self.error.sum(1) / self._whole()
+
+    def by_band(self, edges: Sequence[float]) -> Tensor:
+        """What each frequency band contributes to the LEE; they add up to `value()`.
+
+        Args:
+            edges: increasing Hz; n edges make n + 1 bands, the first below the first edge, the last from the last edge on.
+
+        Returns:
+            (n + 1,).
+
+        Raises:
+            InputError: the edges do not increase.
+        """
+        limits = torch.tensor(list(edges), dtype=torch.float64, device=self.error.device)
+        if bool((limits.diff() <= 0).any()):
+            raise InputError(f"edges must increase, got {list(edges)}")
+        band = torch.bucketize(self.frequencies.to(limits), limits, right=True)
+        sums = self.error.new_zeros(len(limits) + 1).index_add(0, band, self.error.sum(0))
+        return sums / self._whole()
+
+    def _whole(self) -> Tensor:
+        whole = self.reference.sum()
+        if not float(whole) > 0:
+            raise InputError("LEE of nothing: nothing was added, or the reference is zero everywhere")
+        return whole
+
+
+def decibels(value: float) -> float:
+    """10 log10 of a power ratio; -inf for 0."""
+    return 10 * math.log10(value) if value > 0 else -math.inf
+
+
+def mask_lee(observed: Observation, trained: Observation, margin: float = ALIVE_MARGIN) -> LEESums:
+    """Mask LEE: does the predicted mask change when only the sampling frequency changes? See the head of this file.
+
+    Args:
+        observed: latent and masks at F.
+        trained: latent and masks of the same signal at F0.
+        margin: features count up to this fraction of min(F, F0) / 2.
+
+    Raises:
+        InputError: no feature or no frame to compare, or shapes that differ.
+    """
+    return _lee(observed.masks, trained.masks, observed, trained, margin)
+
+
+def masked_latent_lee(observed: Observation, trained: Observation, margin: float = ALIVE_MARGIN) -> LEESums:
+    """Masked-latent LEE: does the change matter where the energy is? See the head of this file.
+
+    Args: those of `mask_lee`.
+
+    Raises:
+        InputError: as there.
+    """
+    masked, trained_masked = (x.masks * x.latent.values[:, None] for x in (observed, trained))
+    return _lee(masked, trained_masked, observed, trained, margin)
+
+
+@torch.no_grad()
+def predictor_lee(
+    predict_masks: Callable[[Latent], Tensor],
+    trained: Observation,
+    sample_rate: float,
+    margin: float = ALIVE_MARGIN,
+) -> LEESums:
+    """Predictor LEE: how much is the mask predictor's own, with a perfect encoder? See the head of this file.
+
+    It is the same in every adaptation mode, and 0 for F >= F0. One pass through the mask predictor.
+
+    Args:
+        predict_masks: M, the `predict_masks` of a separator.
+        trained: latent and masks at F0.
+        sample_rate: F in Hz.
+        margin: features count up to this fraction of min(F, F0) / 2.
+
+    Raises:
+        InputError: no feature below it, or masks that are not finite.
+    """
+    latent = band_limited(trained.latent, sample_rate)
+    return mask_lee(Observation(latent, finite(predict_masks(latent)), sample_rate), trained, margin)
+
+
+def band_limited(latent: Latent, sample_rate: float) -> Latent:
+    """A_F: features with a centre at F / 2 or above vanish, frames stay."""
+    kept = latent.grid.frequencies < sample_rate / 2
+    grid = LatentGrid(latent.grid.times, latent.grid.frequencies, latent.grid.alive & kept)
+    return Latent(latent.values * kept.to(latent.values.real.dtype)[:, None], grid)
 
 
 def shared_features(
@@ -36,74 +222,44 @@ def shared_features(
     return shared
 
 
-def at_times(values: Tensor, times: Tensor, wanted: Tensor) -> Tensor:
-    """Frames moved to other instants by linear interpolation; those within a microsecond stay as they are.
+def _lee(
+    values: Tensor, trained_values: Tensor, observed: Observation, trained: Observation, margin: float
+) -> LEESums:
+    """||P (values - trained values)||^2 and ||P trained values||^2 over items and common frames."""
+    grid, trained_grid = observed.latent.grid, trained.latent.grid
+    if values.shape[:-1] != trained_values.shape[:-1]:
+        shapes = f"{tuple(values.shape)} at F and {tuple(trained_values.shape)} at F0"
+        raise InputError(f"masks of (items, sources, features, frames) = {shapes} cannot be compared")
+    shared = shared_features(grid, trained_grid, observed.sample_rate, trained.sample_rate, margin)
+    wanted = common_times(grid, trained_grid)
+    if not len(wanted):
+        raise InputError("no frame at F lies at the time of a frame at F0; take a longer signal")
+    start = int(torch.searchsorted(trained_grid.times, wanted[0]))
+    reference = trained_values[:, :, shared, start : start + len(wanted)]
+    moved = at_times(values[:, :, shared], grid.times, wanted, turn(trained_grid)[shared])
+    return sums_of(moved, reference, shared, trained_grid.frequencies, difference=True)
+
+
+def sums_of(
+    values: Tensor, reference: Tensor, shared: Tensor, frequencies: Tensor, difference: bool = False
+) -> LEESums:
+    """Squares of both, (items, sources, shared features, frames), summed over items and frames, in their places among all features.
 
     Args:
-        values: (..., frames), real.
-        times: (frames,) seconds, increasing and evenly spaced.
-        wanted: (n,) seconds within the first and last of `times`.
-
-    Returns:
-        (..., n).
+        values: what makes the numerator.
+        reference: what makes the denominator.
+        shared: P, (features,) bool.
+        frequencies: (features,) Hz.
+        difference: the numerator is `values` - `reference`.
     """
-    period = float(times[1] - times[0]) if len(times) > 1 else 1.0
-    position = ((wanted - times[0]) / period).clamp(0, len(times) - 1)
-    nearest = position.round()
-    position = torch.where((position - nearest).abs() * period < 1e-6, nearest, position)
-    left = position.floor().long().clamp(max=max(0, len(times) - 2))
-    weight = (position - left).to(values.dtype)
-    right = (left + 1).clamp(max=len(times) - 1)
-    return values[..., left] * (1 - weight) + values[..., right] * weight
+    tables = []
+    reference = _double(reference)
+    for part in (_double(values) - reference if difference else _double(values), reference):
+        table = part.real.new_zeros(part.shape[1], len(shared))
+        table[:, shared] = part.abs().square().sum((0, 3))
+        tables.append(table)
+    return LEESums(tables[0], tables[1], frequencies)
 
 
-def common_times(grid: LatentGrid, trained_grid: LatentGrid) -> Tensor:
-    """The frame times of `trained_grid` that `grid` covers, to within half a period: (n,) seconds."""
-    period = float(grid.times[1] - grid.times[0]) if len(grid.times) > 1 else 1.0
-    inside = (trained_grid.times >= grid.times[0] - period / 2) & (
-        trained_grid.times <= grid.times[-1] + period / 2
-    )
-    return trained_grid.times[inside]
-
-
-@dataclass
-class MaskLEE:
-    r"""Accumulates mask LEE at one sampling frequency F over a test set.
-
-        LEE_F = sum ||P_F (m_F - m_F0)||^2 / sum ||P_F m_F0||^2
-
-    The sums run over tracks, channels, sources, features and frames, and are taken before the division. Range [0, inf); 0 is a mask that
-    does not depend on the sampling frequency; lower is better. Our reading of arXiv:2506.03550.
-    """
-
-    error: float = 0.0
-    reference: float = 0.0
-
-    def update(
-        self, masks: Tensor, grid: LatentGrid, trained_masks: Tensor, trained_grid: LatentGrid, shared: Tensor
-    ) -> None:
-        """Adds one track.
-
-        Args:
-            masks: m_F, (items, sources, features, frames).
-            grid: where its values are.
-            trained_masks: m_F0, likewise.
-            trained_grid: where its values are.
-            shared: P_F, (features,) bool.
-        """
-        wanted = common_times(grid, trained_grid)
-        start = int(torch.searchsorted(trained_grid.times, wanted[0]))
-        reference = trained_masks[:, :, shared, start : start + len(wanted)].double()
-        moved = at_times(masks[:, :, shared].double(), grid.times, wanted)
-        self.error += float((moved - reference).square().sum())
-        self.reference += float(reference.square().sum())
-
-    def compute(self) -> float:
-        """LEE_F, linear.
-
-        Raises:
-            InputError: nothing was added, or all masks were zero.
-        """
-        if self.reference == 0:
-            raise InputError("mask LEE of nothing: no masks were added, or all of them are zero")
-        return self.error / self.reference
+def _double(x: Tensor) -> Tensor:
+    return x.to(torch.complex128 if x.is_complex() else torch.float64)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.adaptation import MODES, Adapted
-from sfi_zoo.metrics.lee import MaskLEE, shared_features
+from sfi_zoo.metrics.lee import LEESums, Observation, decibels, mask_lee, observe
 from sfi_zoo.metrics.sdr import si_sdr
-from sfi_zoo.models.base import Latent, Separator
+from sfi_zoo.models.base import Separator
 
 Song = Callable[[float], Tensor]  # sample rate -> stems (sources, time), in the model's order
 
@@ -89,19 +89,19 @@ class _Tally:
     """Sums of one (mode, rate)."""
 
     def __init__(self) -> None:
-        self.lee = MaskLEE()
+        self.lee: LEESums | None = None
         self.si_sdr: list[float] = []
         self.mixture: list[float] = []
         self.trained: list[float] = []
 
     def row(self) -> dict[str, float]:
-        lee = self.lee.compute()
+        lee = self.lee.value() if self.lee else math.nan
         values, base, own = (
             torch.tensor(x, dtype=torch.float64) for x in (self.si_sdr, self.mixture, self.trained)
         )
         return {
             "mask_lee": lee,
-            "mask_lee_db": 10 * math.log10(lee) if lee > 0 else -math.inf,
+            "mask_lee_db": decibels(lee),
             "si_sdr_db": float(values.mean()),
             "si_sdr_improvement_db": float((values - base).mean()),
             "sdr_lost_db": float((own - values).mean()),
@@ -113,11 +113,8 @@ def _score_track(model: Separator, track: Song, tallies: dict[tuple[str, float],
     native = Adapted(model, "native")
     place = next(model.parameters())  # whose device and dtype the signals take
     at_trained = track(trained_rate).sum(0)[None, None].to(place)
-    trained = native.latent(at_trained, trained_rate)
-    trained_masks = _masks(model, trained)
-    trained_estimate = native.output(
-        trained_masks * trained.values[:, None], trained_rate, at_trained.shape[-1]
-    )[0]
+    trained = observe(native, at_trained, trained_rate)
+    trained_estimate = native.output(_masked(trained), trained_rate, at_trained.shape[-1])[0]
     for rate in dict.fromkeys(rate for _, rate in tallies):
         references = track(rate).to(place)
         mixture, length = references.sum(0), references.shape[-1]
@@ -126,18 +123,15 @@ def _score_track(model: Separator, track: Song, tallies: dict[tuple[str, float],
         own = si_sdr(native.from_trained(trained_estimate, rate, length), references)[heard].tolist()
         for mode in (mode for mode, other in tallies if other == rate):
             tally, adapted = tallies[mode, rate], Adapted(model, mode)
-            latent = adapted.latent(mixture[None, None], rate)
-            masks = _masks(model, latent)
-            shared = shared_features(latent.grid, trained.grid, rate, trained_rate)
-            tally.lee.update(masks, latent.grid, trained_masks, trained.grid, shared)
-            estimate = adapted.output(masks * latent.values[:, None], rate, length)[0]
+            seen = observe(adapted, mixture[None, None], rate)
+            lee = mask_lee(seen, trained)
+            tally.lee = lee if tally.lee is None else tally.lee + lee
+            estimate = adapted.output(_masked(seen), rate, length)[0]
             tally.si_sdr.extend(si_sdr(estimate, references)[heard].tolist())
             tally.mixture.extend(base)
             tally.trained.extend(own)
 
 
-def _masks(model: Separator, latent: Latent) -> Tensor:
-    masks = model.predict_masks(latent)
-    if not torch.isfinite(masks).all():
-        raise InputError(f"{model.architecture} predicts masks that are not finite")
-    return masks
+def _masked(seen: Observation) -> Tensor:
+    """m_F z_F."""
+    return seen.masks * seen.latent.values[:, None]

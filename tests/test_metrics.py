@@ -1,4 +1,4 @@
-"""Mask LEE and SI-SDR against independent computations, and the score table."""
+"""SI-SDR against an independent computation, and the score table. The LEE metrics: `test_lee.py` and the files beside it."""
 
 import numpy as np
 import pytest
@@ -6,52 +6,8 @@ import torch
 
 import sfi_zoo
 from sfi_zoo import InputError
-from sfi_zoo.metrics import MaskLEE, score_model, shared_features, si_sdr
-from sfi_zoo.metrics.lee import at_times
+from sfi_zoo.metrics import score_model, si_sdr
 from sfi_zoo.metrics.scores import synthetic_songs
-from sfi_zoo.models.base import LatentGrid
-
-
-def grid(frames=6, features=4, period=0.01, top=8000.0):
-    return LatentGrid(
-        torch.arange(frames, dtype=torch.float64) * period,
-        torch.linspace(500, top, features),
-        torch.ones(features).bool(),
-    )
-
-
-def test_mask_lee_is_the_formula():
-    """numpy, sums over two tracks before the division."""
-    torch.manual_seed(0)
-    where, keep = grid(), torch.tensor([True, True, False, True])
-    lee, error, reference = MaskLEE(), 0.0, 0.0
-    for _ in range(2):
-        a, b = torch.rand(1, 2, 4, 6), torch.rand(1, 2, 4, 6)
-        lee.update(a, where, b, where, keep)
-        error += np.sum((a.double().numpy() - b.double().numpy())[:, :, keep] ** 2)
-        reference += np.sum(b.double().numpy()[:, :, keep] ** 2)
-    assert lee.compute() == pytest.approx(error / reference, rel=1e-12)
-
-
-def test_the_same_masks_score_zero():
-    m = torch.rand(1, 2, 4, 6)
-    lee = MaskLEE()
-    lee.update(m, grid(), m, grid(), torch.ones(4).bool())
-    assert lee.compute() == 0
-
-
-def test_frames_are_brought_to_the_same_seconds():
-    """Masks linear in time, read on another grid: linear interpolation is exact."""
-    times = torch.arange(10, dtype=torch.float64) * 0.004
-    wanted = torch.arange(3, dtype=torch.float64) * 0.01
-    assert torch.allclose(at_times(5 * times[None], times, wanted)[0], 5 * wanted)
-
-
-def test_only_features_alive_at_both_rates_count():
-    shared = shared_features(grid(top=8000.0), grid(top=8000.0), 8000, 32000)
-    assert shared.tolist() == [True, True, False, False]  # 500, 3000 below 0.9 * 4000; 5500, 8000 not
-    with pytest.raises(InputError, match="no feature"):
-        shared_features(grid(), grid(), 1000, 32000)
 
 
 def test_si_sdr_is_the_formula_and_ignores_scale():

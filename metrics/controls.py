@@ -1,0 +1,76 @@
+"""The two controls that every table carries: a separator that cannot break, and one that is not adapted."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sfi_zoo.metrics.adaptation import Adapted
+from sfi_zoo.models.base import Latent, Separator
+
+RIPPLES_PER_BAND = 3.0
+RIPPLE_SECONDS = 0.4
+
+
+class EquivariantOracle(Separator):
+    """A model's front and back end around masks that cannot depend on the sampling frequency.
+
+        m_s(f, tau) = softmax over s of 2 cos(2 pi (c f / F0 + tau / T + s / S)),    c = 6, T = 0.4 s
+
+    f is the centre frequency of a feature, tau the time of a frame: what stays when only F changes. Mask LEE and predictor LEE of it are
+    the numerical floor of the metrics; its masked-latent LEE is what the encoder alone makes.
+
+    Args:
+        model: the separator whose front end it has.
+    """
+
+    architecture = "equivariant-oracle"
+
+    def __init__(self, model: Separator) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources, in output order."""
+        return self.model.sources
+
+    @property
+    def sample_rate(self) -> int:
+        """F0 in Hz."""
+        return self.model.sample_rate
+
+    @property
+    def frame_period(self) -> float | None:
+        """Seconds between frames."""
+        return self.model.frame_period
+
+    def encode(self, waveform: Tensor, sample_rate: float | None = None) -> Latent:
+        """The model's encoder."""
+        return self.model.encode(waveform, sample_rate)
+
+    def predict_masks(self, latent: Latent) -> Tensor:
+        """The formula above: (items, sources, features, frames)."""
+        grid, sources = latent.grid, len(self.sources)
+        source = torch.arange(sources, dtype=torch.float64, device=latent.values.device) / sources
+        frequency = (2 * RIPPLES_PER_BAND / self.sample_rate) * grid.frequencies.double()
+        time = grid.times.double().to(source.device) / RIPPLE_SECONDS
+        turns = source[:, None, None] + frequency[:, None] + time
+        masks = (2 * (2 * math.pi * turns).cos()).softmax(0).to(latent.values.real.dtype)
+        return masks.expand(len(latent.values), -1, -1, -1)
+
+    def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
+        """The model's decoder."""
+        return self.model.decode(latents, sample_rate, length)
+
+
+def controls(model: Separator) -> dict[str, Adapted]:
+    """The control rows of a table about `model`; the metrics treat them as they treat the model.
+
+    Args:
+        model: a separator with an SFI front end.
+
+    Returns:
+        "oracle": `EquivariantOracle`, must score at the numerical floor; "unadapted": the model as if F were F0, must score worst.
+    """
+    return {"oracle": Adapted(EquivariantOracle(model), "native"), "unadapted": Adapted(model, "none")}

@@ -1,0 +1,386 @@
+r"""Where a network breaks: the local mask LEE split over the encoder and every layer of the mask predictor.
+
+Our reading of Gruver et al., "The Lie derivative for measuring learned equivariance", ICLR 2023, for arXiv:2506.03550. The sampling
+frequency acts on the spaces of a network by A_t, with generator G; the Lie derivative of a layer h is
+
+    L h (y) = dh . G y - G h(y),
+
+what it does to a motion of its input beyond moving its output; for the encoder, L E (x) = dz/dt - G z. By the chain rule
+L(h o g) = (L h)(g) + dh . L g, so the masks m = h_n o ... o h_1 o E move by
+
+    L m = sum_i v_i,    v_i = d(h_n o ... o h_{i+1}) . L h_i,    v_0 = dM . L E.
+
+How G acts (our reading) follows from what the axes of a space still are:
+
+- frames are time: where they move (mode "none") G carries every activation along them; where they stay (native, resample), G is zero;
+- features are frequencies, up to the first layer that has a weight matrix and so mixes them. There the band fades: row f of z by
+  d ln H(f) / dt, and the rows of what the network sees of z by what that makes of them (half as fast for sqrt |z|);
+- hidden channels have no Hz, and masks are compared where they are: G is zero.
+
+So the predictor of a native model, whose frames stay and which is never told F, breaks only at the layers that mix features that fade with
+others (a norm over features, the first convolution); the rest is the encoder's, amplified. `after` shows what becomes of it on the way.
+
+Two measures of a part, both from reverse mode: u . v_i = <G y, dE/dy> - <G h(y), dE/dh(y)> with E = u . m, so one backward pass gives
+all parts at once.
+
+- contribution: v_i . L m, with u = L m. Exact; the parts add up to ||L m||^2; negative where a layer makes up for others.
+- energy: ||v_i||^2, the mean of (u . v_i)^2 over random signs u: unbiased, with its variance.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.metrics.adaptation import Adapted
+from sfi_zoo.metrics.lee import ALIVE_MARGIN
+from sfi_zoo.metrics.local import Motion
+from sfi_zoo.models.base import Latent, Separator
+
+ENCODER, FUNCTIONS = (
+    "encoder",
+    "functions",
+)  # what is before the layers, and what the model computes between them
+
+
+@dataclass(frozen=True)
+class LayerLEE:
+    """The local mask LEE in parts. Sums over the clips of a test set: those of two are added with `+`.
+
+    Attributes:
+        names: of the parts: "encoder", the layers in the order they are called, "functions" (what is computed between layers).
+        contribution: (parts,) v_i . L m; they add up to ||P L m||^2.
+        energy: (parts,) estimate of ||P v_i||^2.
+        energy_variance: (parts,) variance of that estimate.
+        whole: estimate of ||P L m||^2 by the same probes.
+        whole_variance: its variance.
+        after_error: (parts,) ||L||^2 of the output of the network up to this part.
+        after_reference: (parts,) ||.||^2 of that output.
+        reference: ||P m||^2.
+    """
+
+    names: tuple[str, ...]
+    contribution: Tensor
+    energy: Tensor
+    energy_variance: Tensor
+    whole: Tensor
+    whole_variance: Tensor
+    after_error: Tensor
+    after_reference: Tensor
+    reference: Tensor
+
+    def __add__(self, other: "LayerLEE") -> "LayerLEE":
+        if self.names != other.names:
+            raise InputError(f"splits over other layers cannot be added: {self.names} and {other.names}")
+        numbers = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self)[1:]]
+        return LayerLEE(self.names, *numbers)
+
+    def value(self) -> float:
+        """The local mask LEE."""
+        return float(self.contribution.sum() / self.reference)
+
+    def by_layer(self) -> dict[str, float]:
+        """What each part contributes to the LEE; they add up to `value()`."""
+        return dict(zip(self.names, (self.contribution / self.reference).tolist(), strict=True))
+
+    def after(self) -> dict[str, float]:
+        """The local LEE of the network up to each part: how the break grows or is damped on its way."""
+        after = (self.after_error / self.after_reference.clamp(min=torch.finfo(torch.float64).tiny)).tolist()
+        return dict(zip(self.names, after, strict=True))
+
+
+def layer_lee(
+    model: Separator,
+    motion: Motion,
+    layers: Iterable[str] | None = None,
+    probes: int = 4,
+    seed: int = 0,
+    margin: float = ALIVE_MARGIN,
+) -> LayerLEE:
+    """Splits the local mask LEE of one clip over the parts of a network.
+
+    Costs one pass with a graph, `probes` + 1 backward passes and one forward-mode pass through the mask predictor.
+
+    Args:
+        model: the separator, whose `predict_masks` calls its layers as modules.
+        motion: of `motion`; of `predictor_motion` it splits the predictor LEE (the encoder's part is then zero).
+        layers: names of modules, none inside another; all innermost modules when omitted. Activations are (..., features, frames).
+        probes: random signs, two or more.
+        seed: of the probes.
+        margin: features count up to this fraction of min(F, F0) / 2.
+
+    Raises:
+        InputError: an unknown layer, one inside another, too few probes, or a layer that works in place.
+    """
+    if probes < 2:
+        raise InputError(f"probes must be 2 or more to have a variance, got {probes}")
+    modules = _modules(model, layers)
+    with torch.enable_grad(), _calls(modules) as calls:
+        z = motion.latent.values.detach().requires_grad_()
+        masks = model.predict_masks(Latent(z, motion.latent.grid))
+    _check_versions(calls)
+    names = (ENCODER, *dict.fromkeys(call.name for call in calls), FUNCTIONS)
+    with torch.no_grad():
+        action = _Action(motion, _fading(model, motion, modules), calls)
+        split = _Split(names, calls, z, masks, motion, action)
+        counted = (motion.shared(margin)[:, None] & motion.counted).to(masks.dtype)
+        lie, value = motion.lie(masks.detach(), motion.mask_slope) * counted, masks.detach() * counted
+        contribution = split(lie)
+        generator = torch.Generator().manual_seed(seed)
+        along = torch.stack([split(_signs(masks, generator) * counted) for _ in range(probes)])
+        after = _after(model, motion, modules, action, margin)
+    after[FUNCTIONS] = inner(lie, lie), inner(value, value)
+    whole = along.sum(1).square()
+    return LayerLEE(
+        names,
+        contribution,
+        along.square().mean(0),
+        along.square().var(0) / probes,
+        whole.mean(),
+        whole.var() / probes,
+        torch.stack([after[name][0] for name in names]),
+        torch.stack([after[name][1] for name in names]),
+        after[FUNCTIONS][1],
+    )
+
+
+# the layers and their calls --------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Call:
+    """One call of a layer: what went in (as tensors of its own, so that they have gradients of their own) and what came out."""
+
+    name: str
+    module: nn.Module
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    versions: list[int]
+
+
+def _modules(model: Separator, layers: Iterable[str] | None) -> dict[nn.Module, str]:
+    named = dict((model.model if isinstance(model, Adapted) else model).named_modules())
+    if layers is None:
+        return {m: name for name, m in named.items() if not any(m.children())}
+    chosen = list(layers)
+    unknown = [name for name in chosen if name not in named]
+    if unknown:
+        raise InputError(f"{type(model).__name__} has no layers named {', '.join(unknown)}")
+    for name in chosen:
+        inner = [other for other in chosen if other.startswith(f"{name}.")]
+        if inner:
+            raise InputError(f"{inner[0]} lies inside {name}: take one of them")
+    return {named[name]: name for name in chosen}
+
+
+@contextmanager
+def _calls(modules: dict[nn.Module, str]) -> Iterator[list[_Call]]:
+    """Notes the calls of modules; their inputs become tensors of their own."""
+    calls: list[_Call] = []
+
+    def before(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        own = tuple(x.view_as(x) if _moves(x) else x for x in given)
+        inputs = _tensors(own)
+        calls.append(_Call(modules[module], module, inputs, [], [x._version for x in inputs]))
+        return own
+
+    def behind(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        call = next(c for c in reversed(calls) if c.module is module)
+        call.outputs = _tensors(output)
+        call.versions += [x._version for x in call.outputs]
+
+    handles = [m.register_forward_pre_hook(before) for m in modules]
+    handles += [m.register_forward_hook(behind) for m in modules]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _moves(x: Any) -> bool:
+    return isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    if isinstance(values, Sequence):
+        return [x for value in values for x in _tensors(value)]
+    return [values] if _moves(values) else []
+
+
+def _check_versions(calls: list[_Call]) -> None:
+    for call in calls:
+        if [x._version for x in call.inputs + call.outputs] != call.versions:
+            raise InputError(
+                f"an activation of layer {call.name} is changed in place; set inplace=False in it and in the next"
+            )
+
+
+# the action ----------------------------------------------------------------------------------------------------
+
+
+class _Stop(Exception):
+    """The first layer was reached."""
+
+
+def _fading(model: Separator, motion: Motion, modules: dict[nn.Module, str]) -> Tensor | None:
+    """(channels,) relative rates at which the rows of what the first layer sees fade, or None where nothing does."""
+    if not bool(motion.fade.any()):
+        return None
+    rates: list[Tensor] = []
+
+    def first(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        value, tangent = forward_ad.unpack_dual(_tensors(inputs)[0])
+        if tangent is not None:
+            others = [axis for axis in range(value.ndim) if axis != value.ndim - 2]
+            power = (value.conj() * value).real.double().sum(others)
+            rate = (value.conj() * tangent).real.double().sum(others) / power.clamp(min=1e-300)
+            rates.append(rate)
+        raise _Stop
+
+    handles = [module.register_forward_pre_hook(first) for module in modules]
+    z = motion.latent.values
+    try:
+        with forward_ad.dual_level():
+            fading = z * motion.fade.to(z.real.dtype)[:, None]
+            model.predict_masks(Latent(forward_ad.make_dual(z, fading), motion.latent.grid))
+    except _Stop:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return rates[0] if rates else None
+
+
+class _Action:
+    """G on the activations of the calls; None where it is zero."""
+
+    def __init__(self, motion: Motion, rates: Tensor | None, calls: list[_Call]) -> None:
+        self.motion, self.rates = motion, rates
+        self._known: dict[tuple[Any, ...], Tensor | None] = {}
+        # features are an axis of the inputs up to the first layer that mixes them, and of the outputs before it
+        mixes = [any(p.ndim > 1 for p in call.module.parameters()) for call in calls]
+        self.first_mixing = mixes.index(True) if True in mixes else len(calls)
+
+    def of_input(self, x: Tensor, call: int) -> Tensor | None:
+        """G y of an input of a call."""
+        return self._of(x, call <= self.first_mixing)
+
+    def of_output(self, x: Tensor, call: int) -> Tensor | None:
+        """G h(y) of an output of a call."""
+        return self._of(x, call < self.first_mixing)
+
+    def _of(self, x: Tensor, has_features: bool) -> Tensor | None:
+        x = x.detach()
+        key = (
+            x.data_ptr(),
+            x.shape,
+            x.stride(),
+            has_features,
+        )  # the output of a layer is the input of the next
+        if key not in self._known:
+            self._known[key] = self.apply(x, has_features)
+        return self._known[key]
+
+    def apply(self, x: Tensor, has_features: bool) -> Tensor | None:
+        """G x: frames move, and features fade where there are any."""
+        result, rates = None, self.rates
+        if self.motion.frames_move and x.shape[-1] == len(self.motion.frame_slope):
+            result = self.motion.carried(x)
+        if has_features and rates is not None and x.ndim > 1 and x.shape[-2] % len(rates) == 0:
+            faded = rates.repeat(x.shape[-2] // len(rates)).to(x.real.dtype)[:, None] * x
+            result = faded if result is None else result + faded
+        return result
+
+
+# the parts -----------------------------------------------------------------------------------------------------
+
+
+class _Split:
+    """u -> (parts,) u . v_i, by one backward pass."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        calls: list[_Call],
+        z: Tensor,
+        masks: Tensor,
+        motion: Motion,
+        action: _Action,
+    ) -> None:
+        self.masks, self.slope, self.parts = masks, motion.latent_slope, len(names)
+        self.carried = motion.carried(masks.detach())
+        self.moved = motion.carried(z.detach()) + motion.fade.to(z.real.dtype)[:, None] * z.detach()
+        tensors = [
+            (x, names.index(call.name), g)
+            for i, call in enumerate(calls)
+            for x, g in [(x, action.of_input(x, i)) for x in call.inputs]
+            + [(x, _minus(action.of_output(x, i))) for x in call.outputs]
+        ]
+        self.terms = [(x, part, g) for x, part, g in tensors if g is not None]
+        self.wanted = [z, *(x for x, _, _ in self.terms)]
+
+    def __call__(self, u: Tensor) -> Tensor:
+        parts = torch.zeros(self.parts, dtype=torch.float64, device=u.device)
+        gradients: Sequence[Tensor | None] = [None] * len(self.wanted)
+        if self.masks.requires_grad:  # else the masks do not see the latent
+            options: dict[str, bool] = {"retain_graph": True, "allow_unused": True}
+            gradients = torch.autograd.grad(self.masks, self.wanted, u, **options)
+        of_latent = torch.zeros_like(self.slope) if gradients[0] is None else gradients[0]
+        moved = inner(of_latent, self.moved)
+        parts[0] = inner(of_latent, self.slope) - moved
+        for (_, part, g), gradient in zip(self.terms, gradients[1:], strict=True):
+            if gradient is not None:
+                parts[part] += inner(gradient, g)
+        # what G moves that no layer takes up is left to the functions between them
+        parts[-1] = moved - inner(u, self.carried) - parts[1:-1].sum()
+        return parts
+
+
+def _minus(x: Tensor | None) -> Tensor | None:
+    return None if x is None else -x
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """Re sum conj(a) b, in float64."""
+    return (a.conj() * b).real.sum(dtype=torch.float64)
+
+
+def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    return (torch.randint(0, 2, like.shape, generator=generator) * 2 - 1).to(like)
+
+
+def _after(
+    model: Separator, motion: Motion, modules: dict[nn.Module, str], action: _Action, margin: float
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """||L||^2 and ||.||^2 of the last output of every layer, by one forward-mode pass; of the latent within P."""
+    z, within = motion.latent.values, motion.shared(margin)[:, None] & motion.counted
+    lie = motion.lie(z, motion.latent_slope) - motion.fade.to(z.real.dtype)[:, None] * z
+    after = {ENCODER: (inner(lie * within, lie), inner(z * within, z))}
+    count = 0
+
+    def behind(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal count
+        error = reference = torch.zeros((), dtype=torch.float64, device=z.device)
+        for x in _tensors(output):
+            value, slope = forward_ad.unpack_dual(x)
+            moved = action.apply(value, count < action.first_mixing)
+            lie = (0 if slope is None else slope) - (0 if moved is None else moved)
+            error = error + (inner(lie, lie) if isinstance(lie, Tensor) else 0)
+            reference = reference + inner(value, value)
+        after[modules[module]], count = (error, reference), count + 1
+
+    handles = [module.register_forward_hook(behind) for module in modules]
+    try:
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(z, motion.latent_slope)
+            model.predict_masks(Latent(dual, motion.latent.grid))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return after
