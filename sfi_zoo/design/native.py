@@ -12,13 +12,15 @@ from sfi_zoo.filters.base import AnalogFilterBank
 from sfi_zoo.filters.kaiser import HALF_WIDTH
 
 
-def is_sampled_directly(bank: AnalogFilterBank, rate: float, trained_rate: float, on_grid: bool) -> bool:
+def is_sampled_directly(
+    bank: AnalogFilterBank, design: str, rate: float, trained_rate: float, on_grid: bool
+) -> bool:
     """Whether taps at `rate` are samples of the analog filter; if not, the taps of F0 are interpolated.
 
     Below F0 sampling would alias what the filter has above the Nyquist frequency. Families that are `sampled` are interpolated at every
     rate but F0 itself, and there too where the frames do not lie on the samples of the kernel (`on_grid`).
     """
-    if bank.sampled:
+    if bank.sampled or (bank.compact and design == "frequency"):  # no taper ends what the fade makes longer
         return rate == trained_rate and on_grid
     return rate >= trained_rate
 

@@ -158,7 +158,11 @@ class DesignedConv(SampleRateAware):
         return self.layout(sample_rate).num_frames(length)
 
     def alive(self, sample_rate: float | None = None) -> Tensor:
-        """(filters,) bool: centre below min(F, F0) / 2. Dead filters are zero in the native flavour."""
+        """(filters,) bool: centre below min(F, F0) / 2.
+
+        Dead filters keep what little they have below F / 2 in the native flavour, as the latent at F0 has it for a signal that
+        ends there; filters that are dead at F0 itself are zero.
+        """
         alive = alive_filters(self.filters, primal(self._rate(sample_rate)), self.trained_rate)
         return alive.repeat(2) if self.hilbert else alive
 
@@ -226,8 +230,8 @@ class DesignedConv(SampleRateAware):
 
     def _is_direct(self, rate: float) -> bool:
         at_rate = self.layout(rate)
-        on_grid = self.design == "time" and at_rate.left % at_rate.per == 0
-        return is_sampled_directly(self.filters, rate, self.trained_rate, on_grid)
+        on_grid = at_rate.left % at_rate.per == 0
+        return is_sampled_directly(self.filters, self.design, rate, self.trained_rate, on_grid)
 
     def _design(
         self, rate: float, grid: FrameGrid, shift: Tensor | float = 0.0, scale: Tensor | float = 1.0
@@ -282,7 +286,7 @@ class DesignedConv(SampleRateAware):
             self._is_direct(rate),
         )
         gain = rate / self.trained_rate * scale if self._transposed else 1.0
-        return taps * (alive.double()[:, None] * gain)
+        return taps * (self.alive(self.trained_rate).double()[:, None] * gain)
 
     def train(self, mode: bool = True) -> "DesignedConv":
         """Sets training mode; what was designed in evaluation is dropped."""
