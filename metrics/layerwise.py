@@ -27,8 +27,7 @@ all parts at once.
 - energy: ||v_i||^2, the mean of (u . v_i)^2 over random signs u: unbiased, with its variance.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -37,7 +36,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.adaptation import Adapted
+from sfi_zoo.metrics.layer_calls import Call, check_nothing_in_place, modules_of, noted_calls, tensors_of
 from sfi_zoo.metrics.lee import ALIVE_MARGIN
 from sfi_zoo.metrics.local import Motion
 from sfi_zoo.models.base import Latent, Separator
@@ -119,11 +118,11 @@ def layer_lee(
     """
     if probes < 2:
         raise InputError(f"probes must be 2 or more to have a variance, got {probes}")
-    modules = _modules(model, layers)
-    with torch.enable_grad(), _calls(modules) as calls:
+    modules = modules_of(model, layers)
+    with torch.enable_grad(), noted_calls(modules) as calls:
         z = motion.latent.values.detach().requires_grad_()
         masks = model.predict_masks(Latent(z, motion.latent.grid))
-    _check_versions(calls)
+    check_nothing_in_place(calls)
     names = (ENCODER, *dict.fromkeys(call.name for call in calls), FUNCTIONS)
     with torch.no_grad():
         action = _Action(motion, _fading(model, motion, modules), calls)
@@ -149,78 +148,6 @@ def layer_lee(
     )
 
 
-# the layers and their calls --------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Call:
-    """One call of a layer: what went in (as tensors of its own, so that they have gradients of their own) and what came out."""
-
-    name: str
-    module: nn.Module
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    versions: list[int]
-
-
-def _modules(model: Separator, layers: Iterable[str] | None) -> dict[nn.Module, str]:
-    named = dict((model.model if isinstance(model, Adapted) else model).named_modules())
-    if layers is None:
-        return {m: name for name, m in named.items() if not any(m.children())}
-    chosen = list(layers)
-    unknown = [name for name in chosen if name not in named]
-    if unknown:
-        raise InputError(f"{type(model).__name__} has no layers named {', '.join(unknown)}")
-    for name in chosen:
-        inner = [other for other in chosen if other.startswith(f"{name}.")]
-        if inner:
-            raise InputError(f"{inner[0]} lies inside {name}: take one of them")
-    return {named[name]: name for name in chosen}
-
-
-@contextmanager
-def _calls(modules: dict[nn.Module, str]) -> Iterator[list[_Call]]:
-    """Notes the calls of modules; their inputs become tensors of their own."""
-    calls: list[_Call] = []
-
-    def before(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        own = tuple(x.view_as(x) if _moves(x) else x for x in given)
-        inputs = _tensors(own)
-        calls.append(_Call(modules[module], module, inputs, [], [x._version for x in inputs]))
-        return own
-
-    def behind(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        call = next(c for c in reversed(calls) if c.module is module)
-        call.outputs = _tensors(output)
-        call.versions += [x._version for x in call.outputs]
-
-    handles = [m.register_forward_pre_hook(before) for m in modules]
-    handles += [m.register_forward_hook(behind) for m in modules]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _moves(x: Any) -> bool:
-    return isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    if isinstance(values, Sequence):
-        return [x for value in values for x in _tensors(value)]
-    return [values] if _moves(values) else []
-
-
-def _check_versions(calls: list[_Call]) -> None:
-    for call in calls:
-        if [x._version for x in call.inputs + call.outputs] != call.versions:
-            raise InputError(
-                f"an activation of layer {call.name} is changed in place; set inplace=False in it and in the next"
-            )
-
-
 # the action ----------------------------------------------------------------------------------------------------
 
 
@@ -235,7 +162,7 @@ def _fading(model: Separator, motion: Motion, modules: dict[nn.Module, str]) -> 
     rates: list[Tensor] = []
 
     def first(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        value, tangent = forward_ad.unpack_dual(_tensors(inputs)[0])
+        value, tangent = forward_ad.unpack_dual(tensors_of(inputs)[0])
         if tangent is not None:
             others = [axis for axis in range(value.ndim) if axis != value.ndim - 2]
             power = (value.conj() * value).real.double().sum(others)
@@ -260,7 +187,7 @@ def _fading(model: Separator, motion: Motion, modules: dict[nn.Module, str]) -> 
 class _Action:
     """G on the activations of the calls; None where it is zero."""
 
-    def __init__(self, motion: Motion, rates: Tensor | None, calls: list[_Call]) -> None:
+    def __init__(self, motion: Motion, rates: Tensor | None, calls: list[Call]) -> None:
         self.motion, self.rates = motion, rates
         self._known: dict[tuple[Any, ...], Tensor | None] = {}
         # features are an axis of the inputs up to the first layer that mixes them, and of the outputs before it
@@ -307,7 +234,7 @@ class _Split:
     def __init__(
         self,
         names: tuple[str, ...],
-        calls: list[_Call],
+        calls: list[Call],
         z: Tensor,
         masks: Tensor,
         motion: Motion,
@@ -367,7 +294,7 @@ def _after(
     def behind(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal count
         error = reference = torch.zeros((), dtype=torch.float64, device=z.device)
-        for x in _tensors(output):
+        for x in tensors_of(output):
             value, slope = forward_ad.unpack_dual(x)
             moved = action.apply(value, count < action.first_mixing)
             lie = (0 if slope is None else slope) - (0 if moved is None else moved)
