@@ -10,6 +10,7 @@ ARCHITECTURES = {
     "bsrnn": ("sfi_zoo.models.bsrnn", "BSRNN"),
     "bsroformer": ("sfi_zoo.models.bs_roformer", "BSRoFormer"),
     "convtasnet": ("sfi_zoo.models.conv_tasnet", "ConvTasNet"),
+    "openunmix": ("sfi_zoo.models.open_unmix", "OpenUnmix"),
     "sudormrf": ("sfi_zoo.models.sudormrf", "SuDoRMRF"),
 }
 

@@ -127,10 +127,11 @@ def import_checkpoint(
     """Converts a checkpoint that another project has published into a folder that `load` opens.
 
     What wrote the file is told by its content: the published SFI Conv-TasNet, asteroid's ConvTasNet (`model.serialize()`, the form
-    of its checkpoints on the Hub), or a state dict of `torchaudio.models.ConvTasNet`. Nothing in it is executed.
+    of its checkpoints on the Hub), a state dict of `torchaudio.models.ConvTasNet`, or Open-Unmix: a state dict of one target or of a
+    `Separator`, or a folder of <target>.pth as openunmix has them. Nothing in it is executed.
 
     Args:
-        source: a file; a Hub id such as "tnkmr/sfi_convtasnet_fd_mgf_musdb18hq" or that of an asteroid model (its
+        source: a file; a folder of Open-Unmix; a Hub id such as "tnkmr/sfi_convtasnet_fd_mgf_musdb18hq" or that of an asteroid model (its
             pytorch_model.bin); or a bundle of torchaudio, "torchaudio:CONVTASNET_BASE_LIBRI2MIX".
         out_dir: the folder to make.
         seed: which of the trainings (40, 42, 44, 47) of a published SFI Conv-TasNet on the Hub; 42 when omitted.
@@ -148,12 +149,11 @@ def import_checkpoint(
     from sfi_zoo.importers.checkpoint import BUNDLE, convert_bundle, convert_checkpoint
     from sfi_zoo.importers.settings import Given
 
-    out_dir, path, origin = Path(out_dir), Path(source), f"file {Path(source).name}"
+    out_dir, path = Path(out_dir), Path(source)
+    origin = f"{'folder' if path.is_dir() else 'file'} {path.name}"
     names = None if sources is None else tuple(sources)
     given = Given(sample_rate, names, layers, mask)
     bundle = str(source).removeprefix(BUNDLE) if str(source).startswith(BUNDLE) else None
-    if path.is_dir():
-        raise InputError(f"{source}: is a folder; name the checkpoint file in it")
     if seed is not None and (bundle is not None or path.exists()):
         raise InputError(f"--seed {seed}: {source} is one model, seeds select within a Hub repository")
     if bundle is not None:

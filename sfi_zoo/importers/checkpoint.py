@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.importers import asteroid_convtasnet, sfi_convtasnet, torchaudio_convtasnet
+from sfi_zoo.importers import asteroid_convtasnet, openunmix, sfi_convtasnet, torchaudio_convtasnet
 from sfi_zoo.importers.safe_unpickle import read_checkpoint
 from sfi_zoo.importers.settings import Given
 from sfi_zoo.models.base import Separator
@@ -13,7 +13,7 @@ from sfi_zoo.models.base import Separator
 BUNDLE = "torchaudio:"
 FORMS = (
     "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet (model_name, model_args, state_dict), "
-    "torchaudio ConvTasNet (a state dict with mask_generator...)"
+    "torchaudio ConvTasNet (a state dict with mask_generator...), openunmix (a state dict of a target or a Separator, or a folder of them)"
 )
 SHOWN = 5
 _LEARNED = """The weights are those of the authors, with parameters renamed; at the trained rate outputs are the same to
@@ -31,6 +31,13 @@ Code: https://github.com/TomohikoNakamura/sfi_convtasnet (MIT)
 _PAPER = """
 Paper: Y. Luo, N. Mesgarani, "Conv-TasNet: Surpassing ideal time-frequency magnitude masking for speech separation",
 IEEE/ACM Transactions on Audio, Speech, and Language Processing, vol. 27, no. 8, pp. 1256-1266, 2019.
+"""
+_UNMIX = """The weights are those of the authors; at the trained rate outputs are those of openunmix with niter=0 to float32
+precision: masks, without the multichannel Wiener filter that it offers after them.
+
+Paper: F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, "Open-Unmix - A reference implementation for music source
+separation", Journal of Open Source Software, vol. 4, no. 41, 1667, 2019.
+Code: https://github.com/sigsep/open-unmix-pytorch (MIT; weights have licences of their own)
 """
 
 
@@ -53,7 +60,7 @@ def convert_checkpoint(path: Path | str, given: Given) -> Imported:
     """The model in a file that another project wrote.
 
     Args:
-        path: a `torch.save` file of one of `FORMS`.
+        path: a `torch.save` file of one of `FORMS`, or a folder of targets of openunmix.
         given: what the user says about it.
 
     Raises:
@@ -61,8 +68,10 @@ def convert_checkpoint(path: Path | str, given: Given) -> Imported:
             be imported, or weights that do not fit; the message names them.
     """
     path = Path(path)
-    content = read_checkpoint(path)
+    content = None if path.is_dir() else read_checkpoint(path)
     try:
+        if path.is_dir():
+            return Imported(openunmix.convert_folder(path, given), _UNMIX)
         return _convert(content, _with_known(path.name, given))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -91,6 +100,8 @@ def _convert(content: Any, given: Given) -> Imported:
         return Imported(sfi_convtasnet.convert(content, given), _SFI, "mit")
     if torchaudio_convtasnet.is_torchaudio(content):
         return Imported(torchaudio_convtasnet.convert(content, given), _LEARNED + _PAPER)
+    if openunmix.is_openunmix(content):
+        return Imported(openunmix.convert(content, given), _UNMIX)
     held = f"a {type(content).__name__}"
     if isinstance(content, dict):
         keys = [str(key) for key in content]
