@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfi_zoo.metrics.adaptation import MODES, Adapted
 from sfi_zoo.metrics.controls import EquivariantOracle, controls
-from sfi_zoo.metrics.layerwise import LayerLEE, layer_lee
+from sfi_zoo.metrics.layerwise import LayerLEE, layer_lee, lee_after_layers
 from sfi_zoo.metrics.lee import (
     LEESums,
     Observation,
@@ -46,6 +46,7 @@ __all__ = [
     "PredictorLEE",
     "controls",
     "layer_lee",
+    "lee_after_layers",
     "local_mask_lee",
     "local_masked_latent_lee",
     "local_predictor_lee",

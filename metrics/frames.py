@@ -15,6 +15,7 @@ from torch import Tensor
 from sfi_zoo.models.base import LatentGrid
 
 REACH = 16
+BLOCK = 32  # frames whose slopes are one matrix product
 SAME_INSTANT = 1e-6  # seconds
 
 
@@ -94,24 +95,17 @@ def frame_slope(values: Tensor, turns: Tensor | None = None) -> Tensor:
     frames = torch.arange(values.shape[-1], dtype=torch.float64, device=values.device)
     turned = turns if values.is_complex() else None
     still = values if turned is None else values * _rotation(turned, -frames, values)
+    # blocks of frames times a band of w'(u) = cos(pi u) / u cos^2(...), odd, at whole u; sum w = 1, and its slope is 0
+    end = REACH + BLOCK - 1 - (len(frames) - 1) % BLOCK
+    first, last = (still[..., k].unsqueeze(-1) for k in (0, -1))
     padded = torch.cat(
-        [
-            still[..., :1].expand(*still.shape[:-1], REACH),
-            still,
-            still[..., -1:].expand(*still.shape[:-1], REACH),
-        ],
-        dim=-1,
+        [first.expand(*still.shape[:-1], REACH), still, last.expand(*still.shape[:-1], end)], dim=-1
     )
-    slope = torch.zeros_like(still)
-    for lag in range(
-        1, REACH
-    ):  # w'(u) at whole u is cos(pi u) / u cos^2(...), odd; sum w = 1 and its slope is 0
-        weight = (-1) ** lag / lag * math.cos(math.pi * lag / (2 * REACH)) ** 2
-        before, after = (
-            padded.narrow(-1, REACH - lag, len(frames)),
-            padded.narrow(-1, REACH + lag, len(frames)),
-        )
-        slope = slope + weight * (before - after)
+    out = torch.arange(BLOCK, dtype=torch.float64, device=values.device)
+    lag = out + REACH - torch.arange(BLOCK + 2 * REACH, dtype=torch.float64, device=values.device)[:, None]
+    band = (math.pi * lag).cos() / lag * (math.pi / (2 * REACH) * lag.clamp(-REACH, REACH)).cos().square()
+    band = torch.where(lag == 0, 0.0, band).to(still.dtype)
+    slope = (padded.unfold(-1, BLOCK + 2 * REACH, BLOCK) @ band).flatten(-2)[..., : len(frames)]
     if turned is not None:
         # d/dp (b e^{j theta p}) = (b' + j theta b) e^{j theta p}
         slope = (slope + 1j * turned.to(values.real.dtype)[:, None] * still) * _rotation(

@@ -18,7 +18,7 @@ How G acts (our reading) follows from what the axes of a space still are:
 - hidden channels have no Hz, and masks are compared where they are: G is zero.
 
 So the predictor of a native model, whose frames stay and which is never told F, breaks only at the layers that mix features that fade with
-others (a norm over features, the first convolution); the rest is the encoder's, amplified. `after` shows what becomes of it on the way.
+others (a norm over features, the first convolution); the rest is the encoder's. `lee_after_layers` shows what becomes of it on the way.
 
 Two measures of a part, both from reverse mode: u . v_i = <G y, dE/dy> - <G h(y), dE/dh(y)> with E = u . m, so one backward pass gives
 all parts at once.
@@ -58,8 +58,6 @@ class LayerLEE:
         energy_variance: (parts,) variance of that estimate.
         whole: estimate of ||P L m||^2 by the same probes.
         whole_variance: its variance.
-        after_error: (parts,) ||L||^2 of the output of the network up to this part.
-        after_reference: (parts,) ||.||^2 of that output.
         reference: ||P m||^2.
     """
 
@@ -69,8 +67,6 @@ class LayerLEE:
     energy_variance: Tensor
     whole: Tensor
     whole_variance: Tensor
-    after_error: Tensor
-    after_reference: Tensor
     reference: Tensor
 
     def __add__(self, other: "LayerLEE") -> "LayerLEE":
@@ -87,11 +83,6 @@ class LayerLEE:
         """What each part contributes to the LEE; they add up to `value()`."""
         return dict(zip(self.names, (self.contribution / self.reference).tolist(), strict=True))
 
-    def after(self) -> dict[str, float]:
-        """The local LEE of the network up to each part: how the break grows or is damped on its way."""
-        after = (self.after_error / self.after_reference.clamp(min=torch.finfo(torch.float64).tiny)).tolist()
-        return dict(zip(self.names, after, strict=True))
-
 
 def layer_lee(
     model: Separator,
@@ -103,7 +94,7 @@ def layer_lee(
 ) -> LayerLEE:
     """Splits the local mask LEE of one clip over the parts of a network.
 
-    Costs one pass with a graph, `probes` + 1 backward passes and one forward-mode pass through the mask predictor.
+    Costs one pass with a graph and `probes` + 1 backward passes through the mask predictor.
 
     Args:
         model: the separator, whose `predict_masks` calls its layers as modules.
@@ -132,8 +123,6 @@ def layer_lee(
         contribution = split(lie)
         generator = torch.Generator().manual_seed(seed)
         along = torch.stack([split(_signs(masks, generator) * counted) for _ in range(probes)])
-        after = _after(model, motion, modules, action, margin)
-    after[FUNCTIONS] = inner(lie, lie), inner(value, value)
     whole = along.sum(1).square()
     return LayerLEE(
         names,
@@ -142,9 +131,7 @@ def layer_lee(
         along.square().var(0) / probes,
         whole.mean(),
         whole.var() / probes,
-        torch.stack([after[name][0] for name in names]),
-        torch.stack([after[name][1] for name in names]),
-        after[FUNCTIONS][1],
+        inner(value, value),
     )
 
 
@@ -184,6 +171,11 @@ def _fading(model: Separator, motion: Motion, modules: dict[nn.Module, str]) -> 
     return rates[0] if rates else None
 
 
+def mixes(module: nn.Module) -> bool:
+    """Whether a layer mixes features: it has a weight matrix."""
+    return any(p.ndim > 1 for p in module.parameters())
+
+
 class _Action:
     """G on the activations of the calls; None where it is zero."""
 
@@ -191,8 +183,7 @@ class _Action:
         self.motion, self.rates = motion, rates
         self._known: dict[tuple[Any, ...], Tensor | None] = {}
         # features are an axis of the inputs up to the first layer that mixes them, and of the outputs before it
-        mixes = [any(p.ndim > 1 for p in call.module.parameters()) for call in calls]
-        self.first_mixing = mixes.index(True) if True in mixes else len(calls)
+        self.first_mixing = next((i for i, call in enumerate(calls) if mixes(call.module)), len(calls))
 
     def of_input(self, x: Tensor, call: int) -> Tensor | None:
         """G y of an input of a call."""
@@ -282,32 +273,58 @@ def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
     return (torch.randint(0, 2, like.shape, generator=generator) * 2 - 1).to(like)
 
 
-def _after(
-    model: Separator, motion: Motion, modules: dict[nn.Module, str], action: _Action, margin: float
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """||L||^2 and ||.||^2 of the last output of every layer, by one forward-mode pass; of the latent within P."""
-    z, within = motion.latent.values, motion.shared(margin)[:, None] & motion.counted
-    lie = motion.lie(z, motion.latent_slope) - motion.fade.to(z.real.dtype)[:, None] * z
-    after = {ENCODER: (inner(lie * within, lie), inner(z * within, z))}
-    count = 0
+def lee_after_layers(
+    model: Separator, motion: Motion, layers: Iterable[str] | None = None, margin: float = ALIVE_MARGIN
+) -> dict[str, tuple[float, float]]:
+    """The local LEE of the network up to each layer: how a break grows, or is damped, on its way to the masks.
+
+    Costs one forward-mode pass through the mask predictor, which is about six ordinary ones.
+
+    Args:
+        model: as in `layer_lee`.
+        motion: as there.
+        layers: as there.
+        margin: features of the latent and of the masks count up to this fraction of min(F, F0) / 2.
+
+    Returns:
+        ||L||^2 and ||.||^2 of the latent ("encoder"), of the last output of each layer, and of the masks ("functions"). Their ratio is the
+        LEE; sums over clips are taken before it.
+
+    Raises:
+        InputError: as there.
+    """
+    modules, z = modules_of(model, layers), motion.latent.values
+    within = motion.shared(margin)[:, None] & motion.counted
+    after: dict[str, tuple[float, float]] = {}
+    calls: list[nn.Module] = []
+
+    def note(name: str, lie: Tensor, value: Tensor) -> None:
+        after[name] = float(inner(lie, lie)), float(inner(value, value))
 
     def behind(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal count
-        error = reference = torch.zeros((), dtype=torch.float64, device=z.device)
-        for x in tensors_of(output):
-            value, slope = forward_ad.unpack_dual(x)
-            moved = action.apply(value, count < action.first_mixing)
-            lie = (0 if slope is None else slope) - (0 if moved is None else moved)
-            error = error + (inner(lie, lie) if isinstance(lie, Tensor) else 0)
-            reference = reference + inner(value, value)
-        after[modules[module]], count = (error, reference), count + 1
+        calls.append(module)
+        keeps = not any(mixes(module) for module in calls)
+        parts = [forward_ad.unpack_dual(x) for x in tensors_of(output)]
+        lies = [_lie(x, slope, action.apply(x, keeps)).flatten() for x, slope in parts]
+        if parts:
+            note(modules[module], torch.cat(lies), torch.cat([x.flatten() for x, _ in parts]))
 
-    handles = [module.register_forward_hook(behind) for module in modules]
-    try:
-        with forward_ad.dual_level():
-            dual = forward_ad.make_dual(z, motion.latent_slope)
-            model.predict_masks(Latent(dual, motion.latent.grid))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.no_grad():
+        action = _Action(motion, _fading(model, motion, modules), [])
+        lie = motion.lie(z, motion.latent_slope) - motion.fade.to(z.real.dtype)[:, None] * z
+        note(ENCODER, lie * within, z * within)
+        handles = [module.register_forward_hook(behind) for module in modules]
+        try:
+            with forward_ad.dual_level():
+                dual = forward_ad.make_dual(z, motion.latent_slope)
+                model.predict_masks(Latent(dual, motion.latent.grid))
+        finally:
+            for handle in handles:
+                handle.remove()
+        note(FUNCTIONS, motion.lie(motion.masks, motion.mask_slope) * within, motion.masks * within)
     return after
+
+
+def _lie(x: Tensor, slope: Tensor | None, moved: Tensor | None) -> Tensor:
+    slope = torch.zeros_like(x) if slope is None else slope
+    return slope if moved is None else slope - moved
