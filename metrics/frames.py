@@ -105,7 +105,8 @@ def frame_slope(values: Tensor, turns: Tensor | None = None) -> Tensor:
     lag = out + REACH - torch.arange(BLOCK + 2 * REACH, dtype=torch.float64, device=values.device)[:, None]
     band = (math.pi * lag).cos() / lag * (math.pi / (2 * REACH) * lag.clamp(-REACH, REACH)).cos().square()
     band = torch.where(lag == 0, 0.0, band).to(still.dtype)
-    slope = (padded.unfold(-1, BLOCK + 2 * REACH, BLOCK) @ band).flatten(-2)[..., : len(frames)]
+    blocks = padded.unfold(-1, BLOCK + 2 * REACH, BLOCK)  # flat: one large product, not many small ones
+    slope = (blocks.flatten(0, -2) @ band).reshape(*still.shape[:-1], -1)[..., : len(frames)]
     if turned is not None:
         # d/dp (b e^{j theta p}) = (b' + j theta b) e^{j theta p}
         slope = (slope + 1j * turned.to(values.real.dtype)[:, None] * still) * _rotation(

@@ -234,14 +234,14 @@ class _Split:
         self.masks, self.slope, self.parts = masks, motion.latent_slope, len(names)
         self.carried = motion.carried(masks.detach())
         self.moved = motion.carried(z.detach()) + motion.fade.to(z.real.dtype)[:, None] * z.detach()
-        tensors = [
-            (x, names.index(call.name), g)
+        terms = [
+            (x, names.index(call.name), sign, of(x, i))
             for i, call in enumerate(calls)
-            for x, g in [(x, action.of_input(x, i)) for x in call.inputs]
-            + [(x, _minus(action.of_output(x, i))) for x in call.outputs]
+            for sign, of, tensors in ((1, action.of_input, call.inputs), (-1, action.of_output, call.outputs))
+            for x in tensors
         ]
-        self.terms = [(x, part, g) for x, part, g in tensors if g is not None]
-        self.wanted = [z, *(x for x, _, _ in self.terms)]
+        self.terms = [(x, part, sign, g) for x, part, sign, g in terms if g is not None]
+        self.wanted = [z, *(x for x, *_ in self.terms)]
 
     def __call__(self, u: Tensor) -> Tensor:
         parts = torch.zeros(self.parts, dtype=torch.float64, device=u.device)
@@ -252,21 +252,17 @@ class _Split:
         of_latent = torch.zeros_like(self.slope) if gradients[0] is None else gradients[0]
         moved = inner(of_latent, self.moved)
         parts[0] = inner(of_latent, self.slope) - moved
-        for (_, part, g), gradient in zip(self.terms, gradients[1:], strict=True):
+        for (_, part, sign, g), gradient in zip(self.terms, gradients[1:], strict=True):
             if gradient is not None:
-                parts[part] += inner(gradient, g)
+                parts[part] += sign * inner(gradient, g)
         # what G moves that no layer takes up is left to the functions between them
         parts[-1] = moved - inner(u, self.carried) - parts[1:-1].sum()
         return parts
 
 
-def _minus(x: Tensor | None) -> Tensor | None:
-    return None if x is None else -x
-
-
 def inner(a: Tensor, b: Tensor) -> Tensor:
-    """Re sum conj(a) b, in float64."""
-    return (a.conj() * b).real.sum(dtype=torch.float64)
+    """Re sum conj(a) b: 0-dim float64."""
+    return torch.vdot(a.flatten(), b.flatten()).real.double()
 
 
 def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
