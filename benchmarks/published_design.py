@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from sfi_zoo.filters import AnalogFilterBank
+from sfi_zoo.filters import ModulatedGaussian
 
 POINTS = 640
 
@@ -21,8 +21,16 @@ def pseudo_inverse(num_taps: int) -> Tensor:
     return torch.pinverse(torch.cat([angle.cos(), -angle.sin()]))
 
 
-def taps(bank: AnalogFilterBank, inverse: Tensor, sample_rate: float) -> Tensor:
+def response(bank: ModulatedGaussian, omega: Tensor) -> Tensor:
+    """(C, M) complex64, the formula as it stands: float32, and exp of whatever comes (denormal numbers slow down all that follows)."""
+    mu, sigma = (2 * math.pi * x[:, None] for x in (bank.center_khz * 1000, bank.log_bandwidth_hz.exp()))
+    turn = torch.exp(1j * bank.phase[:, None])
+    positive = torch.exp(-((omega - mu) ** 2) / (2 * sigma**2)) * turn
+    return positive + torch.exp(-((omega + mu) ** 2) / (2 * sigma**2)) * turn.conj()
+
+
+def taps(bank: ModulatedGaussian, inverse: Tensor, sample_rate: float) -> Tensor:
     """(C, L): one matrix-vector product per filter, as a broadcast product, time-reversed."""
-    response = bank.frequency_response(torch.linspace(0, math.pi * sample_rate, POINTS))
-    stacked = torch.cat([response.real, response.imag], dim=1)
+    wanted = response(bank, torch.linspace(0, math.pi * sample_rate, POINTS))
+    stacked = torch.cat([wanted.real, wanted.imag], dim=1)
     return (inverse[None] @ stacked[:, :, None])[:, :, 0].flip(-1)

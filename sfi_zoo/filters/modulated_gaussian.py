@@ -10,6 +10,7 @@ from sfi_zoo.filters.base import AnalogFilterBank, trained, widest
 from sfi_zoo.filters.scales import spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
+NOTHING = -60.0  # ln of a response that is taken for zero; products with it are no denormal numbers in float32
 SPACING_TO_BANDWIDTH = 0.6  # neighbours cross at |H|^2 = exp(-(0.5 / 0.6)^2) = 0.5
 
 
@@ -101,8 +102,9 @@ class ModulatedGaussian(AnalogFilterBank):
         f = omega / (2 * math.pi)
 
         def bump(center: Tensor) -> Tensor:  # g exp(-(f - center)^2 / 2 b^2), in as few passes as it takes
-            u = torch.addcmul(-center / b, f, 1 / b)
-            return torch.addcmul(gain.log(), u, u, value=-0.5).exp()
+            u = torch.cat([-center / b, 1 / b], dim=1) @ torch.stack([torch.ones_like(f), f])
+            # clamped where it is nothing: exp is ten times slower where it underflows
+            return torch.addcmul(gain.log(), u, u, value=-0.5).clamp(min=NOTHING).exp()
 
         positive = bump(f_c)
         negative = torch.zeros_like(positive) if self.one_sided else bump(-f_c)
