@@ -40,6 +40,8 @@ from sfi_zoo.models.base import Latent, LatentGrid, Separator
 SILENCE = 0.1  # seconds after the end of a clip, so that its end is a place in the signal and not that of the last sample
 OVERSAMPLING = 16  # of the kernel whose response is taken
 REACH = 128  # of that kernel, in samples
+ROLLOFF = 0.93  # with which the windowed sinc ends at half the lower rate
+FAINT = 0.01  # response below which what a feature holds is no longer its own
 VANISHED = 1e-9  # response below which a feature is gone
 
 
@@ -111,7 +113,7 @@ def motion(
         waveform: (batch, channels, time).
         waveform_rate: of it in Hz; F when omitted.
         sample_rate: F in Hz; F0 when omitted.
-        resampler: R_t, differentiable in the rates; `WindowedSinc()` when omitted.
+        resampler: R_t, differentiable in the rates; `WindowedSinc` when omitted, which ends at F / 2 if the clip has a higher rate.
 
     Raises:
         InputError: a resampler without a derivative, or masks that are not finite.
@@ -119,7 +121,8 @@ def motion(
     trained = float(model.sample_rate)
     rate = trained if sample_rate is None else float(sample_rate)
     source = rate if waveform_rate is None else float(waveform_rate)
-    resampler = resampler or WindowedSinc()
+    # nothing may alias: an alias turns with 2 pi F tau, which its derivative multiplies it by
+    resampler = resampler or WindowedSinc(rolloff=ROLLOFF if source > rate else 1.0)
     padded = functional.pad(waveform, (0, round(SILENCE * source)))
     f = torch.tensor(rate, dtype=torch.float64, device=waveform.device)
 
@@ -135,7 +138,8 @@ def motion(
         if source > rate and not bool(
             slopes[2].any()
         ):  # the band of an unadapted model ends at the same feature
-            fade = torch.where(frequencies < rate / 2, _fade(resampler, frequencies, rate), fade)
+            passed = band_response(resampler, frequencies, rate) > FAINT
+            fade = torch.where(passed, _fade(resampler, frequencies, rate), fade)
     return Motion(
         Latent(values, LatentGrid(times, frequencies, alive)),
         finite(masks),

@@ -178,7 +178,7 @@ def test_the_lee_after_each_layer_is_that_of_the_network_up_to_it():
         value, slope = (
             func.jvp(model.chain[:i], (z,), (moved.latent_slope,)) if i else (z, moved.latent_slope)
         )
-        expected = [float(x.square().sum()) for x in (slope - moved.carried(value), value)]
+        expected = [x.square().sum().item() for x in (slope - moved.carried(value), value)]
         assert list(after.values())[i] == pytest.approx(expected, rel=1e-9)
     assert after["functions"] == after["chain.11"]
 

@@ -93,7 +93,7 @@ def lie_derivatives(moved):
 @torch.no_grad()
 def test_native_against_finite_differences(latent):
     model = smooth(small_tasnet(latent))
-    moved = motion(model, tones(SOURCE_RATE, SECONDS), SOURCE_RATE)
+    moved = motion(model, tones(SOURCE_RATE, SECONDS), SOURCE_RATE, resampler=WindowedSinc())
     length, frames = round(padded().shape[-1] * RATE / SOURCE_RATE), len(moved.latent.grid.times)
 
     def expression(t):
@@ -112,7 +112,7 @@ def test_native_against_finite_differences(latent):
 def test_unadapted_against_finite_differences():
     """Frames are brought back to their seconds; complex features at their own frequencies."""
     model = smooth(small_tasnet("complex"))
-    moved = motion(Adapted(model, "none"), tones(SOURCE_RATE, SECONDS), SOURCE_RATE)
+    moved = motion(Adapted(model, "none"), tones(SOURCE_RATE, SECONDS), SOURCE_RATE, resampler=WindowedSinc())
     grid, length = moved.latent.grid, round(padded().shape[-1] * RATE / SOURCE_RATE)
     k = torch.arange(len(grid.times), dtype=torch.float64)
 
@@ -231,6 +231,17 @@ def test_the_order_of_the_sources_and_the_gain_do_not_matter():
     both = local_mask_lee(one) + local_mask_lee(other)
     error = sum(float(local_mask_lee(x).error.sum()) for x in (one, other))
     assert float(both.error.sum()) == pytest.approx(error)
+
+
+@torch.no_grad()
+def test_a_clip_at_a_higher_rate_does_not_alias_into_the_band():
+    """White noise at 11025 Hz: what a low pass with its middle at F / 2 lets through would be multiplied by 2 pi F tau."""
+    model = small_tasnet(kernel_size=64, taper=1.0, encoder_filters={"frequency_range": (100.0, 3950.0)})
+    noise = torch.randn(1, 1, 3000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours, aliased = (
+        local_mask_lee(motion(model, noise, SOURCE_RATE, resampler=r)) for r in (None, WindowedSinc())
+    )
+    assert ours.value() < aliased.value() / 10
 
 
 def test_a_resampler_without_a_derivative_is_refused():
