@@ -289,14 +289,19 @@ class SFIConvTranspose1d(DesignedConv):
         """(delays, filters, taps) -> (delays, in_channels, out_channels / groups, taps)."""
         return taps.unflatten(1, (self.in_channels, self.out_channels // self.groups))
 
-    def _frames_of(self, z: Tensor, kernel: Tensor) -> Tensor:
-        """Each frame's contribution: (batch, in, frames), (in, out / groups, taps) -> (batch, out, taps, frames)."""
+    def _frames_of(self, z: Tensor, kernel: Tensor, frames_first: bool = True) -> Tensor:
+        """Each frame's contribution: (batch, in, frames), (in, out / groups, taps) -> (batch, out, frames, taps).
+
+        `frames_first` is about memory: frames or taps lie closest together, whichever is summed faster.
+        """
         z = z.unflatten(1, (self.groups, -1))
         kernel = kernel.unflatten(0, (self.groups, -1)).flatten(
             2
         )  # (groups, in / groups, out / groups * taps)
-        pieces = torch.matmul(kernel.transpose(1, 2), z)  # (batch, groups, out / groups * taps, frames)
-        return pieces.reshape(z.shape[0], self.out_channels, -1, z.shape[-1])
+        # (batch, groups, frames, out / groups * taps)
+        pieces = torch.matmul(kernel.mT, z).mT if frames_first else torch.matmul(z.mT, kernel)
+        per_group = self.out_channels // self.groups
+        return pieces.unflatten(-1, (per_group, -1)).transpose(2, 3).flatten(1, 2)
 
     def _phased(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
         """Overlap-add of every phase at its own whole stride."""
@@ -304,21 +309,20 @@ class SFIConvTranspose1d(DesignedConv):
         moving = None if design.moving is None else self._kernels(design.moving)
         phases, taps, frames = len(kernels), kernels.shape[-1], z.shape[-1]
         stride = grid.stride
-        y = z.new_zeros(z.shape[0], self.out_channels, total)
+        y = z.new_zeros(z.shape[0], self.out_channels, total + max(0, stride - taps))
+        disjoint = stride >= taps
         for j in range(min(phases, frames)):
-            of_phase = z[..., j::phases]
+            of_phase = z[..., j::phases].contiguous()
             positions = grid.positions(frames, z.device)[j::phases].to(z)
             begin = grid.start(j) + design.first
             for block in range(0, of_phase.shape[-1], BLOCK):  # a block's contributions fit into the cache
                 some = of_phase[..., block : block + BLOCK]
-                pieces = self._frames_of(some, kernels[j])
+                pieces = self._frames_of(some, kernels[j], not disjoint)
                 if moving is not None:
                     moved = some * positions[block : block + BLOCK]
-                    pieces = pieces + self._frames_of(moved, moving[j])
-                span = (some.shape[-1] - 1) * stride + taps
-                added = functional.fold(pieces.flatten(1, 2), (1, span), (1, taps), stride=(1, stride))
-                y.narrow(-1, begin + block * stride, span).add_(added[:, :, 0])
-        return y
+                    pieces = pieces + self._frames_of(moved, moving[j], not disjoint)
+                overlap_add(y[..., begin + block * stride :], pieces, stride)
+        return y[..., :total]
 
     def _interpolated(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
         """The adjoint of the interpolated analysis."""
@@ -329,6 +333,18 @@ class SFIConvTranspose1d(DesignedConv):
         for node in range(1, len(kernels)):
             pieces = pieces + self._frames_of(z * weights[:, node], kernels[node])
         # starts are computed in floating point: a sample of room on both sides
-        index = (starts + (design.first + 1)) + torch.arange(taps, device=z.device)[:, None]
+        index = (starts + (design.first + 1))[:, None] + torch.arange(taps, device=z.device)
         y = z.new_zeros(z.shape[0], self.out_channels, total + 2)
         return y.index_add(-1, index.flatten(), pieces.flatten(2))[..., 1:-1]
+
+
+def overlap_add(y: Tensor, pieces: Tensor, stride: int) -> None:
+    """Adds frames (batch, channels, frames, taps) to y (batch, channels, time), `stride` samples apart, in place."""
+    frames, taps = pieces.shape[-2:]
+    if stride >= taps:  # they do not overlap
+        y[..., : frames * stride].unflatten(-1, (frames, stride))[..., :taps].add_(pieces)
+        return
+    span = (frames - 1) * stride + taps
+    columns = pieces.flatten(0, 1).mT
+    added = functional.fold(columns, (1, span), (1, taps), stride=(1, stride))
+    y[..., :span].add_(added.view(*y.shape[:2], span))
