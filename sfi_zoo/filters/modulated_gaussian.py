@@ -10,7 +10,9 @@ from sfi_zoo.filters.base import AnalogFilterBank, trained, widest
 from sfi_zoo.filters.scales import spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
-NOTHING = -60.0  # ln of a response that is taken for zero; products with it are no denormal numbers in float32
+NOTHING = (
+    -60.0
+)  # ln of a response that is taken for zero; products with it are no denormal numbers in float32
 SPACING_TO_BANDWIDTH = 0.6  # neighbours cross at |H|^2 = exp(-(0.5 / 0.6)^2) = 0.5
 
 
