@@ -131,7 +131,8 @@ def _digital(
     delay = layer.frame_grid(rate).delays()[0]
     m = torch.arange(first, first + weights.shape[-1], dtype=torch.float64)
     shift = layer.duration / 2 if bank.causal else 0.0
-    return (delay - m) / rate + shift, weights[0].double().cpu()
+    alive = layer.alive(rate).cpu()
+    return (delay - m) / rate + shift, weights[0].double().cpu() * alive[:, None]
 
 
 def _transform(t: Tensor, taps: Tensor, f: Tensor) -> Tensor:
