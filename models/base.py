@@ -1,6 +1,7 @@
 """The masking-separator contract: encode, predict masks, decode. Every model of the zoo keeps it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,6 +91,8 @@ class Separator(nn.Module):
     def forward(self, waveform: Tensor, sample_rate: float | None = None) -> Tensor:
         """Separate a whole signal in one pass.
 
+        Under `torch.autocast` the masks are predicted in the lower precision; encoder and decoder keep theirs.
+
         Args:
             waveform: (batch, channels, time), any number of channels.
             sample_rate: F in Hz, 4 to 192 kHz; F0 when omitted.
@@ -98,12 +101,15 @@ class Separator(nn.Module):
             (batch, sources, channels, time), as long as the input.
 
         Raises:
-            InputError: wrong shape, empty signal or a sampling frequency out of range.
+            InputError: wrong shape, empty signal, or a sampling frequency out of range or below the lowest band.
         """
         check_waveform(waveform)
-        latent = self.encode(waveform, sample_rate)
+        with full_precision(waveform.device):
+            latent = self.encode(waveform, sample_rate)
+        check_alive(latent.grid, self.sample_rate if sample_rate is None else sample_rate)
         masks = self.predict_masks(latent)
-        estimates = self.decode(masks * latent.values[:, None], sample_rate, waveform.shape[-1])
+        with full_precision(waveform.device):
+            estimates = self.decode(masks * latent.values[:, None], sample_rate, waveform.shape[-1])
         return rearrange(estimates, "(b c) s t -> b s c t", b=waveform.shape[0])
 
     def separate(
@@ -113,6 +119,12 @@ class Separator(nn.Module):
         *,
         chunk_seconds: float | None = None,
         overlap_seconds: float | None = None,
+        batch_size: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+        consistency: str | None = None,
+        rescale: bool = False,
+        two_stems: str | None = None,
         progress: Callable[[float, float | None], None] | None = None,
     ) -> Tensor:
         """Separate a signal of any length, in chunks with a crossfade.
@@ -120,18 +132,40 @@ class Separator(nn.Module):
         Args:
             waveform: (channels, time) or (time,).
             sample_rate: F in Hz; F0 when omitted.
-            chunk_seconds: length of a chunk.
-            overlap_seconds: how much of it overlaps the next one.
+            chunk_seconds: length of a chunk, 12 when omitted.
+            overlap_seconds: how much of it overlaps the next one, 1.5 when omitted, and no more than a quarter of a chunk.
+            batch_size: chunks that run at once; memory grows with it.
+            device: where to run; None for where the model is. The model itself is not moved.
+            dtype: "float32", "float64", or "bfloat16" and "float16", in which only the masks are predicted; None for the model's.
+            consistency: "equal" or "energy": how the residual is spread, so that the stems sum to the mixture
+                (see `sfi_zoo.audio.consistency` for this and the next two).
+            rescale: a gain for each stem and channel, by least squares onto the mixture.
+            two_stems: a source: the result is that one and the sum of the others.
             progress: called with (seconds done, seconds in all); raise in it to stop.
 
         Returns:
-            (sources, channels, time) float32 on the CPU.
-        """
-        from sfi_zoo.audio.chunks import separate
+            (sources, channels, time) on the device of `waveform`, float32, or float64 from a float64 model.
 
-        given = {"chunk_seconds": chunk_seconds, "overlap_seconds": overlap_seconds}
-        options = {key: value for key, value in given.items() if value is not None}
-        return separate(self, waveform, sample_rate, progress=progress, **options)
+        Raises:
+            InputError: a waveform, a rate or an option that is not allowed.
+        """
+        from sfi_zoo.audio.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, separate
+
+        length = CHUNK_SECONDS if chunk_seconds is None else chunk_seconds
+        return separate(
+            self,
+            waveform,
+            sample_rate,
+            chunk_seconds=length,
+            overlap_seconds=min(OVERLAP_SECONDS, length / 4) if overlap_seconds is None else overlap_seconds,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            consistency=consistency,
+            rescale=rescale,
+            two_stems=two_stems,
+            progress=progress,
+        )
 
     def save_pretrained(self, folder: Any) -> None:
         """Writes `config.json` and `model.safetensors` into a folder. See `sfi_zoo.hub.save`."""
@@ -157,6 +191,27 @@ def check_waveform(waveform: Tensor) -> None:
         raise InputError(
             f"waveform must be (batch, channels, time), none of them 0; got {tuple(waveform.shape)}"
         )
+
+
+def check_alive(grid: LatentGrid, sample_rate: float) -> None:
+    """Raises InputError where no feature of a latent can hold anything: every stem would be silent.
+
+    Not within `torch.compile` and `torch.export`, whose graphs do not depend on values.
+    """
+    if torch.compiler.is_compiling() or bool(grid.alive.any()):
+        return
+    lowest = float(grid.frequencies.min())
+    raise InputError(
+        f"a sample rate of {float(sample_rate):.10g} Hz is below the lowest band of this model, at {lowest:.4g} Hz; "
+        f"it needs more than {2 * lowest:.4g} Hz, or the mode 'resample'"
+    )
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Where autocast is on, it is off within."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def check_floating(waveform: Tensor) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import sfi_zoo
 from sfi_zoo.audio.chunks import plan_chunks, separate, separate_blocks
 from sfi_zoo.errors import InputError
 
@@ -156,19 +157,21 @@ def test_every_submodule_returns_to_the_mode_it_had() -> None:
     assert [toy.training, model[0].training, model[1].training] == [True, True, False]
 
 
-def test_weights_kept_by_the_model_still_take_gradients() -> None:
-    class Keeping(Toy):
-        def forward(self, waveform: torch.Tensor, sample_rate: float) -> torch.Tensor:
-            if not hasattr(self, "kept"):
-                self.kept = self.kernel.detach() * 1.0
-            low = nn.functional.conv1d(waveform[:, :1], self.kept, padding=32)
-            return low[:, None]
-
-    model = Keeping()
+def test_kernels_designed_and_kept_in_inference_still_take_gradients() -> None:
+    model = sfi_zoo.create(
+        "convtasnet", features=8, kernel_size=64, stride=32, bottleneck=4, hidden=4, layers=1, repeats=1
+    ).eval()
     separate(model, noise(0.2, 1))
     signal = noise(0.2, 1)[None].requires_grad_()
     model(signal, RATE).sum().backward()
     assert signal.grad is not None
+
+
+def test_stems_can_be_trained_on() -> None:
+    """They are no inference tensors, which autograd refuses."""
+    gain = torch.ones((), requires_grad=True)
+    (gain * separate(Toy(), noise(2.2), chunk_seconds=1.0, overlap_seconds=0.2)).square().sum().backward()
+    assert gain.grad is not None
 
 
 def test_the_input_is_left_alone() -> None:

@@ -15,12 +15,12 @@ Chunks start on multiples of the model's frame period wherever those fall on sam
 lie where the frames of the whole signal would.
 
 Cost: (hop + overlap) / hop times the model, 1.14 by default. Memory: one chunk of activations, that is, in
-proportion to chunk_seconds x channels (and to the sample rate for a model whose hop is fixed in samples).
+proportion to chunk_seconds x channels x batch_size (and to the sample rate for a model whose hop is fixed in samples).
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -28,7 +28,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sfi_zoo.audio.bounds import check_finite, check_sample_rate
+from sfi_zoo.audio.bounds import check_sample_rate
+from sfi_zoo.audio.buffer import Buffer
+from sfi_zoo.audio.consistency import Finish, Queue
+from sfi_zoo.audio.runner import Runner
+from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
 
 CHUNK_SECONDS = 12.0
@@ -96,23 +100,37 @@ def separate(
     *,
     chunk_seconds: float = CHUNK_SECONDS,
     overlap_seconds: float = OVERLAP_SECONDS,
+    batch_size: int = 1,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    consistency: str | None = None,
+    rescale: bool = False,
+    two_stems: str | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Separate a signal of any length.
 
+    The model runs in eval mode under `torch.inference_mode`, with as many threads as torch is set to use.
+
     Args:
-        model: a separator; it runs in eval mode, without gradients, on the device and in the dtype it has.
+        model: a separator.
         waveform: (channels, time) or (time,), any number of channels, floating point.
         sample_rate: in Hz; None means the one the model was trained at.
         chunk_seconds: length of a chunk.
         overlap_seconds: what two neighbours share.
+        batch_size: chunks that run at once; memory grows with it.
+        device: where to run; None for where the model is. The model itself is not moved.
+        dtype: precision, see `Runner`; None for that of the model.
+        consistency: "equal" or "energy": the stems sum to the mixture, see `sfi_zoo.audio.consistency`.
+        rescale: a gain for each stem and channel, by least squares onto the mixture, see there.
+        two_stems: a source: the result is that one and the sum of the others.
         progress: called with (seconds done, in total) after every chunk; what it raises aborts the work.
 
     Returns:
-        (sources, channels, time) on the device of `waveform`: float32, or float64 from a float64 model.
+        (sources, channels, time) on the device of `waveform`: float32, or float64 from a float64 model. With `two_stems` 2 sources.
 
     Raises:
-        InputError: an empty, non-finite or wrongly shaped waveform, or a sample rate out of range.
+        InputError: an empty, non-finite or wrongly shaped waveform, a sample rate out of range, or an option that is not there.
     """
     signal = torch.as_tensor(waveform)
     if signal.ndim == 1:
@@ -129,13 +147,20 @@ def separate(
     done = 0
     for block in separate_blocks(
         model,
-        signal.split(2**18, -1),
+        signal.detach().split(2**18, -1),
         rate,
         channels=channels,
         chunk_seconds=chunk_seconds,
         overlap_seconds=overlap_seconds,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        consistency=consistency,
+        rescale=rescale,
+        two_stems=two_stems,
         total_frames=length,
         progress=progress,
+        waiting=deque(),
     ):
         if not done:
             stems = torch.empty(len(block), channels, length, dtype=block.dtype, device=signal.device)
@@ -152,10 +177,17 @@ def separate_blocks(
     channels: int,
     chunk_seconds: float = CHUNK_SECONDS,
     overlap_seconds: float = OVERLAP_SECONDS,
+    batch_size: int = 1,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    consistency: str | None = None,
+    rescale: bool = False,
+    two_stems: str | None = None,
     total_frames: int | None = None,
     progress: Progress | None = None,
+    waiting: Queue | None = None,
 ) -> Iterator[Tensor]:
-    """Separate a stream, see `separate`.
+    """Separate a stream. What is not said here is as in `separate`.
 
     Args:
         model: a separator.
@@ -164,62 +196,103 @@ def separate_blocks(
         channels: of every block.
         chunk_seconds: length of a chunk.
         overlap_seconds: what two neighbours share.
+        batch_size: chunks that run at once.
+        device: where to run.
+        dtype: precision.
+        consistency: "energy" needs the whole signal before the first block.
+        rescale: needs the whole signal before the first block.
+        two_stems: a source.
         total_frames: samples per channel in the whole signal where known; `progress` is told in seconds.
         progress: called with (seconds done, seconds in total or None) after every chunk.
+        waiting: where blocks wait, if the whole signal is needed; None for a temporary file.
 
     Yields:
         (sources, channels, n) on the CPU, float32 (float64 from a float64 model), as long as the input.
 
     Raises:
-        InputError: an empty or non-finite signal, or a sample rate or chunk length out of range.
+        InputError: an empty or non-finite signal, a sample rate or chunk length out of range, or an option that is not there.
     """
     check_sample_rate(sample_rate)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; it must be a whole number, 1 or more")
     plan = plan_chunks(sample_rate, getattr(model, "frame_period", None), chunk_seconds, overlap_seconds)
+    finish = Finish(model.sources, consistency, rescale, two_stems)  # type: ignore[arg-type]
+    runner = Runner(model, device, dtype)
     total = None if total_frames is None else total_frames / sample_rate
-    return _separated(model, _Buffer(blocks, channels, sample_rate), sample_rate, plan, total, progress)
+    signal = Buffer(blocks, channels, sample_rate)
+    estimates = _estimates(runner, signal, sample_rate, plan, batch_size, total, progress)
+    return _finished(finish, estimates, waiting)
 
 
-def _separated(
-    model: nn.Module,
-    signal: "_Buffer",
+def _finished(
+    finish: Finish, estimates: Iterator[tuple[Tensor, Tensor]], waiting: Queue | None
+) -> Iterator[Tensor]:
+    if waiting is not None or not finish.two_pass:
+        yield from finish.over(estimates, deque() if waiting is None else waiting)
+        return
+    with Spool() as spool:
+        yield from finish.over(estimates, spool)
+
+
+def _estimates(
+    runner: Runner,
+    signal: Buffer,
     sample_rate: float,
     plan: ChunkPlan,
+    batch_size: int,
     total: float | None,
     progress: Progress | None,
-) -> Iterator[Tensor]:
-    start, tail = 0, None
-    with _eval_mode(model):
-        while signal.reaches(start + plan.length + 1):
-            estimate = _faded(tail, _run(model, signal.get(start, start + plan.length), sample_rate), plan)
-            tail = estimate[..., plan.hop :].clone()
-            yield estimate[..., : plan.hop]
-            start += plan.hop
-            signal.forget_before(start - plan.hop)
-            if progress:
-                progress(start / sample_rate, total)
-        if not signal.end:
-            raise InputError("waveform is empty, it has no samples")
-        begin = min(start, plan.frame_at_or_before(max(0, signal.end - plan.length)))
-        begin = max(begin, signal.start)
-        estimate = _run(model, signal.get(begin, signal.end), sample_rate)[..., start - begin :]
-        yield _faded(tail, estimate, plan)
-        if progress:
-            progress(signal.end / sample_rate, signal.end / sample_rate)
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(estimates, mixture) block by block."""
+    done, tail = 0, None
+    with runner.evaluating():
+        for batch in _batches(_chunks(signal, plan), batch_size):
+            stems = runner([chunk.samples for chunk in batch], sample_rate)
+            for chunk, estimate in zip(batch, stems, strict=True):
+                faded = _faded(tail, estimate[..., chunk.skip :], plan)
+                fresh = faded.shape[-1] if chunk.last else plan.hop
+                tail = faded[..., fresh:].clone()
+                yield faded[..., :fresh], chunk.samples[:, chunk.skip : chunk.skip + fresh]
+                done += fresh
+                if progress:
+                    progress(done / sample_rate, done / sample_rate if chunk.last else total)
 
 
-def _run(model: nn.Module, chunk: Tensor, sample_rate: float) -> Tensor:
-    """(channels, n) -> (sources, channels, n) on the CPU."""
-    like = next(model.parameters(), torch.empty(0))
-    out_dtype = torch.promote_types(like.dtype, torch.float32)
-    if not chunk.any():  # silence is silence in every stem, at no cost
-        return torch.zeros(len(model.sources), *chunk.shape, dtype=out_dtype)  # type: ignore[arg-type]
-    # no_grad, not inference_mode: kernels designed and kept now must still serve a later backward pass.
-    with torch.no_grad():
-        stems = model(chunk.to(like)[None], sample_rate)[0].to("cpu", out_dtype)
-    if not bool(torch.isfinite(stems).all()):
-        peak = float(chunk.abs().max())
-        raise InputError(f"the model returned non-finite samples for a signal with its peak at {peak:.4g}")
-    return stems
+@dataclass(frozen=True)
+class _Chunk:
+    """(channels, n) samples; the first `skip` are context, their estimates are not wanted."""
+
+    samples: Tensor
+    skip: int = 0
+    last: bool = False
+
+
+def _chunks(signal: Buffer, plan: ChunkPlan) -> Iterator[_Chunk]:
+    start = 0
+    while signal.reaches(start + plan.length + 1):
+        yield _Chunk(signal.get(start, start + plan.length))
+        start += plan.hop
+        signal.forget_before(start - plan.hop)
+    if not signal.end:
+        raise InputError("waveform is empty, it has no samples")
+    begin = min(start, plan.frame_at_or_before(max(0, signal.end - plan.length)))
+    begin = max(begin, signal.start)
+    yield _Chunk(signal.get(begin, signal.end), start - begin, last=True)
+
+
+def _batches(chunks: Iterator[_Chunk], size: int) -> Iterator[list[_Chunk]]:
+    """Up to `size` chunks of the same length; the last chunk of a signal may have another."""
+    batch: list[_Chunk] = []
+    for chunk in chunks:
+        if batch and batch[0].samples.shape != chunk.samples.shape:
+            yield batch
+            batch = []
+        batch.append(chunk)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _faded(tail: Tensor | None, estimate: Tensor, plan: ChunkPlan) -> Tensor:
@@ -249,48 +322,3 @@ def _frame_at_or_before(position: int, frame: Fraction, reach: int) -> int:
     if step <= reach:
         return position // step * step
     return math.floor(position // frame * frame)
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; afterwards every submodule is in the mode it had."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-class _Buffer:
-    """The part of a stream that is still needed, addressed by position in the whole stream."""
-
-    def __init__(self, blocks: Iterable[Tensor], channels: int, sample_rate: float) -> None:
-        self._blocks = iter(blocks)
-        self._sample_rate = sample_rate
-        self._pieces = [torch.empty(channels, 0)]
-        self.start = 0
-        self.end = 0
-
-    def reaches(self, position: int) -> bool:
-        """Read on to `position`; False when the stream ends before it."""
-        while self.end < position:
-            block = next(self._blocks, None)
-            if block is None:
-                return False
-            check_finite(block, self._sample_rate, self.end)
-            self._pieces.append(block)
-            self.end += block.shape[-1]
-        return True
-
-    def get(self, start: int, end: int) -> Tensor:
-        """(channels, end - start)."""
-        self._pieces = [torch.cat(self._pieces[self._pieces[0].shape[-1] == 0 :], -1)]
-        return self._pieces[0][:, start - self.start : end - self.start]
-
-    def forget_before(self, position: int) -> None:
-        """Let go of everything before `position`."""
-        if position > self.start:
-            self._pieces = [self._pieces[0][:, position - self.start :].clone()]
-            self.start = position

@@ -1,0 +1,141 @@
+r"""What may happen to estimates after the model: gains that fit them to the mixture, mixture consistency, two stems.
+
+In this order, for every channel on its own, with estimates s_i and the mixture x:
+
+    rescale:        s_i <- g_i s_i,                          g minimises sum_t (x - sum_i g_i s_i)^2 over the whole signal
+    consistency:    s_i <- s_i + w_i (x - sum_j s_j),        sum_i w_i = 1: then the stems sum to the mixture
+                    "equal": w_i = 1 / N;   "energy": w_i = sum_t s_i^2 / sum_j sum_t s_j^2 over the whole signal
+    two stems:      s_1, s_2 <- s_k, sum of the others ("rest")
+
+g solves G g = b with G_ij = sum_t s_i s_j and b_i = sum_t s_i x; where G is singular it is the shortest such g. So a first pass over the
+signal adds up S x S numbers for each channel, and a second one applies the gains: memory does not grow with the length. A gain may be
+negative, and that of a source that is not in the track is arbitrary noise of the fit; the published SFI Conv-TasNet, whose training leaves
+the scale of each estimate open, is to be heard with `rescale`.
+
+Sources: Wisdom et al., ICASSP 2019, arXiv:1811.08521 (mixture consistency); the gains are those of the published SFI Conv-TasNet (Saito et
+al., IEEE/ACM TASLP 30:2928, 2022), its file `separate_audiofile.py`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sfi_zoo.errors import InputError
+
+CONSISTENCIES = ("equal", "energy")
+REST = "rest"
+
+
+class Queue(Protocol):
+    """Where blocks wait for the second pass: a `collections.deque`, or a `Spool`."""
+
+    def append(self, block: Tensor, /) -> None:
+        """At the end."""
+
+    def popleft(self) -> Tensor:
+        """From the start."""
+
+    def __len__(self) -> int: ...
+
+
+class MixtureFit:
+    """Inner products of estimates and mixture over a whole signal, added up block by block.
+
+    Attributes:
+        gram: (channels, sources, sources) G.
+        correlation: (channels, sources) b.
+    """
+
+    gram: Tensor
+    correlation: Tensor
+
+    def __init__(self) -> None:
+        self.gram = torch.zeros((), dtype=torch.float64)
+        self.correlation = torch.zeros((), dtype=torch.float64)
+
+    def update(self, stems: Tensor, mixture: Tensor) -> None:
+        """(sources, channels, n) and (channels, n)."""
+        s, x = stems.double().transpose(0, 1), mixture.double()
+        self.gram = self.gram + s @ s.mT
+        self.correlation = self.correlation + (s @ x[..., None])[..., 0]
+
+    def gains(self) -> Tensor:
+        """(sources, channels): g."""
+        inverse = torch.linalg.pinv(self.gram, rtol=1e-10, hermitian=True)
+        return (inverse @ self.correlation[..., None])[..., 0].T
+
+    def shares(self, gains: Tensor | None = None) -> Tensor:
+        """(sources, channels): shares of the energy after the gains; equal ones in a silent channel."""
+        energies = self.gram.diagonal(dim1=-2, dim2=-1).T
+        if gains is not None:
+            energies = energies * gains.square()
+        total = energies.sum(0, keepdim=True)
+        return torch.where(total > 0, energies / total.clamp(min=1e-300), 1 / len(energies))
+
+
+class Finish:
+    """The steps above, as they were asked for.
+
+    Args:
+        sources: names of the estimates.
+        consistency: "equal", "energy" or None.
+        rescale: whether to.
+        two_stems: name of the source that is kept; None for all.
+
+    Attributes:
+        names: of the results.
+        two_pass: whether a result depends on the whole signal.
+
+    Raises:
+        InputError: an unknown kind of consistency, or no such source.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        consistency: str | None = None,
+        rescale: bool = False,
+        two_stems: str | None = None,
+    ) -> None:
+        if consistency not in (None, *CONSISTENCIES):
+            raise InputError(f"consistency must be one of {', '.join(CONSISTENCIES)}; got {consistency}")
+        if two_stems is not None and two_stems not in sources:
+            raise InputError(f"two_stems is {two_stems}; this model gives {', '.join(sources)}")
+        self.consistency, self.rescale = consistency, rescale
+        self._kept = None if two_stems is None else list(sources).index(two_stems)
+        self.names = tuple(sources) if two_stems is None else (two_stems, REST)
+        self.two_pass = rescale or consistency == "energy"
+
+    def __call__(self, stems: Tensor, mixture: Tensor, fit: MixtureFit | None = None) -> Tensor:
+        """A block, (sources, channels, n) and (channels, n) -> (results, channels, n)."""
+        gains = fit.gains() if fit and self.rescale else None
+        if gains is not None:
+            stems = stems * gains[..., None].to(stems)
+        if self.consistency:
+            share = (
+                fit.shares(gains)[..., None].to(stems)
+                if self.consistency == "energy" and fit
+                else 1 / len(stems)
+            )
+            stems = stems + share * (mixture.to(stems) - stems.sum(0))
+        if self._kept is not None:
+            kept = stems[self._kept]
+            stems = torch.stack([kept, stems.sum(0) - kept])
+        return stems
+
+    def over(self, pairs: Iterable[tuple[Tensor, Tensor]], waiting: Queue) -> Iterator[Tensor]:
+        """All blocks of a signal: (estimates, mixture) in order -> results in order; `waiting` holds them between two passes."""
+        if not self.two_pass:
+            for stems, mixture in pairs:
+                yield self(stems, mixture)
+            return
+        fit = MixtureFit()
+        for stems, mixture in pairs:
+            held = torch.cat([stems, mixture.to(stems)[None]])
+            fit.update(held[:-1], held[-1])
+            waiting.append(held)
+        while len(waiting):
+            block = waiting.popleft()
+            yield self(block[:-1], block[-1], fit)

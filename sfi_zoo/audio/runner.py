@@ -1,0 +1,94 @@
+"""Running a model on chunks: without gradients, on a device and in a precision, several chunks at once."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from sfi_zoo.errors import InputError
+
+DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "bfloat16", "float16")}
+_HALVES = (torch.bfloat16, torch.float16)
+
+
+class Runner:
+    """A model where, and in the precision in which, it is to run.
+
+    float32 and float64 are the precision of all; with bfloat16 and float16 the model keeps its weights and runs under `torch.autocast`
+    (a `Separator` has its encoder and decoder in full precision then, and only the masks in the lower one). Where a model is moved or
+    converted it is a copy that is, the model stays as it is.
+
+    Args:
+        model: a separator.
+        device: where to run; None for where the model is.
+        dtype: float32, float64, bfloat16 or float16, also by name; None for what the model has.
+
+    Raises:
+        InputError: a device that is not there, or another dtype.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> None:
+        wanted = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+        if dtype is not None and wanted not in DTYPES.values():
+            raise InputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype}")
+        place = next(model.parameters(), torch.empty(0))
+        target = place.device if device is None else _available(device)
+        self._autocast = wanted if wanted in _HALVES and wanted != place.dtype else None
+        stored = place.dtype if wanted is None or self._autocast else wanted
+        if not _same_device(target, place.device) or stored != place.dtype:
+            model = copy.deepcopy(model).to(target, stored)
+        self.model = model
+        self._like = torch.empty(0, device=target, dtype=stored)
+        self.out_dtype = torch.promote_types(stored, torch.float32)
+
+    def __call__(self, chunks: Sequence[Tensor], sample_rate: float) -> Tensor:
+        """(channels, n) chunks of one length -> (chunks, sources, channels, n) on the CPU, float32 or float64.
+
+        Raises:
+            InputError: the model gives NaN or infinity.
+        """
+        batch = torch.stack(list(chunks))
+        sources = len(self.model.sources)  # type: ignore[arg-type]
+        stems = torch.zeros(len(batch), sources, *batch.shape[1:], dtype=self.out_dtype)
+        heard = batch.flatten(1).any(1).cpu()  # silence is silence in every stem, at no cost
+        if heard.any():
+            device = self._like.device.type
+            half = torch.autocast(device, self._autocast) if self._autocast else nullcontext()
+            with torch.inference_mode(), half:
+                estimates = self.model(batch[heard.to(batch.device)].to(self._like), sample_rate)
+            stems[heard] = estimates.to("cpu", self.out_dtype)
+        if not bool(torch.isfinite(stems).all()):
+            peak = float(batch.abs().max())
+            raise InputError(
+                f"the model returned non-finite samples for a signal with its peak at {peak:.4g}"
+            )
+        return stems
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Eval mode for a while; afterwards every submodule is in the mode it had."""
+        training = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+def _available(device: torch.device | str) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        raise InputError(f"device {device}: not available here") from error
+
+
+def _same_device(a: torch.device, b: torch.device) -> bool:
+    return a.type == b.type and (a.index is None or b.index is None or a.index == b.index)
