@@ -1,5 +1,9 @@
-"""Scale-invariant signal-to-distortion ratio."""
+"""Signal-to-distortion ratios: scale-invariant, plain, and BSSEval v4."""
 
+import math
+from importlib import import_module
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,11 +25,68 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     Raises:
         InputError: the shapes differ.
     """
+    estimate, reference = _pair(estimate, reference)
+    scale = (estimate * reference).sum(-1, keepdim=True) / reference.square().sum(-1, keepdim=True)
+    target = scale * reference
+    return 10 * torch.log10(target.square().sum(-1) / (target - estimate).square().sum(-1))
+
+
+def sdr(estimate: Tensor, reference: Tensor) -> Tensor:
+    r"""SDR in dB: 10 log10 ||s||^2 / ||s - e||^2, where a wrong level is an error.
+
+    Source: Mitsufuji et al., "Music Demixing Challenge 2021", Frontiers in Signal Processing 1, 2022: the SDR of a whole song.
+
+    Args:
+        estimate: (..., time).
+        reference: (..., time), the same shape.
+
+    Returns:
+        (...) dB in float64; -inf where the reference is silent and the estimate is not.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    estimate, reference = _pair(estimate, reference)
+    return 10 * torch.log10(reference.square().sum(-1) / (reference - estimate).square().sum(-1))
+
+
+def bsseval(estimates: Tensor, references: Tensor, sample_rate: float) -> dict[str, list[float]]:
+    """BSSEval v4 by museval, as in evaluations on MUSDB18: the median over frames of one second. Needs the extra `musdb`.
+
+    Source: Stöter, Liutkus and Ito, "The 2018 signal separation evaluation campaign", LVA/ICA 2018.
+
+    Args:
+        estimates: (sources, channels, time).
+        references: (sources, channels, time), none of them silent as a whole.
+        sample_rate: Hz, the length of a frame in samples.
+
+    Returns:
+        "sdr", "isr", "sir", "sar": dB for every source; NaN where no frame has a value.
+
+    Raises:
+        InputError: museval or ffmpeg is not installed, or the shapes differ.
+    """
+    estimates, references = _pair(estimates, references)
+    try:
+        evaluate = import_module("museval").evaluate
+    except ImportError:
+        raise InputError("BSSEval needs museval: pip install 'sfi-zoo[musdb]'") from None
+    except RuntimeError as error:  # of stempeg, which museval imports
+        raise InputError(f"BSSEval needs museval, which needs ffmpeg and ffprobe: {error}") from None
+    frame = round(sample_rate)
+    arrays = (x.movedim(1, 2).cpu().numpy() for x in (references, estimates))
+    values = evaluate(*arrays, win=frame, hop=frame, mode="v4")
+    return {name: _medians(x) for name, x in zip(("sdr", "isr", "sir", "sar"), values, strict=True)}
+
+
+def _medians(values: np.ndarray) -> list[float]:
+    """Over the frames that have a value, as museval has it: of an even number of them, the mean of the middle two."""
+    return [float(np.median(row[~np.isnan(row)])) if not np.isnan(row).all() else math.nan for row in values]
+
+
+def _pair(estimate: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     if estimate.shape != reference.shape:
         raise InputError(
             f"estimate {tuple(estimate.shape)} and reference {tuple(reference.shape)} differ in shape"
         )
-    estimate, reference = estimate.double(), reference.double()
-    scale = (estimate * reference).sum(-1, keepdim=True) / reference.square().sum(-1, keepdim=True)
-    target = scale * reference
-    return 10 * torch.log10(target.square().sum(-1) / (target - estimate).square().sum(-1))
+    return estimate.double(), reference.double()

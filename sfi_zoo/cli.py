@@ -5,7 +5,6 @@ code 2; 1 means that some of several files failed, 130 that the user interrupted
 commands, so that `--help` is quick.
 """
 
-import json
 import signal
 import sys
 import threading
@@ -17,22 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from sfi_zoo import __version__
+from sfi_zoo.commands.score import score_command
+from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, complain, print_json
 from sfi_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_MODEL = "convtasnet_mgf.music4"
-PROGRAM = "sfi-zoo"
-SCORE_COLUMNS = {
-    "mode": "mode",
-    "sample_rate": "Hz",
-    "mask_lee_db": "LEE dB",
-    "si_sdr_db": "SI-SDR dB",
-    "si_sdr_improvement_db": "gained dB",
-    "sdr_lost_db": "lost dB",
-}
-
 app = typer.Typer(
     name=PROGRAM,
     help="Separate music at any sampling frequency, and measure how independent of it a model is.",
@@ -40,9 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps ...")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (InputError, OSError) as error:
-        _complain(error)
+        complain(error)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -97,7 +85,7 @@ def list_command(
 
         names = hub.list_models(pattern)
     if as_json:
-        _print_json(names)
+        print_json(names)
     else:
         for name in names:
             print(name)
@@ -116,7 +104,7 @@ def info_command(
 
     described = _describe(name, hub.load(name))
     if as_json:
-        _print_json(described)
+        print_json(described)
         return
     table = Table(show_header=False, box=None)
     for key, value in described.items():
@@ -164,7 +152,7 @@ def separate_command(
     check_distinct(files)
     if resampler is not None and mode != "resample":
         raise InputError(f"--resampler {resampler}: only --mode resample resamples")
-    separator: nn.Module = hub.load(model, device=_device(device))
+    separator: nn.Module = hub.load(model, device=available(device))
     if mode != "native":
         from sfi_zoo.models.adaptation import Adapted
 
@@ -186,7 +174,7 @@ def separate_command(
                     progress=bar.update,
                 )
         except (InputError, OSError) as error:
-            _complain(error)
+            complain(error)
             failed += 1
             continue
         for note in done.notes:
@@ -197,37 +185,7 @@ def separate_command(
         raise typer.Exit(2 if failed == len(files) else 1)
 
 
-@app.command("score")
-def score_command(
-    name: Annotated[str, typer.Argument(help="A name from `sfi-zoo list`, a folder, or a Hub id.")],
-    sample_rates: Annotated[
-        str, typer.Option(help="In Hz, with commas.")
-    ] = "8000,16000,24000,32000,44100,48000",
-    device: Device = None,
-    as_json: AsJson = False,
-) -> None:
-    """Score SI-SDR and mask LEE at sample rates, in the modes native, resample and none, on synthetic songs.
-
-    Example: sfi-zoo score NAME --sample-rates 8000,44100
-    """
-    rates = _rates(sample_rates)
-    from sfi_zoo import hub
-    from sfi_zoo.metrics import scores
-    from sfi_zoo.progress_bar import ProgressBar
-
-    model = hub.load(name, device=_device(device))
-    with ProgressBar(name) as bar:
-        rows = scores.score_model(model, rates, progress=bar.update)
-    if as_json:
-        _print_json(scores.as_json(rows))
-        return
-    table = Table(title=name)
-    for heading in SCORE_COLUMNS.values():
-        table.add_column(heading, justify="right")
-    for row in rows:
-        values = (row[key] for key in SCORE_COLUMNS)
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in values))
-    Console().print(table)
+app.command("score")(score_command)
 
 
 @app.command("import")
@@ -298,44 +256,6 @@ def _describe(name: str, model: Any) -> dict[str, Any]:
         "sample_rate": model.sample_rate,
         "parameters": parameters,
     }
-
-
-def _device(name: str | None) -> str | None:
-    """Check that a device is there, before a model is moved to it."""
-    if name is None:
-        return None
-    import torch
-
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name}: not available here") from error
-    return name
-
-
-def _rates(text: str) -> list[int]:
-    from sfi_zoo.audio.bounds import check_sample_rate
-
-    try:
-        rates = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"--sample-rates {text}: not whole numbers of Hz with commas between") from error
-    for rate in rates:
-        check_sample_rate(rate, "--sample-rates")
-    return rates
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def _complain(error: Exception) -> None:
-    """One line for one mistake, whatever the error says."""
-    text = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename}: {error.strerror}"
-    text = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()  # names need not be text
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
 
 
 def _interrupt(*_: object) -> None:

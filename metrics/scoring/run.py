@@ -1,0 +1,203 @@
+"""A scoring run over models x tracks x modes x rates, in one process or in many, that goes on where it was stopped."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.metrics.adaptation import MODES
+from sfi_zoo.metrics.scoring.records import RecordWriter, claim, key_of, read_records
+from sfi_zoo.metrics.scoring.songs import Songs, channels_of
+from sfi_zoo.metrics.scoring.unit import CONTROLS, Measures, records_of
+from sfi_zoo.models.base import Separator
+
+Load = Callable[[], Separator]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        sample_rates: Hz.
+        modes: of "native", "resample", "none"; the controls, "oracle" and "none", are always measured too.
+        measures: what of each.
+        threads: of the CPU in each process. Sums depend on their number in the last bit: it is part of the settings.
+    """
+
+    sample_rates: tuple[float, ...]
+    modes: tuple[str, ...] = MODES
+    measures: Measures = field(default_factory=Measures)
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.modes) - set(MODES))
+        if unknown:
+            raise InputError(f"unknown mode {', '.join(unknown)}; known: {', '.join(MODES)}")
+        if not self.sample_rates:
+            raise InputError("no sample rates to score at; give one or more in Hz")
+        if self.threads < 1:
+            raise InputError(f"{self.threads} threads: give 1 or more")
+
+    @property
+    def units(self) -> list[tuple[str, float]]:
+        """(mode, F) of every track, those of one rate in a row."""
+        modes = dict.fromkeys((*self.modes, *CONTROLS))
+        return [(mode, float(rate)) for rate in dict.fromkeys(self.sample_rates) for mode in modes]
+
+
+@dataclass
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        records: of all processes, as far as they are; see `records.read_records`.
+        left_out: what could not be scored, and why: broken tracks, failed units.
+        complete: whether no process has anything left to do.
+    """
+
+    records: list[dict[str, Any]]
+    left_out: list[str]
+    complete: bool
+
+
+def score(
+    models: Mapping[str, Load],
+    songs: Songs,
+    plan: Plan,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Outcome:
+    """Scores models on songs.
+
+    The (model, track) pairs are dealt out over processes, which need not talk to each other: each appends to its own file of the folder,
+    and what is on disk already is not measured again, whoever measured it.
+
+    Args:
+        models: what loads each, by name.
+        songs: the data set.
+        plan: modes, rates and measures.
+        folder: where the records go; in memory alone when omitted.
+        progress: called with (units done, units in all), of this process.
+        rank: of this process.
+        world_size: number of processes.
+
+    Raises:
+        InputError: a folder made with other settings, a model that cannot be loaded or lacks sources, no track, or no room.
+    """
+    if not songs.names:
+        raise InputError("; ".join(songs.problems) or "the data set has no track")
+    left_out = list(songs.problems)
+    with _deterministic(plan.threads):
+        if folder is not None:
+            claim(folder, _settings(models, songs, plan))
+        known = {key_of(record): record for record in (read_records(folder) if folder is not None else ())}
+        pairs = [(model, track) for model in models for track in songs.names][rank::world_size]
+        total = len(pairs) * len(plan.units)
+        done = sum((model, track, *unit) in known for model, track in pairs for unit in plan.units)
+        if progress:
+            progress(done, total)
+        with _Sink(folder, rank) as sink:
+            loaded: tuple[str, Any] = ("", None)
+            for name, track in pairs:
+                units = [unit for unit in plan.units if (name, track, *unit) not in known]
+                if not units:
+                    continue
+                if loaded[0] != name:  # one model in memory
+                    loaded = (name, models[name]().eval())
+                model = loaded[1]
+                clip = songs.clip(track, model.sources, channels_of(model))
+                try:
+                    for record in records_of(model, clip, units, plan.measures):
+                        sink.append({"model": name} | record)
+                        done += 1
+                        if progress:
+                            progress(done, total)
+                except InputError as error:  # of the track; what fails of a model is in its record
+                    left_out.append(f"{name}, {track}: {error}")
+    records = read_records(folder) if folder is not None else sorted(sink.records, key=key_of)
+    left_out += [_failure(record) for record in records if "failed" in record]
+    everything = len(models) * len(songs.names) * len(plan.units)
+    return Outcome(records, left_out, complete=len(records) == everything)
+
+
+class _Sink:
+    """The records of this process, in its file or in memory."""
+
+    def __init__(self, folder: Path | None, rank: int) -> None:
+        self.records: list[dict[str, Any]] = []
+        self._writer = RecordWriter(folder, rank) if folder is not None else None
+
+    def append(self, record: dict[str, Any]) -> None:
+        if self._writer:
+            self._writer.append(record)
+        else:
+            self.records.append(record)
+
+    def __enter__(self) -> "_Sink":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._writer:
+            self._writer.__exit__(*error)
+
+
+def place_among_processes() -> tuple[int, int, int]:
+    """(rank, world size, rank on this machine), as `accelerate launch` and `torchrun` tell it; (0, 1, 0) alone."""
+    rank, world, local = (int(os.environ.get(name, d)) for name, d in PLACE)
+    return rank, world, local
+
+
+PLACE = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
+
+def _settings(models: Mapping[str, Load], songs: Songs, plan: Plan) -> dict[str, Any]:
+    """All that the records depend on."""
+    from sfi_zoo import __version__
+
+    return {
+        "sfi_zoo": __version__,
+        "torch": torch.__version__,
+        "models": {name: _digest(load()) for name, load in models.items()},
+        "data": songs.description,
+        "sample_rates": list(plan.sample_rates),
+        "modes": list(plan.modes),
+        "measures": asdict(plan.measures),
+        "threads": plan.threads,
+    }
+
+
+def _digest(model: Separator) -> str:
+    """Of the weights and the settings of a model, and of where it computes."""
+    digest = hashlib.sha256(repr(model.config_dict()).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    place = next(model.parameters(), torch.zeros(())).device.type
+    return f"{digest.hexdigest()[:16]} on {place}"
+
+
+def _failure(record: Mapping[str, Any]) -> str:
+    place = f"{record['model']}, {record['track']}, {record['mode']}, {record['sample_rate']:g} Hz"
+    return f"{place}: {record['failed']}"
+
+
+@contextmanager
+def _deterministic(threads: int) -> Iterator[None]:
+    """The same sums in the same order every time, in full precision."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(before)

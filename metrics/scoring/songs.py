@@ -1,0 +1,96 @@
+"""What a model is scored on: tracks that can be had at any sampling frequency."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from sfi_zoo.errors import InputError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One track, as one model hears it.
+
+    Attributes:
+        name: of the track.
+        at: sampling frequency in Hz -> mixture (channels, time) and references (sources, channels, time), float32.
+    """
+
+    name: str
+    at: Callable[[float], tuple[Tensor, Tensor]]
+
+
+class Songs(Protocol):
+    """A data set."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What it is, for the manifest of a run."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with it: what had to be left out."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the tracks, in order."""
+
+    def clip(self, name: str, sources: Sequence[str], channels: int) -> Clip:
+        """A track for a model with these sources that hears so many channels together."""
+
+
+class SyntheticSongs:
+    """Songs from a formula, rendered exactly at each rate: no resampler in the loop.
+
+    Args:
+        count: how many.
+        duration: of each in seconds.
+    """
+
+    problems: Sequence[str] = ()
+
+    def __init__(self, count: int = 3, duration: float = 8.0) -> None:
+        if count < 1:
+            raise InputError(f"synthetic songs: {count} of them; give 1 or more")
+        self.duration, self.names = duration, [f"synthetic {seed}" for seed in range(count)]
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Number and length."""
+        return {"kind": "synthetic", "tracks": len(self.names), "seconds": self.duration}
+
+    def clip(self, name: str, sources: Sequence[str], channels: int) -> Clip:
+        """One song.
+
+        Raises:
+            InputError: a source the songs do not have.
+        """
+        from sfi_zoo.data.synthetic import PANS
+
+        missing = sorted(set(sources) - set(PANS))
+        if missing:
+            raise InputError(f"the synthetic songs have no {', '.join(missing)}; they have {', '.join(PANS)}")
+        seed = self.names.index(name)
+
+        def at(rate: float) -> tuple[Tensor, Tensor]:
+            stems = _song(seed, self.duration, rate, channels)
+            return torch.stack(list(stems.values())).sum(0), torch.stack([stems[s] for s in sources])
+
+        return Clip(name, at)
+
+
+@lru_cache(maxsize=16)  # a rate costs more to render than a small model to run: models in a row share it
+def _song(seed: int, duration: float, rate: float, channels: int) -> dict[str, Tensor]:
+    from sfi_zoo.data.synthetic import song
+
+    stems = song(seed, duration, rate, channels)
+    return {name: torch.from_numpy(stem).float() for name, stem in stems.items()}
+
+
+def channels_of(model: Any) -> int:
+    """How many channels a model hears together: of most models 1."""
+    return int(getattr(getattr(model, "config", None), "channels", 1))

@@ -1,0 +1,291 @@
+"""One track, one model: the records of all its modes and rates.
+
+The reference at F0 is computed once for all modes and rates; each latent and mask once per mode and rate for all metrics; the predictor
+LEE, which is the same in all modes, once per rate. At F = F0 all modes are the reference itself. The oracle has the model's latent.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.metrics.adaptation import MODES, Adapted
+from sfi_zoo.metrics.controls import EquivariantOracle
+from sfi_zoo.metrics.lee import (
+    ALIVE_MARGIN,
+    LEESums,
+    Observation,
+    mask_lee,
+    masked_latent_lee,
+    observe,
+    predictor_lee,
+)
+from sfi_zoo.metrics.scoring.songs import Clip
+from sfi_zoo.metrics.sdr import bsseval, sdr, si_sdr
+from sfi_zoo.models.base import Separator
+
+ORACLE = "oracle"  # beside the modes: the control at the numerical floor
+CONTROLS = (ORACLE, "none")
+ROWS = (*MODES, ORACLE)
+SILENT = 1e-8  # mean square, -80 dB: silent references have no SDR
+LIMIT_DB = 100.0  # of a ratio in dB in a record: JSON knows no infinity
+LOCAL_SECONDS = 1.0  # of the middle of a track; a local error grows with the length of a clip
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured beside the three finite LEE, SI-SDR and SDR.
+
+    Attributes:
+        local: the three LEE in local form, on one second of the middle of each track.
+        bss: BSSEval v4; takes longer than everything else together.
+        margin: features count up to this fraction of min(F, F0) / 2.
+    """
+
+    local: bool = False
+    bss: bool = False
+    margin: float = ALIVE_MARGIN
+
+
+def records_of(
+    model: Separator, clip: Clip, units: Iterable[tuple[str, float]], measures: Measures
+) -> Iterator[dict[str, Any]]:
+    """The records of a track.
+
+    Args:
+        model: in the mode "native", and in evaluation mode.
+        clip: the track.
+        units: (mode or "oracle", F in Hz), those of one rate in a row.
+        measures: what to measure.
+
+    Yields:
+        One record for every unit, in their order: track, mode, sample_rate, trained_rate, sources, and
+
+        - failed: what is wrong, and nothing else, where there is no score;
+        - lee: {metric: {"error": [...], "reference": [...]}}, squared norms per source;
+        - si_sdr, sdr (bss_sdr ... too where asked for): dB per source, None where the reference is silent, of the "estimate" at F, of the
+          "mixture" at F, of "trained", the estimate at F0 resampled to F, and "at_trained", the estimate at F0 against references at F0.
+
+    Raises:
+        InputError: the track cannot be read.
+    """
+    with torch.no_grad():
+        place = next(model.parameters(), torch.zeros(()))
+        at_trained = _Signals(*(x.to(place) for x in clip.at(model.sample_rate)))
+        track = _Track(model, at_trained, measures)
+        at_rate = _AtRate(track, float(model.sample_rate), at_trained)
+        for mode, rate in units:
+            if rate != at_rate.rate:
+                at_rate = _AtRate(track, rate, _Signals(*(x.to(place) for x in clip.at(rate))))
+            record: dict[str, Any] = {"track": clip.name, "mode": mode, "sample_rate": rate}
+            record |= {"trained_rate": model.sample_rate, "sources": list(model.sources)}
+            try:
+                record |= at_rate.scores(mode)
+            except InputError as error:
+                record["failed"] = str(error)
+            yield record
+
+
+@dataclass(frozen=True)
+class _Signals:
+    """Mixture (channels, time) and references (sources, channels, time)."""
+
+    mixture: Tensor
+    references: Tensor
+
+    def heard(self) -> Tensor:
+        """(sources,) bool."""
+        return self.references.square().mean((1, 2)) > SILENT
+
+    def middle(self, rate: float) -> Tensor:
+        """(1, channels, time): `LOCAL_SECONDS` of the mixture."""
+        length = round(LOCAL_SECONDS * rate)
+        start = max(0, (self.mixture.shape[-1] - length) // 2)
+        return self.mixture[None, :, start : start + length]
+
+
+@dataclass(frozen=True)
+class _Estimated:
+    """What a model makes of a track: observation, and estimates (sources, channels, time)."""
+
+    seen: Observation
+    estimates: Tensor
+
+
+class _Track:
+    """What all rates and modes of a track share."""
+
+    def __init__(self, model: Separator, signals: _Signals, measures: Measures) -> None:
+        self.model, self.signals, self.measures = model, signals, measures
+        self.adapted = {mode: Adapted(model, mode) for mode in MODES}
+        self.adapted[ORACLE] = Adapted(EquivariantOracle(model))
+        self._references: dict[bool, _Estimated] = {}
+        self._failed: InputError | None = None
+
+    def reference(self, mode: str) -> _Estimated:
+        """The estimate at F0: one for all modes, one for the oracle."""
+        oracle = mode == ORACLE
+        if self._failed:
+            raise self._failed
+        if oracle not in self._references:
+            try:
+                self._references[oracle] = self._at_trained(oracle)
+            except InputError as error:
+                self._failed = InputError(f"at F0 = {self.model.sample_rate} Hz: {error}")
+                raise self._failed from error
+        return self._references[oracle]
+
+    def _at_trained(self, oracle: bool) -> _Estimated:
+        if oracle:
+            seen = self.oracle_of(self.reference("native").seen)
+        else:
+            seen = observe(self.model, self.signals.mixture[None], self.model.sample_rate)
+        return self.estimate(ORACLE if oracle else "native", seen, self.signals.mixture.shape[-1])
+
+    def oracle_of(self, seen: Observation) -> Observation:
+        """The oracle's masks on the model's latent."""
+        return Observation(seen.latent, self.adapted[ORACLE].predict_masks(seen.latent), seen.sample_rate)
+
+    def estimate(self, mode: str, seen: Observation, length: int) -> _Estimated:
+        masked = seen.masks * seen.latent.values[:, None]
+        estimates = self.adapted[mode].output(masked, seen.sample_rate, length)
+        if not torch.isfinite(estimates).all():
+            raise InputError("the model's estimates are not finite")
+        return _Estimated(seen, rearrange(estimates, "c s t -> s c t"))
+
+
+@dataclass
+class _AtRate:
+    """What all modes share at one rate; what failed is tried again for every mode, and fails alike."""
+
+    track: _Track
+    rate: float
+    signals: _Signals
+    _native: Observation | None = None  # which the oracle shares
+    _predictor: dict[bool, LEESums] = field(default_factory=dict)
+    _ratios: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
+
+    def scores(self, mode: str) -> dict[str, Any]:
+        """What a record says of a mode."""
+        track, measures = self.track, self.track.measures
+        reference = track.reference(mode)
+        if self.rate == track.model.sample_rate:
+            estimated = reference
+        else:
+            estimated = track.estimate(mode, self._observe(mode), self.signals.mixture.shape[-1])
+        seen, trained = estimated.seen, reference.seen
+        lee = {
+            "mask": mask_lee(seen, trained, measures.margin),
+            "predictor": self._predictor_lee(mode, trained),
+            "masked_latent": masked_latent_lee(seen, trained, measures.margin),
+        }
+        if measures.local:
+            lee |= self._local(mode)
+        return {"lee": {name: _sums(x) for name, x in lee.items()}} | self._quality(
+            mode, estimated, reference
+        )
+
+    def _observe(self, mode: str) -> Observation:
+        if mode == ORACLE:
+            return self.track.oracle_of(self._observe("native"))
+        if mode == "native" and self._native:
+            return self._native
+        seen = observe(self.track.adapted[mode], self.signals.mixture[None], self.rate)
+        if mode == "native":
+            self._native = seen
+        return seen
+
+    def _predictor_lee(self, mode: str, trained: Observation) -> LEESums:
+        oracle = mode == ORACLE
+        if oracle not in self._predictor:
+            predict = self.track.adapted[mode].predict_masks
+            if bool((trained.latent.grid.frequencies < self.rate / 2).all()):  # A_F takes nothing away
+                predict = lambda latent: trained.masks  # noqa: E731
+            margin = self.track.measures.margin
+            self._predictor[oracle] = predictor_lee(predict, trained, self.rate, margin)
+        return self._predictor[oracle]
+
+    def _local(self, mode: str) -> dict[str, LEESums]:
+        from sfi_zoo.metrics.local import (
+            local_mask_lee,
+            local_masked_latent_lee,
+            local_predictor_lee,
+            motion,
+        )
+
+        model, margin = self.track.adapted[mode], self.track.measures.margin
+        if mode == "resample":  # soxr has no derivative
+            model = Adapted(self.track.model, mode, "windowed_sinc")
+        moved = motion(model, self.signals.middle(self.rate), self.rate, self.rate)
+        trained_rate = float(self.track.model.sample_rate)
+        native = self.track.adapted[ORACLE if mode == ORACLE else "native"]
+        trained = observe(native, self.track.signals.middle(trained_rate), trained_rate)
+        return {
+            "local_mask": local_mask_lee(moved, margin),
+            "local_predictor": local_predictor_lee(native.predict_masks, trained, self.rate, margin),
+            "local_masked_latent": local_masked_latent_lee(moved, margin),
+        }
+
+    def _quality(self, mode: str, estimated: _Estimated, reference: _Estimated) -> dict[str, Any]:
+        """Ratios of what is estimated, and of what it is compared with; the latter once for all modes."""
+        owner = ORACLE if mode == ORACLE else "model"
+        for name in (f"{owner} trained", f"{owner} at_trained", "mixture"):
+            if name not in self._ratios:
+                self._ratios[name] = self._compared(name, reference)
+        ratios = {
+            "estimate": self._measure(estimated.estimates, self.signals),
+            "mixture": self._ratios["mixture"],
+            "trained": self._ratios[f"{owner} trained"],
+            "at_trained": self._ratios[f"{owner} at_trained"],
+        }
+        kinds = ratios["estimate"].keys()
+        return {kind: {name: values[kind] for name, values in ratios.items()} for kind in kinds}
+
+    def _compared(self, name: str, reference: _Estimated) -> dict[str, list[float | None]]:
+        if name == "mixture":
+            return self._measure(self.signals.mixture.expand_as(self.signals.references), self.signals)
+        if name.endswith("at_trained"):
+            return self._measure(reference.estimates, self.track.signals, self.track.model.sample_rate)
+        length = self.signals.mixture.shape[-1]
+        resampled = self.track.adapted["native"].from_trained(reference.estimates, self.rate, length)
+        return self._measure(resampled, self.signals)
+
+    def _measure(
+        self, estimates: Tensor, signals: _Signals, rate: float | None = None
+    ) -> dict[str, list[float | None]]:
+        heard = signals.heard().tolist()
+        pair = estimates.flatten(1), signals.references.flatten(1)
+        found = {"si_sdr": si_sdr(*pair).tolist(), "sdr": sdr(*pair).tolist()}
+        if self.track.measures.bss:
+            found |= self._bss(estimates, signals, heard, self.rate if rate is None else rate)
+        return {
+            kind: [_limited(x) if h else None for x, h in zip(values, heard, strict=True)]
+            for kind, values in found.items()
+        }
+
+    @staticmethod
+    def _bss(estimates: Tensor, signals: _Signals, heard: list[bool], rate: float) -> dict[str, list[float]]:
+        """Of the sources that are heard: a silent reference has no filter, and interferes with nothing."""
+        if not any(heard):
+            return {f"bss_{name}": [math.nan] * len(heard) for name in ("sdr", "isr", "sir", "sar")}
+        values = bsseval(estimates[heard], signals.references[heard], rate)
+        spread = {}
+        for name, some in values.items():
+            each = iter(some)
+            spread[f"bss_{name}"] = [next(each) if h else math.nan for h in heard]
+        return spread
+
+
+def _sums(lee: LEESums) -> dict[str, list[float]]:
+    """Per source."""
+    return {"error": lee.error.sum(1).tolist(), "reference": lee.reference.sum(1).tolist()}
+
+
+def _limited(decibels: float) -> float:
+    """Within +-`LIMIT_DB`; an estimate that is silent, which has no SI-SDR, is at the lower end."""
+    return -LIMIT_DB if math.isnan(decibels) else max(-LIMIT_DB, min(LIMIT_DB, decibels))

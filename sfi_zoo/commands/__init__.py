@@ -1,0 +1,1 @@
+"""Commands of `sfi-zoo`, and what they share."""

@@ -1,0 +1,159 @@
+"""`sfi-zoo score`."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, complain, print_json
+from sfi_zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from sfi_zoo.metrics.scoring.songs import Songs
+
+SYNTHETIC = "synthetic"
+SHOWN_FAILURES = 20
+COLUMNS = {
+    "mode": "mode",
+    "sample_rate": "Hz",
+    "mask_lee_db": "mask",
+    "predictor_lee_db": "predictor",
+    "masked_latent_lee_db": "m. latent",
+    "si_sdr_db": "SI-SDR",
+    "si_sdr_improvement_db": "gained",
+    "si_sdr_lost_db": "lost",
+    "si_sdr_drop_db": "drop",
+}
+
+
+def score_command(
+    names: Annotated[
+        list[str], typer.Argument(help="From `sfi-zoo list`, folders, or Hub ids.", metavar="MODEL...")
+    ],
+    data: Annotated[
+        str, typer.Option(help="synthetic, or a folder like MUSDB18: test/<track>/vocals.wav ...")
+    ] = SYNTHETIC,
+    sample_rates: Annotated[
+        str, typer.Option(help="In Hz, with commas.")
+    ] = "8000,16000,24000,32000,44100,48000",
+    modes: Annotated[
+        str, typer.Option(help="With commas. The controls, oracle and none, are always there.")
+    ] = "native,resample,none",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the records: run again, it goes on.")
+    ] = None,
+    subset: Annotated[str, typer.Option(help="Of the folder: test or train.")] = "test",
+    tracks: Annotated[int | None, typer.Option(help="So many at most; synthetic: 3 if not given.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="So many from the middle of each track; synthetic songs: 8.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Local LEE too, on a second of each.")] = False,
+    bss: Annotated[bool, typer.Option("--bss", help="BSSEval v4 too, by museval: slow.")] = False,
+    threads: Annotated[int, typer.Option(help="Per process; the last bit of sums depends on it.")] = 1,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score LEE and SDR of models over sample rates and the modes native, resample and none.
+
+    More processes: accelerate launch --multi_gpu --num_processes N -m sfi_zoo.cli score ... -o FOLDER, or torchrun.
+
+    Example: sfi-zoo score NAME --sample-rates 8000,44100 -o results
+    """
+    rates = whole_rates(sample_rates)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{', '.join(twice)}: given twice")
+    from sfi_zoo import hub
+    from sfi_zoo.metrics.scoring import rows, run
+    from sfi_zoo.metrics.scoring.unit import Measures
+    from sfi_zoo.progress_bar import ProgressBar
+
+    plan = run.Plan(
+        tuple(rates),
+        tuple(dict.fromkeys(mode.strip() for mode in modes.split(","))),
+        Measures(local, bss),
+        threads,
+    )
+    rank, world_size, local_rank = run.place_among_processes()
+    if world_size > 1 and out is None:
+        raise InputError(f"{world_size} processes share their work in a folder: give one with -o")
+    where = available(f"cuda:{local_rank}" if device == "cuda" and world_size > 1 else device)
+    loads = {name: partial(hub.load, name, device=where) for name in names}
+    with ProgressBar(", ".join(names) if len(names) < 4 else f"{len(names)} models") as bar:
+        done = run.score(
+            loads, _songs(data, subset, tracks, seconds), plan, out, bar.update, rank, world_size
+        )
+    if done.complete or world_size == 1:
+        scored = rows.rows_of(done.records)
+        if as_json:
+            print_json(rows.as_json(scored))
+        else:
+            show(scored)
+    else:
+        print(f"{PROGRAM}: process {rank} of {world_size} is done, others are not", file=sys.stderr)
+    for problem in done.left_out[:SHOWN_FAILURES]:
+        complain(InputError(f"left out: {problem}"))
+    if len(done.left_out) > SHOWN_FAILURES:
+        complain(InputError(f"left out: {len(done.left_out) - SHOWN_FAILURES} more"))
+    if done.left_out:
+        raise typer.Exit(1)
+
+
+def show(scored: list[dict[str, Any]]) -> None:
+    """A table for each model."""
+    for name in dict.fromkeys(row["model"] for row in scored):
+        table = Table(title=f"{name}: three LEE, SI-SDR, all in dB", box=SIMPLE)
+        for heading in COLUMNS.values():
+            table.add_column(heading, justify="right")
+        for row in sorted((row for row in scored if row["model"] == name), key=_place):
+            values = (row[key] for key in COLUMNS)
+            table.add_row(
+                *(
+                    f"{x:.2f}" if isinstance(x, float) and x != row["sample_rate"] else _plain(x)
+                    for x in values
+                )
+            )
+        Console().print(table)
+
+
+def _place(row: dict[str, Any]) -> tuple[int, float]:
+    """Modes in their order, the oracle last."""
+    from sfi_zoo.metrics.scoring.unit import ROWS
+
+    return ROWS.index(row["mode"]), row["sample_rate"]
+
+
+def _plain(x: Any) -> str:
+    return f"{x:g}" if isinstance(x, float) else str(x)
+
+
+def _songs(data: str, subset: str, tracks: int | None, seconds: float | None) -> "Songs":
+    if data == SYNTHETIC:
+        from sfi_zoo.metrics.scoring.songs import SyntheticSongs
+
+        return SyntheticSongs(3 if tracks is None else tracks, 8.0 if seconds is None else seconds)
+    from sfi_zoo.data.musdb_folder import MusdbFolder
+
+    return MusdbFolder(Path(data), subset, tracks, seconds)
+
+
+def whole_rates(text: str) -> list[int]:
+    """Rates in Hz from a text with commas.
+
+    Raises:
+        InputError: not whole numbers, or out of range.
+    """
+    from sfi_zoo.audio.bounds import check_sample_rate
+
+    try:
+        rates = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--sample-rates {text}: not whole numbers of Hz with commas between") from error
+    for rate in rates:
+        check_sample_rate(rate, "--sample-rates")
+    return rates
