@@ -12,17 +12,22 @@ from sfi_zoo.filters.base import AnalogFilterBank
 from sfi_zoo.filters.kaiser import HALF_WIDTH
 
 
+LONG_KERNEL = 20 * HALF_WIDTH  # samples at F0: interpolation makes such a kernel longer by a tenth at most
+
+
 def is_sampled_directly(
-    bank: AnalogFilterBank, design: str, rate: float, trained_rate: float, on_grid: bool
+    bank: AnalogFilterBank, design: str, kernel_size: int, rate: float, trained_rate: float, on_grid: bool
 ) -> bool:
     """Whether taps at `rate` are samples of the analog filter; if not, the taps of F0 are interpolated.
 
-    Below F0 sampling would alias what the filter has above the Nyquist frequency. Families that are `sampled` are interpolated at every
-    rate but F0 itself, and there too where the frames do not lie on the samples of the kernel (`on_grid`).
+    Below F0 sampling would alias what the filter has above the Nyquist frequency. Above F0 it lets the topmost filters hear what lies just
+    above F0 / 2, which no signal at F0 has: long kernels, for which that costs little, are interpolated there too. Families that
+    are `sampled` are interpolated at every rate but F0 itself, and there too where the frames do not lie on the samples of the
+    kernel (`on_grid`).
     """
     if bank.sampled or (bank.compact and design == "frequency"):  # no taper ends what the fade makes longer
         return rate == trained_rate and on_grid
-    return rate >= trained_rate
+    return rate == trained_rate or (rate > trained_rate and kernel_size < LONG_KERNEL)
 
 
 def half_support(duration: float, rate: float, trained_rate: float, direct: bool) -> float:

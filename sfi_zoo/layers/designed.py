@@ -231,7 +231,8 @@ class DesignedConv(SampleRateAware):
     def _is_direct(self, rate: float) -> bool:
         at_rate = self.layout(rate)
         on_grid = at_rate.left % at_rate.per == 0
-        return is_sampled_directly(self.filters, self.design, rate, self.trained_rate, on_grid)
+        extent = dilated(self.kernel_size, self.dilation)
+        return is_sampled_directly(self.filters, self.design, extent, rate, self.trained_rate, on_grid)
 
     def _design(
         self, rate: float, grid: FrameGrid, shift: Tensor | float = 0.0, scale: Tensor | float = 1.0

@@ -23,7 +23,9 @@ def check_sample_rate(sample_rate: float) -> float:
         return sample_rate
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float)):
         raise InputError(f"sample_rate must be a number in Hz, got {sample_rate!r}")
-    (sample_rate,) = {sample_rate}  # a compiled graph is for one rate: a member of a set has to be a constant there
+    (sample_rate,) = {
+        sample_rate
+    }  # a compiled graph is for one rate: a member of a set has to be a constant there
     if not (math.isfinite(sample_rate) and sample_rate > 0):
         raise InputError(f"sample_rate must be positive and finite, in Hz; got {sample_rate}")
     return sample_rate
