@@ -125,9 +125,25 @@ def separate_command(
     format: Annotated[str | None, typer.Option(help="wav, flac, ogg, mp3; default: as the file.")] = None,
     subtype: Annotated[str | None, typer.Option(help="PCM_16, PCM_24, FLOAT; default: as the file.")] = None,
     stems: Annotated[str | None, typer.Option(help="Only these, for example vocals,drums.")] = None,
+    two_stems: Annotated[str | None, typer.Option(help="Only this one and the rest, summed.")] = None,
+    clip: Annotated[
+        str, typer.Option(help="Beyond full scale: rescale (all stems alike) or clamp. FLOAT never clips.")
+    ] = "rescale",
+    consistency: Annotated[
+        str | None, typer.Option(help="Make stems sum to the mixture: equal or energy (who gets the rest).")
+    ] = None,
+    rescale: Annotated[
+        bool, typer.Option("--rescale", help="A gain for each stem, by least squares onto the mixture.")
+    ] = False,
     chunk_seconds: Annotated[
         float, typer.Option(help="Piece separated at once; memory grows with it.")
     ] = 12.0,
+    overlap_seconds: Annotated[
+        float | None, typer.Option(help="What two pieces share; default: 1.5, at most a quarter of one.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Pieces at once; memory grows with it.")] = 1,
+    dtype: Annotated[str | None, typer.Option(help="float32, float64, bfloat16 or float16.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: as torch is set.")] = None,
     mode: Annotated[
         str, typer.Option(help="native; or, to compare: resample (to the model's rate and back), none.")
     ] = "native",
@@ -140,7 +156,7 @@ def separate_command(
     """Separate files into stems, at their own sample rate.
 
     Stems keep the sample rate, channels, container and bit depth of the file; those of an earlier run are
-    replaced. All stems of a file appear at once, or none.
+    replaced. All stems of a file appear at once, or none. What would clip is scaled down, and told.
 
     Example: sfi-zoo separate song.mp3 -o stems
     """
@@ -152,6 +168,8 @@ def separate_command(
     check_distinct(files)
     if resampler is not None and mode != "resample":
         raise InputError(f"--resampler {resampler}: only --mode resample resamples")
+    if threads is not None:
+        _use_threads(threads)
     separator: nn.Module = hub.load(model, device=available(device))
     if mode != "native":
         from sfi_zoo.models.adaptation import Adapted
@@ -169,8 +187,16 @@ def separate_command(
                     format=format,
                     subtype=subtype,
                     stems=wanted,
+                    clip=clip,
                     chunk_seconds=chunk_seconds,
-                    overlap_seconds=min(1.5, chunk_seconds / 4),
+                    overlap_seconds=min(1.5, chunk_seconds / 4)
+                    if overlap_seconds is None
+                    else overlap_seconds,
+                    batch_size=batch_size,
+                    dtype=dtype,
+                    consistency=consistency,
+                    rescale=rescale,
+                    two_stems=two_stems,
                     progress=bar.update,
                 )
         except (InputError, OSError) as error:
@@ -256,6 +282,14 @@ def _describe(name: str, model: Any) -> dict[str, Any]:
         "sample_rate": model.sample_rate,
         "parameters": parameters,
     }
+
+
+def _use_threads(number: int) -> None:
+    import torch
+
+    if number < 1:
+        raise InputError(f"--threads {number}: must be 1 or more")
+    torch.set_num_threads(number)
 
 
 def _interrupt(*_: object) -> None:

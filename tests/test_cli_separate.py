@@ -111,14 +111,73 @@ def test_silence_gives_silent_stems(folder: Path) -> None:
     assert not soundfile.read("out/song/drums.wav")[0].any()
 
 
-def test_clipping_is_told(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setattr(Half, "shares", (8, 0, 0, 0))
+@pytest.fixture
+def loud(folder: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """A file whose first stem has its peak at 1.6, and the second one at 0.2."""
+    monkeypatch.setattr(Half, "shares", (8, 1, 0, 0))
     sound("song.wav")
-    assert separate("song.wav") == 0
+    return soundfile.read("song.wav")[0]
+
+
+@pytest.mark.parametrize("chunk", ["12", "0.2"])
+def test_what_would_clip_is_scaled_with_all_stems_and_told(
+    chunk: str, loud: np.ndarray, capsys: pytest.CaptureFixture
+) -> None:
+    assert separate("song.wav", "--chunk-seconds", chunk) == 0
+    note = capsys.readouterr().err
+    assert note.startswith("sfi-zoo: note: out/song/vocals.wav: peak 1.6") and "scaled by 0.62" in note
+    for name, share in (("vocals", 8), ("drums", 1)):
+        stem = soundfile.read(f"out/song/{name}.wav")[0]
+        np.testing.assert_allclose(stem, share * loud / (8 * np.abs(loud).max()), atol=2**-15)
+
+
+def test_clamping_is_told(loud: np.ndarray, capsys: pytest.CaptureFixture) -> None:
+    assert separate("song.wav", "--clip", "clamp") == 0
     note = capsys.readouterr().err
     assert note.startswith("sfi-zoo: note: out/song/vocals.wav: peak 1.6") and "clipped" in note
+    np.testing.assert_allclose(soundfile.read("out/song/drums.wav")[0], loud, atol=2**-15)
+
+
+def test_float_files_keep_what_is_beyond_full_scale(loud: np.ndarray, capsys: pytest.CaptureFixture) -> None:
+    assert separate("song.wav", "--subtype", "FLOAT") == 0
+    assert capsys.readouterr().err == ""
+    np.testing.assert_allclose(soundfile.read("out/song/vocals.wav")[0], 8 * loud, rtol=1e-6)
+
+
+def test_two_stems_are_one_and_the_sum_of_the_others(folder: Path) -> None:
+    sound("song.wav", subtype="FLOAT")
+    assert separate("song.wav", "--two-stems", "drums") == 0
+    assert written(folder / "out") == ["song/drums.wav", "song/rest.wav"]
+    mixture = soundfile.read("song.wav")[0]
+    np.testing.assert_array_equal(soundfile.read("out/song/drums.wav")[0], 0.25 * mixture)
+    np.testing.assert_allclose(soundfile.read("out/song/rest.wav")[0], 0.75 * mixture, atol=1e-7)
+
+
+@pytest.mark.parametrize("options", [["--consistency", "equal"], ["--consistency", "energy"], ["--rescale"]])
+def test_stems_that_do_not_sum_to_the_mixture_are_made_to(
+    options: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Half, "shares", (0.25, 0.125, 0.0625, 0.0625))
+    sound("song.wav", subtype="FLOAT")
+    assert separate("song.wav", "--chunk-seconds", "0.2", *options) == 0
+    stems = [soundfile.read(f"out/song/{name}.wav")[0] for name in Half.sources]
+    np.testing.assert_allclose(np.sum(stems, 0), soundfile.read("song.wav")[0], atol=1e-6)
+    assert written(folder / "out") == [f"song/{name}.wav" for name in sorted(Half.sources)]
+
+
+def test_batches_and_precision_do_not_change_stems_of_a_simple_model(folder: Path) -> None:
+    sound("song.wav", subtype="FLOAT")
+    assert separate("song.wav", "--chunk-seconds", "0.1", "--batch-size", "3", "--dtype", "float64") == 0
+    np.testing.assert_allclose(soundfile.read("out/song/vocals.wav")[0], 0.5 * soundfile.read("song.wav")[0])
+
+
+def test_threads_are_as_many_as_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    sound("song.wav")
+    separate("song.wav")
+    separate("song.wav", "--threads", "1")
+    assert asked == [1]
 
 
 def corrupt(offset: int, code: str, value: int) -> None:
@@ -180,6 +239,14 @@ def test_a_bad_file_is_one_line_code_2_and_no_output(
         (["--format", "avi"], "--format avi"),
         (["--subtype", "PCM_99"], "--subtype PCM_99"),
         (["--chunk-seconds", "0"], "chunk_seconds is 0"),
+        (["--overlap-seconds", "7"], "overlap_seconds is 7"),
+        (["--batch-size", "0"], "batch_size is 0"),
+        (["--dtype", "int8"], "dtype must be one of float32, float64, bfloat16, float16; got int8"),
+        (["--threads", "0"], "--threads 0"),
+        (["--clip", "wrap"], "clip must be one of rescale, clamp; got wrap"),
+        (["--consistency", "loud"], "consistency must be one of equal, energy; got loud"),
+        (["--two-stems", "piano"], "two_stems is piano: this model gives vocals, drums, bass, other"),
+        (["--two-stems", "drums", "--stems", "bass"], "leave --stems out"),
         (["--device", "nowhere"], "--device nowhere"),
         (["-m", "none"], "none: no such model"),
     ],

@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -186,6 +187,7 @@ def separate_blocks(
     total_frames: int | None = None,
     progress: Progress | None = None,
     waiting: Queue | None = None,
+    scratch: Path | None = None,
 ) -> Iterator[Tensor]:
     """Separate a stream. What is not said here is as in `separate`.
 
@@ -204,7 +206,8 @@ def separate_blocks(
         two_stems: a source.
         total_frames: samples per channel in the whole signal where known; `progress` is told in seconds.
         progress: called with (seconds done, seconds in total or None) after every chunk.
-        waiting: where blocks wait, if the whole signal is needed; None for a temporary file.
+        waiting: where blocks wait, if the whole signal is needed; None for a temporary file in `scratch`.
+        scratch: a folder; None for the usual one of temporary files.
 
     Yields:
         (sources, channels, n) on the CPU, float32 (float64 from a float64 model), as long as the input.
@@ -221,16 +224,16 @@ def separate_blocks(
     total = None if total_frames is None else total_frames / sample_rate
     signal = Buffer(blocks, channels, sample_rate)
     estimates = _estimates(runner, signal, sample_rate, plan, batch_size, total, progress)
-    return _finished(finish, estimates, waiting)
+    return _finished(finish, estimates, waiting, scratch)
 
 
 def _finished(
-    finish: Finish, estimates: Iterator[tuple[Tensor, Tensor]], waiting: Queue | None
+    finish: Finish, estimates: Iterator[tuple[Tensor, Tensor]], waiting: Queue | None, scratch: Path | None
 ) -> Iterator[Tensor]:
     if waiting is not None or not finish.two_pass:
         yield from finish.over(estimates, deque() if waiting is None else waiting)
         return
-    with Spool() as spool:
+    with Spool(scratch) as spool:
         yield from finish.over(estimates, spool)
 
 

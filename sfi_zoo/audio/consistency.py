@@ -102,7 +102,7 @@ class Finish:
         if consistency not in (None, *CONSISTENCIES):
             raise InputError(f"consistency must be one of {', '.join(CONSISTENCIES)}; got {consistency}")
         if two_stems is not None and two_stems not in sources:
-            raise InputError(f"two_stems is {two_stems}; this model gives {', '.join(sources)}")
+            raise InputError(f"two_stems is {two_stems}: this model gives {', '.join(sources)}")
         self.consistency, self.rescale = consistency, rescale
         self._kept = None if two_stems is None else list(sources).index(two_stems)
         self.names = tuple(sources) if two_stems is None else (two_stems, REST)
@@ -121,8 +121,8 @@ class Finish:
             )
             stems = stems + share * (mixture.to(stems) - stems.sum(0))
         if self._kept is not None:
-            kept = stems[self._kept]
-            stems = torch.stack([kept, stems.sum(0) - kept])
+            others = [i for i in range(len(stems)) if i != self._kept]
+            stems = torch.stack([stems[self._kept], stems[others].sum(0)])
         return stems
 
     def over(self, pairs: Iterable[tuple[Tensor, Tensor]], waiting: Queue) -> Iterator[Tensor]:

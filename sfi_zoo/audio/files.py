@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sfi_zoo.audio.bounds import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, check_sample_rate
 from sfi_zoo.audio.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Progress, separate_blocks
+from sfi_zoo.audio.consistency import Finish
 from sfi_zoo.audio.formats import choose_format
 from sfi_zoo.audio.io import AudioInfo, probe, read_blocks
 from sfi_zoo.audio.resample import resample_blocks, resampled_length
@@ -39,8 +41,15 @@ def separate_file(
     format: str | None = None,
     subtype: str | None = None,
     stems: Sequence[str] | None = None,
+    clip: str = "rescale",
     chunk_seconds: float = CHUNK_SECONDS,
     overlap_seconds: float = OVERLAP_SECONDS,
+    batch_size: int = 1,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    consistency: str | None = None,
+    rescale: bool = False,
+    two_stems: str | None = None,
     progress: Progress | None = None,
 ) -> SeparatedFile:
     """Write the stems of a file to `out_dir/<file stem>/<source>.<extension>`; all of them appear, or none.
@@ -53,8 +62,16 @@ def separate_file(
         format: container of the stems (wav, flac, ogg, mp3 ...), None for that of the file.
         subtype: sample format of the stems (PCM_16, FLOAT ...), None for that of the file.
         stems: names of the sources to write, None for all.
-        chunk_seconds: see `separate`.
-        overlap_seconds: see `separate`.
+        clip: "rescale": where a sample is beyond what the sample format holds, all stems are scaled by one gain, which a note tells;
+            "clamp": it is cut off, which a note tells as well. FLOAT has no such limit.
+        chunk_seconds: this and what follows: see `sfi_zoo.audio.chunks.separate`.
+        overlap_seconds: see there.
+        batch_size: see there.
+        device: see there.
+        dtype: see there.
+        consistency: see there; "energy" and `rescale` keep all estimates on the disk, as float32, until the last one is known.
+        rescale: see there.
+        two_stems: see there; then nothing else is written than <two_stems> and "rest".
         progress: called with (seconds done, seconds in total); what it raises aborts, and nothing is written.
 
     Raises:
@@ -62,21 +79,39 @@ def separate_file(
     """
     info = probe(path)
     rate = _working_rate(info, sample_rate)
-    names, rows = _chosen(model.sources, stems)  # type: ignore[arg-type]
+    if two_stems is not None and stems is not None:
+        raise InputError(f"--two-stems {two_stems}: writes {two_stems} and rest; leave --stems out")
+    sources = Finish(model.sources, consistency, rescale, two_stems).names  # type: ignore[arg-type]
+    names, rows = _chosen(sources, stems)
     frames = resampled_length(info.frames, info.sample_rate, rate)
     output = choose_format(info, rate, frames, format, subtype)
     folder = Path(out_dir) / info.path.stem
-    writer = StemWriter(folder, names, output, rate, info.channels)
+    writer = StemWriter(folder, names, output, rate, info.channels, clip)
     if any(target.exists() and target.samefile(info.path) for target in writer.paths):
         raise InputError(f"{info.path}: a stem would replace the file itself; choose another output folder")
     with writer:
-        for block in _estimates(model, info, rate, frames, chunk_seconds, overlap_seconds, progress):
+        for block in _estimates(
+            model,
+            info,
+            rate,
+            chunk_seconds=chunk_seconds,
+            overlap_seconds=overlap_seconds,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            consistency=consistency,
+            rescale=rescale,
+            two_stems=two_stems,
+            total_frames=frames,
+            progress=progress,
+            scratch=writer.scratch,
+        ):
             writer.write(block[rows].numpy())
     notes = [output.note] if output.note else []
     if frames - writer.reports[0].frames > rate // 10:  # an MP3; what other formats lack is an error
         ends = writer.reports[0].frames / rate
         notes.append(f"{info.path}: ends at {ends:.1f} s, its header says {info.duration:.1f} s")
-    notes += [_clipping_note(report) for report in writer.reports if report.clipped]
+    notes += _clipping_notes(writer.reports)
     return SeparatedFile(info, rate, tuple(writer.reports), tuple(notes))
 
 
@@ -121,40 +156,35 @@ def _chosen(sources: Sequence[str], stems: Sequence[str] | None) -> tuple[list[s
 
 
 def _estimates(
-    model: nn.Module,
-    info: AudioInfo,
-    rate: int,
-    frames: int,
-    chunk_seconds: float,
-    overlap_seconds: float,
-    progress: Progress | None,
+    model: nn.Module, info: AudioInfo, rate: int, *, chunk_seconds: float, **options: Any
 ) -> Iterator[Tensor]:
     blocks = read_blocks(info)
     if rate != info.sample_rate:
         blocks = resample_blocks(blocks, info.sample_rate, rate, info.channels)
     try:
         yield from separate_blocks(
-            model,
-            blocks,
-            rate,
-            channels=info.channels,
-            chunk_seconds=chunk_seconds,
-            overlap_seconds=overlap_seconds,
-            total_frames=frames,
-            progress=progress,
+            model, blocks, rate, channels=info.channels, chunk_seconds=chunk_seconds, **options
         )
     except torch.OutOfMemoryError as error:
         smaller = max(2, math.floor(chunk_seconds / 2))
         raise InputError(
-            f"{info.path}: the device is out of memory; try --chunk-seconds {smaller}"
+            f"{info.path}: the device is out of memory; try --chunk-seconds {smaller}, or a smaller --batch-size"
         ) from error
     except InputError as error:
         message = str(error)
         raise InputError(message if str(info.path) in message else f"{info.path}: {message}") from error
 
 
-def _clipping_note(report: StemReport) -> str:
-    return (
+def _clipping_notes(reports: Sequence[StemReport]) -> list[str]:
+    loudest = max(reports, key=lambda report: report.peak)
+    if loudest.gain != 1:
+        return [
+            f"{loudest.path}: peak {loudest.peak:.3f}, all stems are scaled by {loudest.gain:.3f}"
+            f" ({20 * math.log10(loudest.gain):.1f} dB) so that none clips; --subtype FLOAT --format wav keeps their level"
+        ]
+    return [
         f"{report.path}: peak {report.peak:.3f}, {report.clipped} samples clipped at full scale;"
         " --format wav --subtype FLOAT keeps them"
-    )
+        for report in reports
+        if report.clipped
+    ]

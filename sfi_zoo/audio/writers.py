@@ -1,7 +1,8 @@
 """Writing sound files that appear whole or not at all.
 
-Integer samples are rounded to the grid they were read from (an unchanged sample gives the same bits) and clip
-at full scale; the peak and the number of clipped samples are reported, never hidden. FLOAT does not clip.
+Integer samples are rounded to the grid they were read from (an unchanged sample gives the same bits). What is beyond full scale clips,
+or all files of a folder are scaled by one gain, 1 / peak, so that none does and they keep their balance (`clip="rescale"`); either is
+reported, never hidden. FLOAT does not clip.
 """
 
 import shutil
@@ -14,10 +15,13 @@ from types import TracebackType
 
 import numpy as np
 import soundfile
+import torch
 
 from sfi_zoo.audio.formats import BITS, EXTENSIONS, OutputFormat, can_write
+from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
 
+CLIPS = ("rescale", "clamp")
 _UNCLIPPED = {"FLOAT", "DOUBLE"}
 # libvorbis keeps a whole write on the stack.
 _WRITE_FRAMES = 2**15
@@ -25,12 +29,13 @@ _WRITE_FRAMES = 2**15
 
 @dataclass(frozen=True)
 class StemReport:
-    """What was written: peak of the samples before they were clipped, and how many were."""
+    """What was written: peak of the samples before they were scaled or clipped, how many were clipped, and the gain."""
 
     path: Path
     frames: int
     peak: float
     clipped: int
+    gain: float = 1.0
 
 
 class StemWriter:
@@ -44,15 +49,28 @@ class StemWriter:
         output: from `choose_format`.
         sample_rate: in Hz.
         channels: of every file.
+        clip: what happens beyond full scale, unless the files are FLOAT: "clamp", or "rescale" (see above). For the latter all samples wait
+            on the disk, as float32, until the last one is known.
 
     Raises:
-        InputError: something stands in the way, or the files cannot be written.
+        InputError: something stands in the way, the files cannot be written, or `clip` is something else.
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], output: OutputFormat, sample_rate: int, channels: int
+        self,
+        folder: Path,
+        names: Sequence[str],
+        output: OutputFormat,
+        sample_rate: int,
+        channels: int,
+        clip: str = "clamp",
     ) -> None:
         """Nothing is made before the `with` statement."""
+        if clip not in CLIPS:
+            raise InputError(f"clip must be one of {', '.join(CLIPS)}; got {clip}")
+        self._waits = clip == "rescale" and output.subtype not in _UNCLIPPED
+        self._spool: Spool | None = None
+        self._peak = 0.0
         self.folder = folder
         self.paths = [folder / f"{name}{output.extension}" for name in names]
         self.reports: list[StemReport] = []
@@ -60,6 +78,11 @@ class StemWriter:
         self._temporary = folder.parent / f".sfi-zoo-{uuid.uuid4().hex[:12]}.partial"
         self._made: list[Path] = []
         self._files: list[_EncodedFile] = []
+
+    @property
+    def scratch(self) -> Path:
+        """A folder on the same disk, for what goes when the block ends."""
+        return self._temporary
 
     def __enter__(self) -> "StemWriter":
         """Make the temporary files."""
@@ -73,6 +96,8 @@ class StemWriter:
                     self._temporary / path.name, path, output, self._sample_rate, self._channels
                 )
                 self._files.append(file)
+            if self._waits:
+                self._spool = Spool(self._temporary, str(self.paths[0]))
         except BaseException as error:
             self._discard()
             if isinstance(error, OSError):
@@ -82,8 +107,23 @@ class StemWriter:
 
     def write(self, stems: Iterable[np.ndarray]) -> None:
         """Append one (channels, n) block to every file, in the order of `names`."""
-        for file, block in zip(self._files, stems, strict=True):
-            file.write(block)
+        if self._spool is None:
+            for file, block in zip(self._files, stems, strict=True):
+                file.write(block)
+            return
+        blocks = torch.from_numpy(np.stack(list(stems)))
+        self._peak = max(self._peak, float(blocks.abs().amax()) if blocks.numel() else 0.0)
+        self._spool.append(blocks)
+
+    def _write_waiting(self, spool: Spool) -> None:
+        """From the spool to the files, all with one gain."""
+        gain = 1 / max(1.0, self._peak)
+        for file in self._files:
+            file.gain = gain
+        while len(spool):
+            for file, block in zip(self._files, spool.popleft().numpy(), strict=True):
+                file.write(block)
+        spool.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -91,6 +131,8 @@ class StemWriter:
         """Put all files in their place, or after an error none."""
         try:
             if kind is None:
+                if self._spool is not None:
+                    self._write_waiting(self._spool)
                 self.reports = [file.finish() for file in self._files]
                 self._publish()
                 self._made = []
@@ -110,6 +152,8 @@ class StemWriter:
     def _discard(self) -> None:
         for file in self._files:
             file.close()
+        if self._spool is not None:
+            self._spool.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
         for folder in reversed(self._made):
             if folder.is_dir() and not any(folder.iterdir()):
@@ -169,6 +213,7 @@ class _EncodedFile:
     ) -> None:
         self._path, self._final, self._output = path, final, output
         self._frames, self._peak, self._clipped = 0, 0.0, 0
+        self.gain = 1.0
         try:
             self._sound = soundfile.SoundFile(
                 str(path), "w", sample_rate, channels, output.subtype, format=output.format
@@ -181,7 +226,9 @@ class _EncodedFile:
     def write(self, block: np.ndarray) -> None:
         magnitude = np.abs(block)
         self._peak = max(self._peak, float(magnitude.max(initial=0.0)))
-        if self._output.subtype not in _UNCLIPPED:
+        if self.gain != 1:
+            block = block * self.gain
+        elif self._output.subtype not in _UNCLIPPED:
             self._clipped += int(np.count_nonzero(magnitude > 1.0))
         samples = _quantised(block.T, self._output.subtype)
         try:
@@ -200,7 +247,7 @@ class _EncodedFile:
             raise self._failure(error) from error
         if written < self._frames:
             raise self._failure(None)
-        return StemReport(self._final, self._frames, self._peak, self._clipped)
+        return StemReport(self._final, self._frames, self._peak, self._clipped, self.gain)
 
     def close(self) -> None:
         """Let go of the file, complete or not."""
