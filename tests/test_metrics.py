@@ -27,7 +27,7 @@ def test_scores_of_the_bundled_model():
     found = {(row["mode"], row["sample_rate"]): row for row in rows}
     assert found["native", 32000]["mask_lee_db"] == -np.inf
     assert found["native", 16000]["mask_lee_db"] < found["none", 16000]["mask_lee_db"] - 3
-    assert found["native", 16000]["sdr_lost_db"] < 1 < found["none", 16000]["sdr_lost_db"]
+    assert found["native", 16000]["si_sdr_lost_db"] < 1 < found["none", 16000]["sdr_lost_db"]
     assert found["native", 32000]["si_sdr_improvement_db"] > 3
 
 
