@@ -2,7 +2,12 @@
 
 from sfi_zoo.design.frames import FrameGrid
 from sfi_zoo.design.frequency_domain import frequency_domain_taps, least_squares_taps
-from sfi_zoo.design.interpolation import INTERPOLATION_WIDTH, band_limited_taps, interpolated_delays
+from sfi_zoo.design.interpolation import (
+    INTERPOLATION_WIDTH,
+    band_limited_taps,
+    between_samples,
+    interpolated_delays,
+)
 from sfi_zoo.design.native import half_support, is_sampled_directly, native_taps
 from sfi_zoo.design.reference import hilbert_pair, reference_taps
 from sfi_zoo.design.taper import tukey_taper
@@ -13,6 +18,7 @@ __all__ = [
     "FrameGrid",
     "alive_filters",
     "band_limited_taps",
+    "between_samples",
     "frequency_domain_taps",
     "half_support",
     "hilbert_pair",

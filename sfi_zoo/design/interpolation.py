@@ -28,12 +28,16 @@ def interpolated_delays(taps: Tensor, delays: Tensor) -> Tensor:
     Returns:
         (P, C, L + 2 Z), from index -Z of `taps` on.
     """
-    width = INTERPOLATION_WIDTH
-    j = torch.arange(-width, width + 1, dtype=delays.dtype, device=delays.device)
-    u = delays[:, None] - j
-    s = torch.sinc(u) * torch.cos(math.pi / 2 * (u / (width + 1)).clamp(-1, 1)) ** 2
+    s, width = between_samples(delays), INTERPOLATION_WIDTH
     windows = torch.nn.functional.pad(taps, (2 * width, 2 * width)).unfold(-1, 2 * width + 1, 1)
     return torch.einsum("clj,pj->pcl", windows.to(s), s.flip(-1))
+
+
+def between_samples(delays: Tensor) -> Tensor:
+    """s(d - j), j = -Z ... Z, see `interpolated_delays`: (P,) samples -> (P, 2 Z + 1)."""
+    width = INTERPOLATION_WIDTH
+    u = delays[:, None] - torch.arange(-width, width + 1, dtype=delays.dtype, device=delays.device)
+    return torch.sinc(u) * torch.cos(math.pi / 2 * (u / (width + 1)).clamp(-1, 1)) ** 2
 
 
 def band_limited_taps(

@@ -11,7 +11,6 @@ from sfi_zoo.design.time_domain import time_domain_taps
 from sfi_zoo.filters.base import AnalogFilterBank
 from sfi_zoo.filters.kaiser import HALF_WIDTH
 
-
 LONG_KERNEL = 20 * HALF_WIDTH  # samples at F0: interpolation makes such a kernel longer by a tenth at most
 
 

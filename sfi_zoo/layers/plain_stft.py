@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sfi_zoo.errors import InputError
 from sfi_zoo.layers.plain import Interleaved, Overlapped
 from sfi_zoo.layers.short_time import Frames, ShortTimeFourier
 from sfi_zoo.layers.stft import NO_ENERGY, SFIISTFT, SFISTFT
@@ -20,6 +21,10 @@ class _PlainTransform(nn.Module):
 
     def __init__(self, layer: ShortTimeFourier, rate: float) -> None:
         super().__init__()
+        if layer.stride_mode != "exact":
+            raise InputError(
+                f"a transform with stride_mode={layer.stride_mode!r} cannot be frozen; use 'exact'"
+            )
         ratio = Fraction(rate) / Fraction(layer.trained_rate)
         hop, padding = layer.hop_length * ratio, layer._padding * ratio
         self.per = math.lcm(hop.denominator, padding.denominator)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from sfi_zoo.design import FrameGrid
+from sfi_zoo.design import INTERPOLATION_WIDTH, FrameGrid, between_samples
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.windows import Window, create_window
+from sfi_zoo.layers.geometry import STRIDE_MODES
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
 
 Whole = int | Fraction
@@ -39,6 +40,7 @@ class Frames(NamedTuple):
         ratio: F / F0.
         features: number of bins.
         alive: number of bins up to F / 2.
+        between: stride mode "interpolate": how far frames lie behind their position, in samples; their delays are those of frame 0.
     """
 
     number: int
@@ -55,11 +57,27 @@ class Frames(NamedTuple):
     ratio: float
     features: int
     alive: int
+    between: tuple[float, ...] = ()
 
     def all_starts(self, device: torch.device) -> Tensor:
         """First samples of all frames: (frames,) int64."""
         repeats = torch.arange(-(-self.number // len(self.starts)), device=device) * self.step
         return (repeats[:, None] + torch.tensor(self.starts, device=device)).flatten()[: self.number]
+
+    @property
+    def margin(self) -> int:
+        """Samples that interpolation takes on both sides of a frame."""
+        return INTERPOLATION_WIDTH if self.between else 0
+
+    def interpolation(self, like: Tensor) -> Tensor:
+        """The kernel that moves each frame to its position: (frames, 1, 2 Z + 1)."""
+        kernels = between_samples(torch.tensor(self.between, dtype=torch.float64, device=like.device))
+        return every_frame(kernels.to(like.dtype), self.number)[:, None]
+
+    def widened(self) -> "Frames":
+        """The frames with the margin on both sides."""
+        starts = tuple(start - self.margin for start in self.starts)
+        return self._replace(starts=starts, taps=self.taps + 2 * self.margin)
 
     def last_start(self) -> int:
         """First sample of the last frame."""
@@ -79,6 +97,7 @@ class ShortTimeFourier(SampleRateAware):
         center: bool,
         normalized: bool,
         bins: str,
+        stride_mode: str,
         sample_rate: float,
     ) -> None:
         super().__init__()
@@ -97,8 +116,10 @@ class ShortTimeFourier(SampleRateAware):
             )
         if bins not in ("fixed", "nyquist"):
             raise InputError(f"bins must be 'fixed' or 'nyquist', got {bins!r}")
+        if stride_mode not in STRIDE_MODES:
+            raise InputError(f"stride_mode must be one of {STRIDE_MODES}, got {stride_mode!r}")
         self.n_fft, self.hop_length, self.win_length = n_fft, hop_length, win_length
-        self.center, self.normalized, self.bins = center, normalized, bins
+        self.center, self.normalized, self.bins, self.stride_mode = center, normalized, bins, stride_mode
         self.window = create_window(window)
         self._window_name = window if isinstance(window, str) else "sampled"
 
@@ -141,7 +162,7 @@ class ShortTimeFourier(SampleRateAware):
         """Positions of the centres of the windows in samples at `sample_rate`."""
         ratio = self._ratio(primal(self._rate(sample_rate)))
         return FrameGrid.of(
-            (self._left + Fraction(self.win_length) / 2 - self._padding) * ratio, self.hop_length * ratio
+            (self._left + Fraction(self.win_length) / 2 - self._padding) * ratio, self._hop(ratio)
         )
 
     def frame_times(self, frames: int, sample_rate: float | None = None) -> Tensor:
@@ -155,6 +176,8 @@ class ShortTimeFourier(SampleRateAware):
         The duration is rounded to a whole number T of samples of F0, so resampled signals, which are rounded up or down, agree.
         """
         ratio = self._ratio(primal(self._rate(sample_rate)))
+        if self.stride_mode == "round":
+            return math.floor((length + (2 * self._padding - self.n_fft) * ratio) / self._hop(ratio)) + 1
         duration = math.floor(length / ratio + Fraction(1, 2))
         return math.floor((duration + 2 * self._padding - self.n_fft) / Fraction(self.hop_length)) + 1
 
@@ -193,6 +216,19 @@ class ShortTimeFourier(SampleRateAware):
         """F / F0, exactly."""
         return Fraction(rate) / Fraction(self.trained_rate)
 
+    def _hop(self, ratio: Fraction) -> Fraction:
+        """Distance between frames at F = ratio F0, in samples; int() of it where strides are rounded.
+
+        Raises:
+            InputError: nothing is left of it.
+        """
+        hop = self.hop_length * ratio
+        if self.stride_mode != "round":
+            return Fraction(hop)
+        if hop < 1:
+            raise InputError(f"stride_mode='round' leaves no sample of a hop of {float(hop):g} samples")
+        return Fraction(int(hop))
+
     def _period(self, rate: float) -> Fraction:
         """N = F / df, in samples."""
         return self.n_fft * self._ratio(rate)
@@ -200,7 +236,11 @@ class ShortTimeFourier(SampleRateAware):
     def _frames(self, count: int, rate: float, each: bool) -> Frames:
         """Where `count` frames lie; `each`: list all of them, though delays repeat."""
         ratio, period = self._ratio(rate), self._period(rate)
-        left, length, hop = (n * ratio for n in (self._left, self.win_length, self.hop_length))
+        left, length, hop = self._left * ratio, self.win_length * ratio, self._hop(ratio)
+        if each and self.stride_mode != "exact":
+            raise InputError(
+                f"stride_mode={self.stride_mode!r} has no derivative with respect to the sampling frequency; use 'exact'"
+            )
         if length < 2:
             raise InputError(
                 f"sample_rate {rate} Hz is too low: a window of {float(self.win_length) / self.trained_rate:g} s "
@@ -208,11 +248,15 @@ class ShortTimeFourier(SampleRateAware):
             )
         rows = count if each else min(hop.denominator, count)
         # in units of 1 / unit samples all positions are whole numbers, which is exact and quick
-        unit = math.lcm(*((n * ratio).denominator for n in (1, self.n_fft, self.win_length, self.hop_length)))
+        unit = math.lcm(hop.denominator, *((n * ratio).denominator for n in (1, self.n_fft, self.win_length)))
         before, opening, closing, apart = (
             int(n * unit) for n in (self._padding * ratio, left, left + length, hop)
         )
         positions = [k * apart - before for k in range(rows)]
+        between: tuple[float, ...] = ()
+        if self.stride_mode == "interpolate" and rows > 1:
+            between = tuple((p - positions[0]) % unit / unit for p in positions)
+            positions = [p - (p - positions[0]) % unit for p in positions]
         starts, opens, closes = ([-(-(p + x) // unit) for p in positions] for x in (0, opening, closing))
         return Frames(
             number=count,
@@ -229,6 +273,7 @@ class ShortTimeFourier(SampleRateAware):
             ratio=float(ratio),
             features=self.num_features(rate),
             alive=min(self.num_features(rate), math.floor(period / 2) + 1),
+            between=between,
         )
 
     # what the two directions multiply with -------------------------------------------------------------------------

@@ -53,6 +53,8 @@ class SFISTFT(ShortTimeFourier):
         sample_rate: F0 in Hz.
         bins: "fixed": the n_fft // 2 + 1 bins of F0 at every rate, those above F / 2 zero (see `alive`), for networks with a fixed number
             of features. "nyquist": the bins up to F / 2, for networks that follow.
+        stride_mode: "exact"; or what is published for convolutions, to compare with: "interpolate", a transform at every sample,
+            interpolated by a windowed sinc, or "round", int() of the hop at F, which drifts.
 
     Raises:
         InputError: an argument outside what is allowed (the message names it).
@@ -70,8 +72,11 @@ class SFISTFT(ShortTimeFourier):
         *,
         sample_rate: float,
         bins: str = "fixed",
+        stride_mode: str = "exact",
     ) -> None:
-        super().__init__(n_fft, hop_length, win_length, window, center, normalized, bins, sample_rate)
+        super().__init__(
+            n_fft, hop_length, win_length, window, center, normalized, bins, stride_mode, sample_rate
+        )
         if pad_mode not in PAD_MODES:
             raise InputError(f"pad_mode must be one of {PAD_MODES}, got {pad_mode!r}")
         self.pad_mode = pad_mode
@@ -102,10 +107,11 @@ class SFISTFT(ShortTimeFourier):
         if len(frames.starts) == 1:
             segments = signal.unfold(-1, frames.taps, max(frames.step, 1))[:, : frames.number]
         else:
-            instants = frames.all_starts(x.device)[:, None] + torch.arange(
-                left, left + frames.taps, device=x.device
-            )
+            reach = torch.arange(-frames.margin, frames.taps + frames.margin, device=x.device)
+            instants = frames.all_starts(x.device)[:, None] + (left + reach)
             segments = signal.index_select(-1, instants.flatten()).unflatten(-1, instants.shape)
+            if frames.between:
+                segments = functional.conv1d(segments, frames.interpolation(segments), groups=frames.number)
         window, phases = self._tables(frames, drift, signal)
         segments = segments * every_frame(window * (self._scale / frames.ratio), frames.number)
         if frames.whole and drift is None:
@@ -133,7 +139,8 @@ class SFISTFT(ShortTimeFourier):
                 f"{length} samples at {rate} Hz are shorter than a frame of {float(self.n_fft) / self.trained_rate:g} s"
             )
         frames = self._frames(count, rate, each)
-        left, right = -frames.starts[0], max(0, frames.last_start() + frames.taps - length)
+        left = frames.margin - frames.starts[0]
+        right = max(0, frames.last_start() + frames.taps + frames.margin - length)
         longest = {"reflect": length - 1, "circular": length}.get(self.pad_mode)
         if self.center and longest is not None and max(left, right) > longest:
             raise InputError(
@@ -176,8 +183,11 @@ class SFIISTFT(ShortTimeFourier):
         *,
         sample_rate: float,
         bins: str = "fixed",
+        stride_mode: str = "exact",
     ) -> None:
-        super().__init__(n_fft, hop_length, win_length, window, center, normalized, bins, sample_rate)
+        super().__init__(
+            n_fft, hop_length, win_length, window, center, normalized, bins, stride_mode, sample_rate
+        )
         self._check_overlap()
 
     def _check_overlap(self) -> None:
@@ -233,8 +243,14 @@ class SFIISTFT(ShortTimeFourier):
                 weighted[..., -1] *= (1 + period - 2 * (frames.alive - 1)) / 2
             segments = chirp_z(weighted.conj(), period, frames.taps).real / float(self.n_fft)
         window = every_frame(window, frames.number)
-        y = overlap_add(segments * window, frames, length)
-        energy = overlap_add(window.square().expand(frames.number, -1)[None], frames, length)
+        segments, energy = segments * window, window.square().expand(frames.number, -1)[None]
+        if frames.between:
+            spread = frames.interpolation(segments)
+            segments, energy = (
+                functional.conv_transpose1d(x, spread, groups=frames.number) for x in (segments, energy)
+            )
+            frames = frames.widened()
+        y, energy = overlap_add(segments, frames, length), overlap_add(energy, frames, length)
         y = y / energy.clamp(min=NO_ENERGY)
         if self.normalized:
             y = y * float(self.n_fft) ** 0.5
