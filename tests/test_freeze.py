@@ -1,6 +1,7 @@
 """Freezing: plain layers for one sampling frequency, for PyTorch and for ONNX."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sfi_zoo import (
     freeze,
     make_sfi,
 )
+from sfi_zoo.hub import import_checkpoint
 from sfi_zoo.layers import KernelInterpolatedConv1d, SampleRateAware
 from tests.foreign_models import conv_tasnet, hdemucs, open_unmix
 from tests.signals import relative_error
@@ -247,3 +249,14 @@ def test_a_frozen_layer_of_a_separator_knows_one_rate():
     frozen = freeze(sfi_zoo.load("convtasnet_mgf.music4"), 16000)
     with pytest.raises(InputError, match="frozen at 16000 Hz"):
         frozen.model(torch.randn(1, 1, 1600), 8000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_a_checkpoint_of_asteroid_in_onnxruntime(rate, tmp_path):
+    golden = Path(__file__).parent / "golden"
+    model = sfi_zoo.load(import_checkpoint(golden / "asteroid_global_relu.bin", tmp_path / "model")).eval()
+    x = 0.1 * torch.randn(1, 1, rate // 4)
+    with torch.no_grad():
+        expected = model(x, rate).numpy()
+    assert_same(in_onnxruntime(freeze(model, rate), x, tmp_path / "m.onnx"), expected)

@@ -70,7 +70,7 @@ def test_round_drifts_says_so_and_reconstructs():
 def test_what_is_impossible_is_named():
     with pytest.raises(InputError, match="wobble"):
         transform("wobble")
-    with pytest.raises(InputError, match="0.5 samples"):
+    with pytest.raises(InputError, match=r"0\.5 samples"):
         SFISTFT(64, 2, sample_rate=32000, stride_mode="round")(torch.randn(4000), 8000)
     with pytest.raises(InputError, match="derivative"):
         transform("round")(torch.randn(9000), torch.tensor(32000.0))
