@@ -106,7 +106,6 @@ class Separator(nn.Module):
         check_waveform(waveform)
         with full_precision(waveform.device):
             latent = self.encode(waveform, sample_rate)
-        check_alive(latent.grid, self.sample_rate if sample_rate is None else sample_rate)
         masks = self.predict_masks(latent)
         with full_precision(waveform.device):
             estimates = self.decode(masks * latent.values[:, None], sample_rate, waveform.shape[-1])
@@ -191,20 +190,6 @@ def check_waveform(waveform: Tensor) -> None:
         raise InputError(
             f"waveform must be (batch, channels, time), none of them 0; got {tuple(waveform.shape)}"
         )
-
-
-def check_alive(grid: LatentGrid, sample_rate: float) -> None:
-    """Raises InputError where no feature of a latent can hold anything: every stem would be silent.
-
-    Not within `torch.compile` and `torch.export`, whose graphs do not depend on values.
-    """
-    if torch.compiler.is_compiling() or bool(grid.alive.any()):
-        return
-    lowest = float(grid.frequencies.min())
-    raise InputError(
-        f"a sample rate of {float(sample_rate):.10g} Hz is below the lowest band of this model, at {lowest:.4g} Hz; "
-        f"it needs more than {2 * lowest:.4g} Hz, or the mode 'resample'"
-    )
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:

@@ -26,11 +26,13 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.importers.model_card import Source, model_card
 from sfi_zoo.models import architecture_class
 from sfi_zoo.models.base import Separator
+from sfi_zoo.models.limits import check_sizes, outline
 
 BUNDLED = Path(__file__).parent / "hub_configs"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 NOT_SETTINGS = {"architecture", "sfi_zoo_version"}
 SHOWN = 8
+MOST_CONFIG_BYTES = 2**20
 PUBLISHED_SEEDS = (40, 42, 44, 47)
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
@@ -52,32 +54,48 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Separato
         InputError: nothing of that name, or files that do not fit; the message names them and the way out.
     """
     config_file, weights_file = _files(str(name))
-    config = _read_config(config_file)
-    cls = architecture_class(config.pop("architecture"))
+    settings = _read_config(config_file)
+    cls = architecture_class(settings.pop("architecture"))
+    state = _read_weights(weights_file)
     try:
-        model: Separator = cls(cls.config_class(**config))
+        check_sizes(settings)
+        config = cls.config_class(**settings)
+        planned = outline(cls, config)  # before any memory is taken for what a file claims
     except (ArithmeticError, AttributeError, TypeError, RuntimeError, ValueError, MemoryError) as error:
         raise InputError(f"{config_file}: {_first_line(error)}") from None
     try:
-        load_state(model, _read_weights(weights_file))
-    except InputError as error:
-        raise InputError(f"{weights_file}: {error}") from None
+        check_state(planned, state)
+    except WeightsError as error:
+        raise WeightsError(f"{weights_file}: {error}", error.problems) from None
+    model: Separator = cls(config)
+    model.load_state_dict(state)
     return model.eval() if device is None else model.eval().to(device)
 
 
-def load_state(model: nn.Module, state: dict[str, Tensor], names: dict[str, str] | None = None) -> None:
-    """Fills a model with weights that fit it exactly; float16 becomes the model's dtype.
+class WeightsError(InputError):
+    """Weights that do not fit a model.
+
+    Attributes:
+        problems: all names of tensors, by what is wrong with them; the message has the first of each.
+    """
+
+    def __init__(self, message: str, problems: dict[str, list[str]]) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+def check_state(model: nn.Module, state: dict[str, Tensor], names: dict[str, str] | None = None) -> None:
+    """Refuses weights that do not fit a model exactly.
 
     Args:
-        model: what to fill.
-        state: its weights.
+        model: what they are for; it may be on the device "meta".
+        state: the weights.
         names: what `state` calls the weights of the model, where that differs.
 
     Raises:
-        InputError: tensors that are missing, unknown, of another shape or kind, or not finite.
+        WeightsError: tensors that are missing, unknown, of another shape or kind, or not finite.
     """
-    called = {key: (names or {}).get(key, key) for key in model.state_dict()}
-    wanted = {called[key]: value for key, value in model.state_dict().items()}
+    wanted = {(names or {}).get(key, key): value for key, value in model.state_dict().items()}
     shared = [key for key in wanted if key in state]
     shapes = [k for k in shared if wanted[k].shape != state[k].shape]
     problems = {
@@ -91,10 +109,26 @@ def load_state(model: nn.Module, state: dict[str, Tensor], names: dict[str, str]
         ],
         "has not finite": [k for k in shared if not torch.isfinite(state[k]).all()],
     }
-    found = [f"{what} {_shortened(keys)}" for what, keys in problems.items() if keys]
+    found = {what: keys for what, keys in problems.items() if keys}
     if found:
-        raise InputError(f"the weights do not fit: it {'; '.join(found)}")
-    model.load_state_dict({key: state[name] for key, name in called.items()})
+        foreign = "" if shared else "nothing fits, they are of another architecture: "
+        said = "; ".join(f"{what} {_shortened(keys)}" for what, keys in found.items())
+        raise WeightsError(f"the weights do not fit: {foreign}it {said}", found)
+
+
+def load_state(model: nn.Module, state: dict[str, Tensor], names: dict[str, str] | None = None) -> None:
+    """Fills a model with weights that fit it exactly; float16 becomes the model's dtype.
+
+    Args:
+        model: what to fill.
+        state: its weights.
+        names: what `state` calls the weights of the model, where that differs.
+
+    Raises:
+        WeightsError: see `check_state`.
+    """
+    check_state(model, state, names)
+    model.load_state_dict({key: state[(names or {}).get(key, key)] for key in model.state_dict()})
 
 
 def save(model: Separator, folder: str | Path, half: bool = False) -> Path:
@@ -244,6 +278,8 @@ def _download(repo: str, revision: str | None, file: str) -> Path:
 def _read_config(path: Path) -> dict[str, Any]:
     """The checked content of a config.json, lists made tuples where the setting is one."""
     try:
+        if path.stat().st_size > MOST_CONFIG_BYTES:
+            raise ValueError(f"more than {MOST_CONFIG_BYTES} bytes, it is no configuration")
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({_first_line(error)})") from None
@@ -294,7 +330,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(str(path))
     except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        raise InputError(f"truncated or not a safetensors file ({_first_line(error)})") from None
+        raise InputError(f"{path}: truncated or not a safetensors file ({_first_line(error)})") from None
 
 
 def _write(model: Separator, folder: Path, half: bool, card: str, replace_card: bool = False) -> Path:
