@@ -66,12 +66,13 @@ def test_exports_and_the_program_survives_a_file(cls, rate):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_kernels_are_designed_in_full_precision_under_autocast(cls):
+@pytest.mark.parametrize("rate", RATES)
+def test_kernels_are_designed_in_full_precision_under_autocast(cls, rate):
     layer, x = layer_and_input(cls)
-    expected, taps = layer(x, 44100), layer.weights(44100)[0]
+    expected, taps = layer(x, rate), layer.weights(rate)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        y = layer.train()(x, 44100)
-        assert torch.equal(layer.weights(44100)[0], taps)
+        y = layer.train()(x, rate)
+        assert torch.equal(layer.weights(rate)[0], taps)
     assert relative_error(y.float(), expected) < 1e-2
 
 

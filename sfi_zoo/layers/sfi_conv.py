@@ -189,15 +189,18 @@ class SFIConv1d(DesignedConv):
 
     def _interpolated(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
         """All nodes at every frame's integer position, combined by Lagrange weights in the delay."""
-        kernels = self._kernels(design.taps).unflatten(1, (self.groups, -1))
+        kernels = self._kernels(design.taps)
         starts, weights = grid.starts_and_weights(frames, x.dtype, x.device, design.drift)
         # starts are computed in floating point: a sample of room on both sides
         index = (starts + (design.first + 1))[:, None] + torch.arange(kernels.shape[-1], device=x.device)
         segments = functional.pad(x, (1, 1))[..., index]  # (batch, in_channels, frames, taps)
-        segments = segments.unflatten(1, (self.groups, -1))
-        y = x.new_zeros(x.shape[0], self.groups, self.out_channels // self.groups, frames)
-        for node, kernel in enumerate(kernels):
-            y = y + torch.einsum("bgifl,goil->bgof", segments, kernel) * weights[:, node]
+        segments = segments.unflatten(1, (self.groups, -1)).transpose(2, 3).flatten(3)
+        kernels = kernels.unflatten(1, (self.groups, -1)).flatten(
+            3
+        )  # (nodes, groups, out / groups, in / groups * taps)
+        y = torch.matmul(kernels[0], segments.mT) * weights[:, 0]  # (batch, groups, out / groups, frames)
+        for node in range(1, len(kernels)):
+            y = torch.addcmul(y, torch.matmul(kernels[node], segments.mT), weights[:, node])
         return y.flatten(1, 2)
 
 
