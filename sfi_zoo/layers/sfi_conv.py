@@ -338,7 +338,7 @@ class SFIConvTranspose1d(DesignedConv):
         # starts are computed in floating point: a sample of room on both sides
         index = (starts + (design.first + 1))[:, None] + torch.arange(taps, device=z.device)
         y = z.new_zeros(z.shape[0], self.out_channels, total + 2)
-        return y.index_add(-1, index.flatten(), pieces.flatten(2))[..., 1:-1]
+        return y.index_add(-1, index.flatten(), pieces.flatten(2).to(y))[..., 1:-1]
 
 
 def overlap_add(y: Tensor, pieces: Tensor, stride: int) -> None:
