@@ -1,4 +1,4 @@
-"""The command line: `sfi-zoo list | info | separate | score | import | example`.
+"""The command line: `sfi-zoo list | info | separate | score | study | report | import | example`.
 
 Results go to standard output, everything else to standard error. A user's mistake is one line there and exit
 code 2; 1 means that some of several files failed, 130 that the user interrupted. torch is imported inside the
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sfi_zoo import __version__
+from sfi_zoo.commands.report import report_command, study_command
 from sfi_zoo.commands.score import score_command
 from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, complain, print_json
 from sfi_zoo.errors import InputError
@@ -212,6 +213,8 @@ def separate_command(
 
 
 app.command("score")(score_command)
+app.command("study")(study_command)
+app.command("report")(report_command)
 
 
 @app.command("import")

@@ -1,0 +1,81 @@
+"""Curves over the sampling frequency, for reports. Needs matplotlib."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.metrics.scoring.points import FLOOR_DB, Points
+from sfi_zoo.metrics.scoring.unit import ROWS
+
+MARKERS = "osD^v<>pPX*h"
+
+
+def plot_curves(points: Points, model: str) -> Any:
+    """SI-SDR improvement, SI-SDR lost and each LEE of a model over F, a line for each mode and for the oracle.
+
+    Args:
+        points: of the records of a run.
+        model: one of its models.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    own = points.where(points.models == model)
+    once = np.ones((1, len(own.tracks)))
+    shown = {
+        "SI-SDR improvement in dB": own.mean_db("si_sdr_improvement", once)[0],
+        "SI-SDR lost in dB": own.mean_db("si_sdr_lost", once)[0],
+    }
+    shown |= {f"{metric.replace('_', ' ')} LEE in dB": own.lee_db(metric, once)[0] for metric in own.error}
+    figure, axes = figure_of(len(shown))
+    for axis, (label, values) in zip(axes, shown.items(), strict=True):
+        for (_, mode), style in styles(own).items():
+            line = own.modes == mode
+            order = np.argsort(own.rates[line])
+            axis.plot(own.rates[line][order] / 1000, values[line][order], label=mode, **style)
+        axis.set(xlabel="F in kHz", ylabel=label)
+        if "LEE" in label:
+            axis.set_ylim(bottom=FLOOR_DB - 3)
+    axes[0].legend(fontsize="x-small")
+    figure.suptitle(model)
+    return figure
+
+
+def styles(points: Points) -> dict[tuple[str, str], dict[str, Any]]:
+    """(model, mode) -> marker of the model, colour of the mode."""
+    models = sorted(set(points.models))
+    return {
+        (model, mode): {
+            "marker": MARKERS[models.index(model) % len(MARKERS)],
+            "color": f"C{ROWS.index(mode)}",
+            "linestyle": "--" if mode == "oracle" else "-",
+            "markersize": 4,
+        }
+        for model in models
+        for mode in ROWS
+        if ((points.models == model) & (points.modes == mode)).any()
+    }
+
+
+def figure_of(panels: int) -> tuple[Any, Any]:
+    """A figure without pyplot, of panels in rows of three, and its axes.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    try:
+        module = import_module("matplotlib.figure")
+    except ImportError:
+        raise InputError("pictures need matplotlib: pip install 'sfi-zoo[plots]'") from None
+    columns = min(3, panels)
+    rows = -(-panels // columns)
+    figure = module.Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis in axes[panels:]:
+        axis.set_visible(False)
+    return figure, axes[:panels]

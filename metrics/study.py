@@ -1,0 +1,184 @@
+r"""Does a LEE tell what SDR is lost? Correlation of each metric with the SDR lost, over points (model, mode, F).
+
+arXiv:2506.03550 reports a strong correlation. What is correlated here, with its 95 % interval:
+
+- x: a LEE in dB, its sums over all tracks taken before the division; no less than -60 dB, below which it is rounding;
+- y: the SDR lost in dB, in both definitions (see `sfi_zoo.metrics.scoring.rows.rows_of`), the mean over tracks and sources;
+- Pearson's r, and Spearman's rho (r of the ranks, equal values share a rank);
+- partial correlation given c = log2(min(F, F0) / F0), the bandwidth removed in octaves,
+
+    r_xy.c = (r_xy - r_xc r_yc) / sqrt((1 - r_xc^2) (1 - r_yc^2)),
+
+  without which "less bandwidth" alone could explain r. None where c is constant, or explains x or y wholly.
+
+Points at F = F0, where nothing can differ, and the oracle's are left out. Groups: all points; each mode; within models (x, y and c less
+their mean over a model's points); each model. The intervals are percentiles of a bootstrap that draws tracks, the same for all models, and
+models, each with its points; correlations of a resample weigh a point by how often its model was drawn.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.metrics.scoring.points import FLOOR_DB, Array, Points, interval, points_of, resampled
+from sfi_zoo.metrics.scoring.unit import ORACLE
+
+COSTS = ("si_sdr_lost", "si_sdr_drop", "sdr_lost", "sdr_drop", "bss_sdr_lost", "bss_sdr_drop")
+CONSTANT = 1e-12  # relative size of what is rounding
+BLOCK = 10_000_000  # comparisons of values at once
+
+
+def study(
+    records: Iterable[dict[str, Any]], resamples: int = 1000, seed: int = 0, floor_db: float = FLOOR_DB
+) -> list[dict[str, Any]]:
+    """All correlations.
+
+    Args:
+        records: of scoring runs.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        floor_db: LEE are no less than this, in dB.
+
+    Returns:
+        One row per (group, metric, cost): numbers of points, models and tracks; pearson, spearman, partial_pearson, partial_spearman, each
+        {"value", "low", "high"}.
+
+    Raises:
+        InputError: fewer than 3 points.
+    """
+    points = compared(points_of(records))
+    if len(points.models) < 3:
+        raise InputError(
+            f"{len(points.models)} points (model, mode, sample rate) other than F0 have a score: 3 or more are needed"
+        )
+    rng = np.random.default_rng(seed)
+    names, owner = np.unique(points.models, return_inverse=True)
+    tracks = resampled(len(points.tracks), resamples, rng)
+    weights = resampled(len(names), resamples, rng)[:, owner]
+    lee = {metric: points.lee_db(metric, tracks, floor_db) for metric in points.error}
+    costs = {cost: points.mean_db(cost, tracks) for cost in COSTS if cost in points.total}
+    removed = np.log2(np.minimum(points.rates, points.trained) / points.trained)[None]
+    rows = []
+    for group, (chosen, within) in _groups(points, len(names)).items():
+        own = np.ones_like(weights) if group.startswith("model ") else weights  # one model is not drawn
+        sizes = {
+            "points": int(chosen.sum()),
+            "models": len(set(points.models[chosen])),
+            "tracks": len(points.tracks),
+        }
+        part = owner[chosen] if within else np.zeros(int(chosen.sum()), int)
+        for metric, x in lee.items():
+            for cost, y in costs.items():
+                values = _correlations(x[:, chosen], y[:, chosen], removed[:, chosen], own[:, chosen], part)
+                found = {name: interval(value) for name, value in values.items()}
+                rows.append({"group": group, "metric": metric, "cost": cost} | sizes | found)
+    return rows
+
+
+def compared(points: Points) -> Points:
+    """Those that a study is about: not the oracle's, not at F0."""
+    return points.where((points.modes != ORACLE) & (points.rates != points.trained))
+
+
+def _groups(points: Points, models: int) -> dict[str, tuple[Array, bool]]:
+    """Name -> which points, and whether within models."""
+    everything = np.ones(len(points.models), bool)
+    groups = {"all": (everything, False)}
+    groups |= {f"mode {mode}": (points.modes == mode, False) for mode in sorted(set(points.modes))}
+    if models > 1:
+        groups["within models"] = (everything, True)
+        groups |= {f"model {name}": (points.models == name, False) for name in sorted(set(points.models))}
+    return {name: group for name, group in groups.items() if group[0].sum() >= 3}
+
+
+def _correlations(x: Array, y: Array, c: Array, weights: Array, part: Array) -> dict[str, Array]:
+    """Of rows: (resamples, points) each, centred within each part."""
+    there = np.isfinite(x) & np.isfinite(y)
+    weights = weights * there
+    x, y, c = np.where(there, x, 0.0), np.where(there, y, 0.0), np.broadcast_to(c, x.shape)
+    found: dict[str, Array] = {}
+    for name, rank in (("pearson", False), ("spearman", True)):
+        values = [_centred(_ranks(v, weights, part) if rank else v, weights, part) for v in (x, y, c)]
+        r_xy, r_xc, r_yc = (correlation(values[i], values[j], weights) for i, j in ((0, 1), (0, 2), (1, 2)))
+        rest = (1 - r_xc**2) * (1 - r_yc**2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            partial = np.where(rest > CONSTANT, (r_xy - r_xc * r_yc) / np.sqrt(rest), np.nan)
+        found |= {name: r_xy, f"partial_{name}": partial}
+    return found
+
+
+def correlation(x: Array, y: Array, weights: Array) -> Array:
+    """Pearson's r of each row, (..., points) -> (...); a point of weight n counts as n points. NaN where x or y is constant."""
+    total = np.maximum(weights.sum(-1), 1)
+    mean_x, mean_y = ((weights * v).sum(-1) / total for v in (x, y))
+    dx, dy = x - mean_x[..., None], y - mean_y[..., None]
+    xx, yy, xy = ((weights * a * b).sum(-1) for a, b in ((dx, dx), (dy, dy), (dx, dy)))
+    varies = (xx > CONSTANT * (weights * x * x).sum(-1)) & (yy > CONSTANT * (weights * y * y).sum(-1))
+    return np.where(varies, xy / np.sqrt(np.where(varies, xx * yy, 1)), np.nan)
+
+
+def ranks(x: Array, weights: Array) -> Array:
+    """Ranks 1 ... in each row, (rows, points): equal values share the mean of theirs; a point of weight n is n equal values."""
+    found = np.empty_like(x)
+    rows = max(1, BLOCK // x.shape[1] ** 2)
+    for start in range(0, len(x), rows):
+        block, w = x[start : start + rows], weights[start : start + rows]
+        less = np.einsum("bij,bj->bi", block[:, None, :] < block[:, :, None], w)
+        same = np.einsum("bij,bj->bi", block[:, None, :] == block[:, :, None], w)
+        found[start : start + rows] = less + (same + 1) / 2
+    return found
+
+
+def _ranks(x: Array, weights: Array, part: Array) -> Array:
+    found = np.empty_like(x)
+    for p in np.unique(part):
+        found[:, part == p] = ranks(x[:, part == p], weights[:, part == p])
+    return found
+
+
+def _centred(x: Array, weights: Array, part: Array) -> Array:
+    centred = np.empty_like(x)
+    for p in np.unique(part):
+        own, w = x[:, part == p], weights[:, part == p]
+        rest = own - ((own * w).sum(1) / np.maximum(w.sum(1), 1))[:, None]
+        rounding = CONSTANT * np.abs(own).max(1, keepdims=True)
+        centred[:, part == p] = np.where(np.abs(rest) > rounding, rest, 0)
+    return centred
+
+
+def plot_study(
+    records: Iterable[dict[str, Any]], cost: str = "si_sdr_lost", floor_db: float = FLOOR_DB
+) -> Any:
+    """A scatter plot for each metric: LEE against the SDR lost, a colour for each mode, a marker for each model.
+
+    Args:
+        records: of scoring runs.
+        cost: one of `COSTS`.
+        floor_db: as in `study`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        InputError: matplotlib is not installed, or a cost that was not measured.
+    """
+    from sfi_zoo.metrics.curves import figure_of, styles
+
+    points = compared(points_of(records))
+    if cost not in points.total:
+        raise InputError(
+            f"{cost!r} was not measured; there are {', '.join(c for c in COSTS if c in points.total)}"
+        )
+    once = np.ones((1, len(points.tracks)))
+    figure, axes = figure_of(len(points.error))
+    y = points.mean_db(cost, once)[0]
+    for axis, metric in zip(axes, points.error, strict=True):
+        x = points.lee_db(metric, once, floor_db)[0]
+        for (model, mode), style in styles(points).items():
+            own = (points.models == model) & (points.modes == mode)
+            axis.plot(x[own], y[own], label=f"{model}, {mode}", **style | {"linestyle": "none"})
+        axis.set(xlabel=f"{metric.replace('_', ' ')} LEE in dB", ylabel=f"{cost.replace('_', ' ')} in dB")
+    axes[-1].legend(fontsize="x-small")
+    return figure

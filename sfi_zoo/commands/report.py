@@ -1,0 +1,116 @@
+"""`sfi-zoo study` and `sfi-zoo report`: what the records of scoring runs say."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from sfi_zoo.commands.shared import AsJson, print_json
+from sfi_zoo.errors import InputError
+
+Results = Annotated[list[Path], typer.Argument(help="Folders of `sfi-zoo score -o`.", metavar="RESULTS...")]
+Resamples = Annotated[int, typer.Option(help="Of the bootstrap.", min=0)]
+SHOWN_GROUPS = ("all", "within models")
+
+
+def study_command(
+    results: Results,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for study.json and scatter_*.svg; the first of RESULTS."),
+    ] = None,
+    resamples: Resamples = 1000,
+    plots: Annotated[bool, typer.Option(help="Scatter plots, by matplotlib.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Correlate each LEE with the SDR lost, over models, modes and sample rates.
+
+    Pearson's r, Spearman's rho, and both given the bandwidth removed, with 95 % bootstrap intervals.
+
+    Example: sfi-zoo study results
+    """
+    from sfi_zoo.metrics import report, study
+
+    records, _ = read_results(results)
+    found = study.study(records, resamples)
+    folder = out or results[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.json").write_text(as_text(found))
+    if plots:
+        costs = dict.fromkeys(row["cost"] for row in found)
+        for cost in costs:
+            study.plot_study(records, cost).savefig(folder / f"scatter_{cost}.svg")
+    if as_json:
+        print_json(found)
+        return
+    table = Table(box=SIMPLE)
+    for heading in report.STUDY_COLUMNS:
+        table.add_column(heading, justify="right")
+    shown = [row for row in found if row["group"] in SHOWN_GROUPS or row["group"].startswith("mode ")]
+    for line in report.study_rows(shown):
+        table.add_row(*line)
+    Console().print(table)
+    print(folder / "study.json")
+
+
+def report_command(
+    results: Results,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for report.html and report.md; the first of RESULTS."),
+    ] = None,
+    scores_json: Annotated[
+        Path | None, typer.Option("--scores-json", help="Also write DIR/<model>/scores.json.", metavar="DIR")
+    ] = None,
+    resamples: Resamples = 1000,
+) -> None:
+    """Write a page on scored models, HTML and Markdown: rankings, curves, tables, the study.
+
+    Example: sfi-zoo report results --scores-json hub_configs
+    """
+    from sfi_zoo.metrics import report
+
+    records, settings = read_results(results)
+    folder = out or results[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    title = "Scores: " + ", ".join(sorted({record["model"] for record in records}))
+    parts = report.sections(records, resamples)
+    (folder / "report.html").write_text(report.as_html(title, parts))
+    (folder / "report.md").write_text(report.as_markdown(title, parts))
+    print(folder / "report.html")
+    print(folder / "report.md")
+    if scores_json is not None:
+        for own, made_with in settings:
+            for path in report.write_scores(own, made_with, scores_json):
+                print(path)
+
+
+def read_results(
+    folders: list[Path],
+) -> tuple[list[dict[str, Any]], list[tuple[list[dict[str, Any]], dict[str, Any]]]]:
+    """The records of all folders, and of each with its settings.
+
+    Raises:
+        InputError: a folder without results, or two that hold the same unit, or were scored on different data.
+    """
+    from sfi_zoo.metrics.scoring.records import key_of, read_manifest, read_records
+
+    each = [(read_records(folder), read_manifest(folder)) for folder in folders]
+    records = [record for own, _ in each for record in own]
+    if not records:
+        raise InputError(f"{folders[0]}: no records yet; run `sfi-zoo score ... -o {folders[0]}`")
+    if any(made_with["data"] != each[0][1]["data"] for _, made_with in each):
+        raise InputError("these results are of different data: a table of them would compare nothing")
+    if len({key_of(record) for record in records}) < len(records):
+        raise InputError("two of these folders score the same model on the same track: give one of them")
+    return records, each
+
+
+def as_text(value: Any) -> str:
+    """JSON for a file."""
+    import json
+
+    return json.dumps(value, indent=1) + "\n"

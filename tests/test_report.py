@@ -1,0 +1,197 @@
+"""Reports: rankings with uncertainty, a page that needs nothing from elsewhere, scores.json; and the commands that write them."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from sfi_zoo import InputError, cli
+from sfi_zoo.metrics.ranking import ranking
+from tests.test_study import record
+
+RATES = (8000.0, 16000.0, 32000.0, 48000.0)
+MODES = ("native", "resample", "none", "oracle")
+
+
+def records(gains, tracks=6, noise=0.0, model="m"):
+    """Models whose mean improvement over tracks is about so much in every mode."""
+    rng = np.random.default_rng(1)
+    made = []
+    for number, gain in enumerate(gains):
+        for track in range(tracks):
+            for mode in MODES:
+                for rate in RATES:
+                    lee = -20 - rng.uniform() + 10 * (mode == "none")
+                    own = gain + noise * rng.normal()
+                    made.append(record(f"{model}{number}", mode, rate, f"t{track}", lee, rng.uniform(), own))
+    return made
+
+
+def results(folder, made, data="synthetic"):
+    folder.mkdir()
+    settings = {"data": {"kind": data}, "sfi_zoo": "0", "torch": "0", "measures": {}}
+    settings["models"] = {r["model"]: "digest" for r in made}
+    (folder / "manifest.json").write_text(json.dumps(settings))
+    (folder / "records-0.jsonl").write_text("".join(json.dumps(r) + "\n" for r in made))
+    return folder
+
+
+def test_the_ranking_is_by_improvement_away_from_f0():
+    """At F0 the second model is best by far, which does not count."""
+    made = records([5.0, 4.0])
+    for r in made:
+        if (r["model"], r["sample_rate"]) == ("m1", 32000.0):
+            r["si_sdr"] = r["si_sdr"] | {"estimate": [100.0, 100.0]}
+    rows = [row for row in ranking(made, resamples=10) if row["mode"] == "native"]
+    assert [row["model"] for row in rows] == ["m0", "m1"]
+    assert rows[0]["si_sdr_improvement"]["value"] == pytest.approx(5.0)
+
+
+def test_models_apart_have_certain_ranks_and_models_alike_uncertain_ones():
+    made = [r for r in records([9.0, 5.05, 5.0], noise=0.5) if r["mode"] == "native"]
+    rank = {row["model"]: row["rank"] for row in ranking(made, resamples=300)}
+    assert rank["m0"] == {"value": 1, "low": 1, "high": 1}
+    assert (rank["m1"]["low"], rank["m1"]["high"]) == (2, 3) == (rank["m2"]["low"], rank["m2"]["high"])
+
+
+def test_intervals_are_those_of_a_bootstrap_over_tracks():
+    made = [
+        r for r in records([5.0], tracks=15, noise=3.0) if r["mode"] == "native" and r["sample_rate"] != 32000
+    ]
+    per_track = np.array([np.mean(r["si_sdr"]["estimate"]) for r in made]).reshape(15, 3).mean(1)
+    rng = np.random.default_rng(3)
+    expected = np.percentile(per_track[rng.integers(0, 15, (4000, 15))].mean(1), [2.5, 97.5])
+    found = ranking(made, resamples=4000)[0]["si_sdr_improvement"]
+    assert found["value"] == pytest.approx(per_track.mean())
+    assert [found["low"], found["high"]] == pytest.approx(expected, abs=0.1)
+
+
+def test_only_rates_that_all_have_are_ranked_over():
+    made = [r for r in records([5.0, 4.0]) if not (r["model"] == "m1" and r["sample_rate"] != 8000)]
+    for r in made:
+        if r["model"] == "m0" and r["sample_rate"] == 48000:
+            r["si_sdr"] = r["si_sdr"] | {"estimate": [90.0, 90.0]}
+    assert ranking(made, 0)[0]["si_sdr_improvement"]["value"] == pytest.approx(5.0)
+    with pytest.raises(InputError, match="nothing to rank"):
+        ranking([r for r in made if r["sample_rate"] == 32000], 0)
+
+
+class Page(HTMLParser):
+    """Tags, what they point at, and the text of cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.targets, self.cells, self.tags, self._open = [], [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self._open = tag in ("td", "th")
+        self.targets += [value for key, value in attrs if key in ("src", "href", "data", "srcset", "action")]
+
+    def handle_data(self, data):
+        if self._open:
+            self.cells.append(data)
+
+    def handle_endtag(self, tag):
+        self._open = False
+
+
+@pytest.fixture
+def written(tmp_path):
+    pytest.importorskip("matplotlib")
+    failed = {"model": "m0", "track": "t0", "mode": "native", "sample_rate": 4000.0, "trained_rate": 32000}
+    made = [*records([5.0, 4.0]), failed | {"sources": ["a", "b"], "failed": "<NaN> & more"}]
+    folder = results(tmp_path / "results", made)
+    command = ["report", str(folder), "--resamples", "20", "--scores-json", str(tmp_path / "hub")]
+    assert cli.main(command) == 0
+    return folder
+
+
+def test_the_page_needs_nothing_from_elsewhere(written):
+    text = (written / "report.html").read_text()
+    page = Page(text)
+    assert len(page.targets) == 3  # a picture for each model, one of the study
+    assert all(target.startswith("data:image/svg+xml;base64,") for target in page.targets)
+    assert (
+        not {"script", "link", "iframe", "object"} & set(page.tags)
+        and "@import" not in text
+        and "url(" not in text
+    )
+    for target in page.targets:
+        drawing = base64.b64decode(target.split(",")[1]).decode()
+        assert "<svg" in drawing and not re.findall(r'(?:href|src)="(?!#)', drawing)
+
+
+def test_page_and_markdown_hold_the_same_tables(written):
+    cells = Page((written / "report.html").read_text()).cells
+    lines = [
+        x for x in (written / "report.md").read_text().splitlines() if x.startswith("| ") and "---" not in x
+    ]
+    assert [x.strip() for line in lines for x in line.strip("|").split(" | ")] == [x.strip() for x in cells]
+
+
+def test_failures_are_listed_and_escaped(written):
+    assert "&lt;NaN&gt; &amp; more" in (written / "report.html").read_text()
+    assert "| m0 | t0 | native | 4000 | <NaN> & more |" in (written / "report.md").read_text()
+
+
+def test_every_table_of_a_model_has_both_controls(written):
+    for part in (written / "report.md").read_text().split("## ")[3:5]:
+        assert all(f"| {mode} | 8000 |" in part for mode in MODES)
+
+
+def test_the_report_is_the_same_every_time(written):
+    before = (written / "report.html").read_bytes()
+    assert cli.main(["report", str(written), "--resamples", "20"]) == 0
+    assert (written / "report.html").read_bytes() == before
+
+
+def test_scores_json_holds_the_rows(written):
+    scores = json.loads((written.parent / "hub" / "m1" / "scores.json").read_text())
+    row = next(r for r in scores["rows"] if (r["mode"], r["sample_rate"]) == ("native", 8000))
+    assert row["si_sdr_improvement_db"] == pytest.approx(4.0) and -21 < row["mask_lee_db"] < -20
+    assert scores["improvement_at_trained_rate_db"] == pytest.approx({"a": 3.0, "b": 5.0})
+    assert scores["data"] == {"kind": "synthetic"}
+
+
+def test_study_writes_its_figures(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    folder = results(tmp_path / "results", records([5.0, 4.0]))
+    assert cli.main(["study", str(folder), "--resamples", "20", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((folder / "study.json").read_text())
+    assert len(list(folder.glob("scatter_*.svg"))) == 4
+
+
+def test_several_folders_are_one_zoo(tmp_path, capsys):
+    folders = [results(tmp_path / name, records([5.0], model=name)) for name in ("a", "b")]
+    assert cli.main(["study", *map(str, folders), "--resamples", "0", "--no-plots", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert next(r for r in found if r["group"] == "all")["models"] == 2
+
+
+@pytest.mark.parametrize("command", ["study", "report"])
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda made, other: results(other, made), "score the same model on the same track"),
+        (lambda made, other: results(other, records([5.0], model="x"), "folder"), "of different data"),
+        (lambda made, other: other.mkdir(), "no results of `sfi-zoo score`"),
+    ],
+    ids=["twice", "data", "none"],
+)
+def test_folders_that_do_not_go_together(command, break_it, says, tmp_path, capsys):
+    made = records([5.0])
+    folder = results(tmp_path / "results", made)
+    break_it(made, tmp_path / "other")
+    assert cli.main([command, str(folder), str(tmp_path / "other")]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["study", "report"])
+def test_the_commands_show_an_example(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    assert f"Example: sfi-zoo {command}" in capsys.readouterr().out
