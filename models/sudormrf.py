@@ -20,6 +20,7 @@ from sfi_zoo.models.config import check_choice, check_size
 from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator
 from sfi_zoo.models.masks import MASKS, masks_from
 from sfi_zoo.models.norms import create_norm, over_alive
+from sfi_zoo.models.pointwise import Pointwise
 
 VARIANTS = ("improved", "original")
 KERNEL = 5  # of the depthwise convolutions
@@ -75,7 +76,7 @@ class UConvBlock(nn.Module):
 
     def __init__(self, bottleneck: int, hidden: int, levels: int, original: bool) -> None:
         super().__init__()
-        self.expand = nn.Conv1d(bottleneck, hidden, 1)
+        self.expand = Pointwise(bottleneck, hidden)
         self.norm_1 = create_norm("global", 1, hidden)
         self.prelu_1 = nn.PReLU(hidden if original else 1)
         self.scales = nn.ModuleList(
@@ -87,7 +88,7 @@ class UConvBlock(nn.Module):
         )
         self.norm_2 = create_norm("global", 1, hidden)
         self.prelu_2 = nn.PReLU(hidden if original else 1)
-        self.reduce = nn.Conv1d(hidden, bottleneck, 1)
+        self.reduce = Pointwise(hidden, bottleneck)
         self.norm_3 = create_norm("global", 1, bottleneck) if original else nn.Identity()
         self.norm_4 = create_norm("global", 1, bottleneck) if original else nn.Identity()
         self.prelu_3 = nn.PReLU(bottleneck) if original else nn.Identity()
@@ -148,7 +149,7 @@ class SuDoRMRFMasker(nn.Module):
         original = config.variant == "original"
         self.mask = config.mask
         self.norm = create_norm("global", 1, features)
-        self.bottleneck = nn.Conv1d(features, config.bottleneck, 1)
+        self.bottleneck = Pointwise(features, config.bottleneck)
         self.blocks = nn.Sequential(
             *(
                 UConvBlock(config.bottleneck, config.hidden, config.levels, original)
@@ -157,12 +158,12 @@ class SuDoRMRFMasker(nn.Module):
         )
         if original:
             same = config.bottleneck == features
-            self.widen: nn.Module = nn.Identity() if same else nn.Conv1d(config.bottleneck, features, 1)
+            self.widen: nn.Module = nn.Identity() if same else Pointwise(config.bottleneck, features)
             self.output: nn.Module = FeatureConvolution(features, sources)
         else:
             self.widen = nn.PReLU()
             self.output = nn.Sequential(
-                nn.Conv1d(config.bottleneck, sources * features, 1), nn.Unflatten(1, (sources, features))
+                Pointwise(config.bottleneck, sources * features), nn.Unflatten(1, (sources, features))
             )
 
     def forward(self, x: Tensor, alive: Tensor | None = None) -> Tensor:

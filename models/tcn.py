@@ -5,6 +5,7 @@ from torch.nn import functional
 
 from sfi_zoo.models.masks import masks_from
 from sfi_zoo.models.norms import create_norm, over_alive
+from sfi_zoo.models.pointwise import Pointwise
 
 
 class TCNBlock(nn.Module):
@@ -45,7 +46,7 @@ class TCNBlock(nn.Module):
     ) -> None:
         super().__init__()
         wide, narrow, groups = branches * hidden, branches * bottleneck, branches * norm_groups
-        self.expand = nn.Conv1d(narrow, wide, 1, groups=branches, bias=bias)
+        self.expand = Pointwise(narrow, wide, groups=branches, bias=bias)
         self.prelu_1 = nn.PReLU()
         self.norm_1 = create_norm(norm, groups, wide)
         reach = dilation * (kernel - 1)
@@ -56,17 +57,22 @@ class TCNBlock(nn.Module):
         )
         self.prelu_2 = nn.PReLU()
         self.norm_2 = create_norm(norm, groups, wide)
-        self.residual = nn.Conv1d(wide, narrow, 1, groups=branches, bias=residual_bias) if residual else None
-        self.skip = nn.Conv1d(wide, branches * skip, 1, groups=branches, bias=residual_bias) if skip else None
+        self.residual = Pointwise(wide, narrow, groups=branches, bias=residual_bias) if residual else None
+        self.skip = Pointwise(wide, branches * skip, groups=branches, bias=residual_bias) if skip else None
 
-    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """(items, branches * bottleneck, frames) -> (residual, skip), None where the block has no such output."""
+    def forward(self, x: Tensor, last: bool = False) -> tuple[Tensor | None, Tensor | None]:
+        """(items, branches * bottleneck, frames) -> (residual, skip), None where the block has no such output.
+
+        The residual output of the `last` block is not computed where there is a skip output: nobody uses it.
+        """
         h = self.norm_1(self.prelu_1(self.expand(x)))
         if self.past:
             h = functional.pad(h, (self.past, 0))
         h = self.norm_2(self.prelu_2(self.depthwise(h)))
-        residual = None if self.residual is None else self.residual(h)
-        return residual, None if self.skip is None else self.skip(h)
+        skip = None if self.skip is None else self.skip(h)
+        if self.residual is None or (last and skip is not None):
+            return None, skip
+        return self.residual(h), skip
 
 
 class MaskTCN(nn.Module):
@@ -132,7 +138,7 @@ class MaskTCN(nn.Module):
 
         (self.prelu_1,) = if_dense(nn.PReLU())
         self.norm_1 = create_norm(norm, groups, branches * features)
-        self.bottleneck = nn.Conv1d(branches * features, narrow, 1, groups=branches, bias=bias)
+        self.bottleneck = Pointwise(branches * features, narrow, groups=branches, bias=bias)
         self.prelu_2, self.norm_2 = if_dense(nn.PReLU(), create_norm(norm, groups, narrow))
         self.blocks = nn.ModuleList(
             TCNBlock(
@@ -153,7 +159,7 @@ class MaskTCN(nn.Module):
         )
         self.prelu_3 = nn.PReLU()
         (self.norm_3,) = if_dense(create_norm(norm, groups, summed))
-        self.output = nn.Conv1d(summed, sources * features, 1, groups=branches, bias=bias)
+        self.output = Pointwise(summed, sources * features, groups=branches, bias=bias)
         self.prelu_4, self.norm_4 = if_dense(
             nn.PReLU(), create_norm(norm, sources * norm_groups, sources * features)
         )
@@ -171,8 +177,8 @@ class MaskTCN(nn.Module):
         x = self.bottleneck(over_alive(self.norm_1, x, alive))
         x = self.norm_2(self.prelu_2(x))
         total = None
-        for block in self.blocks:
-            residual, skip = block(x)
+        for number, block in enumerate(self.blocks, 1):
+            residual, skip = block(x, number == len(self.blocks))
             if residual is not None:
                 x = x + residual
             if skip is not None:
