@@ -71,7 +71,7 @@ def figure_of(panels: int) -> tuple[Any, Any]:
     try:
         module = import_module("matplotlib.figure")
     except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'sfi-zoo[plots]'") from None
+        raise InputError("pictures need matplotlib: pip install 'sfi-zoo[plot]'") from None
     columns = min(3, panels)
     rows = -(-panels // columns)
     figure = module.Figure(figsize=(4 * columns, 3 * rows), layout="constrained")

@@ -219,7 +219,7 @@ def _study(records: Sequence[Record], resamples: int) -> list[Section]:
 
 
 STATISTICS = ("pearson", "spearman", "partial_pearson", "partial_spearman")
-STUDY_COLUMNS = ("group", "LEE", "cost", "points", *(name.replace("_", " ") for name in STATISTICS))
+STUDY_COLUMNS = ("group", "LEE", "lost", "points", *(name.replace("_", " ") for name in STATISTICS))
 
 
 def study_rows(rows: Sequence[dict[str, Any]]) -> list[list[str]]:

@@ -14,6 +14,7 @@ RUNS = {
     "speed.py": ["nn.Conv1d", "nn.ConvTranspose1d", "published", "training step"],
     "memory.py": ["encoder", "MiB"],
     "taper_width.py": ["training loss", "a = 0"],
+    "scoring.py": ["scored / unavoidable", "1 process / 2 processes"],
     "separators.py": ["torchaudio's", "grouped SFI Conv-TasNet", "native / resample", "bsroformer"],
 }
 

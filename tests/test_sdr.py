@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sfi_zoo import InputError
-from sfi_zoo.metrics.sdr import bsseval, sdr, si_sdr
+from sfi_zoo.metrics.sdr import bsseval, ratios_of, sdr, si_sdr
 
 RATE = 8000
 
@@ -43,6 +43,14 @@ def test_torchmetrics_says_the_same():
     torch.testing.assert_close(sdr(*pair), audio.signal_noise_ratio(*pair), rtol=1e-6, atol=0)
     expected = audio.scale_invariant_signal_distortion_ratio(*pair)
     torch.testing.assert_close(si_sdr(*pair), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("level", [10.0, 0.1, 1e-4, 1e-5])
+def test_ratios_from_inner_products_are_the_same_up_to_100_db(level):
+    e, s = as_tensors(*(x[:, 0] for x in estimated(level=level)))
+    found = ratios_of((e * s).sum(1), (s * s).sum(1), (e * e).sum(1))
+    torch.testing.assert_close(found["si_sdr"], si_sdr(e, s), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found["sdr"], sdr(e, s), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("measure", [sdr, si_sdr, lambda *pair: bsseval(*pair, RATE)])

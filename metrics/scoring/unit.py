@@ -6,7 +6,8 @@ LEE, which is the same in all modes, once per rate. At F = F0 all modes are the 
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,12 +22,11 @@ from sfi_zoo.metrics.lee import (
     LEESums,
     Observation,
     mask_lee,
-    masked_latent_lee,
     observe,
     predictor_lee,
 )
 from sfi_zoo.metrics.scoring.songs import Clip
-from sfi_zoo.metrics.sdr import bsseval, sdr, si_sdr
+from sfi_zoo.metrics.sdr import bsseval, ratios_of
 from sfi_zoo.models.base import Separator
 
 ORACLE = "oracle"  # beside the modes: the control at the numerical floor
@@ -34,6 +34,7 @@ CONTROLS = (ORACLE, "none")
 ROWS = (*MODES, ORACLE)
 SILENT = 1e-8  # mean square, -80 dB: silent references have no SDR
 LIMIT_DB = 100.0  # of a ratio in dB in a record: JSON knows no infinity
+Ratios = dict[str, list[float | None]]  # "si_sdr", "sdr" ... -> dB per source
 LOCAL_SECONDS = 1.0  # of the middle of a track; a local error grows with the length of a clip
 
 
@@ -98,9 +99,26 @@ class _Signals:
     mixture: Tensor
     references: Tensor
 
-    def heard(self) -> Tensor:
-        """(sources,) bool."""
-        return self.references.square().mean((1, 2)) > SILENT
+    @cached_property
+    def precise(self) -> Tensor:
+        """The references, (sources, channels x time) float64."""
+        return self.references.flatten(1).double()
+
+    @cached_property
+    def energies(self) -> Tensor:
+        """<s, s>: (sources,)."""
+        return self.precise.square().sum(1)
+
+    @cached_property
+    def heard(self) -> list[bool]:
+        """For each source whether it is more than silence."""
+        return (self.energies > SILENT * self.precise.shape[1]).tolist()
+
+    def ratios(self, estimates: Tensor) -> dict[str, list[float]]:
+        """SI-SDR and SDR of (sources or 1, channels, time)."""
+        e = estimates.flatten(1).double()
+        products = (e * self.precise).sum(1), self.energies, e.square().sum(1)
+        return {name: ratio.tolist() for name, ratio in ratios_of(*products).items()}
 
     def middle(self, rate: float) -> Tensor:
         """(1, channels, time): `LOCAL_SECONDS` of the mixture."""
@@ -111,9 +129,10 @@ class _Signals:
 
 @dataclass(frozen=True)
 class _Estimated:
-    """What a model makes of a track: observation, and estimates (sources, channels, time)."""
+    """What a model makes of a track: masks, masked latents m z in the place of masks, and estimates (sources, channels, time)."""
 
     seen: Observation
+    masked: Observation
     estimates: Tensor
 
 
@@ -124,6 +143,7 @@ class _Track:
         self.model, self.signals, self.measures = model, signals, measures
         self.adapted = {mode: Adapted(model, mode) for mode in MODES}
         self.adapted[ORACLE] = Adapted(EquivariantOracle(model))
+        self.at_trained: dict[bool, Ratios] = {}  # of the model's estimate at F0, and of the oracle's
         self._references: dict[bool, _Estimated] = {}
         self._failed: InputError | None = None
 
@@ -152,11 +172,11 @@ class _Track:
         return Observation(seen.latent, self.adapted[ORACLE].predict_masks(seen.latent), seen.sample_rate)
 
     def estimate(self, mode: str, seen: Observation, length: int) -> _Estimated:
-        masked = seen.masks * seen.latent.values[:, None]
-        estimates = self.adapted[mode].output(masked, seen.sample_rate, length)
+        masked = replace(seen, masks=seen.masks * seen.latent.values[:, None])
+        estimates = self.adapted[mode].output(masked.masks, seen.sample_rate, length)
         if not torch.isfinite(estimates).all():
             raise InputError("the model's estimates are not finite")
-        return _Estimated(seen, rearrange(estimates, "c s t -> s c t"))
+        return _Estimated(seen, masked, rearrange(estimates, "c s t -> s c t"))
 
 
 @dataclass
@@ -168,7 +188,8 @@ class _AtRate:
     signals: _Signals
     _native: Observation | None = None  # which the oracle shares
     _predictor: dict[bool, LEESums] = field(default_factory=dict)
-    _ratios: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
+    _mixture: Ratios | None = None
+    _trained: dict[bool, Ratios] = field(default_factory=dict)
 
     def scores(self, mode: str) -> dict[str, Any]:
         """What a record says of a mode."""
@@ -178,11 +199,10 @@ class _AtRate:
             estimated = reference
         else:
             estimated = track.estimate(mode, self._observe(mode), self.signals.mixture.shape[-1])
-        seen, trained = estimated.seen, reference.seen
         lee = {
-            "mask": mask_lee(seen, trained, measures.margin),
-            "predictor": self._predictor_lee(mode, trained),
-            "masked_latent": masked_latent_lee(seen, trained, measures.margin),
+            "mask": mask_lee(estimated.seen, reference.seen, measures.margin),
+            "predictor": self._predictor_lee(mode, reference.seen),
+            "masked_latent": mask_lee(estimated.masked, reference.masked, measures.margin),
         }
         if measures.local:
             lee |= self._local(mode)
@@ -233,44 +253,38 @@ class _AtRate:
 
     def _quality(self, mode: str, estimated: _Estimated, reference: _Estimated) -> dict[str, Any]:
         """Ratios of what is estimated, and of what it is compared with; the latter once for all modes."""
-        owner = ORACLE if mode == ORACLE else "model"
-        for name in (f"{owner} trained", f"{owner} at_trained", "mixture"):
-            if name not in self._ratios:
-                self._ratios[name] = self._compared(name, reference)
+        owner, trained_rate = mode == ORACLE, float(self.track.model.sample_rate)
+        if self._mixture is None:
+            self._mixture = self._measure(self.signals.mixture[None], self.signals, self.rate)
+        if owner not in self._trained:
+            length = self.signals.mixture.shape[-1]
+            resampled = self.track.adapted["native"].from_trained(reference.estimates, self.rate, length)
+            self._trained[owner] = self._measure(resampled, self.signals, self.rate)
+        at_trained = self.track.at_trained
+        if owner not in at_trained:
+            at_trained[owner] = self._measure(reference.estimates, self.track.signals, trained_rate)
         ratios = {
-            "estimate": self._measure(estimated.estimates, self.signals),
-            "mixture": self._ratios["mixture"],
-            "trained": self._ratios[f"{owner} trained"],
-            "at_trained": self._ratios[f"{owner} at_trained"],
+            "estimate": self._measure(estimated.estimates, self.signals, self.rate),
+            "mixture": self._mixture,
+            "trained": self._trained[owner],
+            "at_trained": at_trained[owner],
         }
         kinds = ratios["estimate"].keys()
         return {kind: {name: values[kind] for name, values in ratios.items()} for kind in kinds}
 
-    def _compared(self, name: str, reference: _Estimated) -> dict[str, list[float | None]]:
-        if name == "mixture":
-            return self._measure(self.signals.mixture.expand_as(self.signals.references), self.signals)
-        if name.endswith("at_trained"):
-            return self._measure(reference.estimates, self.track.signals, self.track.model.sample_rate)
-        length = self.signals.mixture.shape[-1]
-        resampled = self.track.adapted["native"].from_trained(reference.estimates, self.rate, length)
-        return self._measure(resampled, self.signals)
-
-    def _measure(
-        self, estimates: Tensor, signals: _Signals, rate: float | None = None
-    ) -> dict[str, list[float | None]]:
-        heard = signals.heard().tolist()
-        pair = estimates.flatten(1), signals.references.flatten(1)
-        found = {"si_sdr": si_sdr(*pair).tolist(), "sdr": sdr(*pair).tolist()}
+    def _measure(self, estimates: Tensor, signals: _Signals, rate: float) -> Ratios:
+        found = signals.ratios(estimates)
         if self.track.measures.bss:
-            found |= self._bss(estimates, signals, heard, self.rate if rate is None else rate)
+            found |= self._bss(estimates.expand_as(signals.references), signals, rate)
         return {
-            kind: [_limited(x) if h else None for x, h in zip(values, heard, strict=True)]
+            kind: [_limited(x) if h else None for x, h in zip(values, signals.heard, strict=True)]
             for kind, values in found.items()
         }
 
     @staticmethod
-    def _bss(estimates: Tensor, signals: _Signals, heard: list[bool], rate: float) -> dict[str, list[float]]:
+    def _bss(estimates: Tensor, signals: _Signals, rate: float) -> dict[str, list[float]]:
         """Of the sources that are heard: a silent reference has no filter, and interferes with nothing."""
+        heard = signals.heard
         if not any(heard):
             return {f"bss_{name}": [math.nan] * len(heard) for name in ("sdr", "isr", "sir", "sar")}
         values = bsseval(estimates[heard], signals.references[heard], rate)

@@ -1,19 +1,18 @@
 """`sfi-zoo study` and `sfi-zoo report`: what the records of scoring runs say."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
-from sfi_zoo.commands.shared import AsJson, print_json
+from sfi_zoo.commands.shared import AsJson, print_json, print_table
 from sfi_zoo.errors import InputError
 
 Results = Annotated[list[Path], typer.Argument(help="Folders of `sfi-zoo score -o`.", metavar="RESULTS...")]
 Resamples = Annotated[int, typer.Option(help="Of the bootstrap.", min=0)]
-SHOWN_GROUPS = ("all", "within models")
 
 
 def study_command(
@@ -22,6 +21,7 @@ def study_command(
         Path | None,
         typer.Option("-o", "--out", help="Folder for study.json and scatter_*.svg; the first of RESULTS."),
     ] = None,
+    cost: Annotated[str, typer.Option(help="Which is printed; all are written.")] = "si_sdr_lost",
     resamples: Resamples = 1000,
     plots: Annotated[bool, typer.Option(help="Scatter plots, by matplotlib.")] = True,
     as_json: AsJson = False,
@@ -35,24 +35,25 @@ def study_command(
     from sfi_zoo.metrics import report, study
 
     records, _ = read_results(results)
+    if cost not in study.COSTS:
+        raise InputError(f"--cost {cost}: not one of {', '.join(study.COSTS)}")
     found = study.study(records, resamples)
     folder = out or results[0]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.json").write_text(as_text(found))
+    (folder / "study.json").write_text(json.dumps(found, indent=1) + "\n")
     if plots:
-        costs = dict.fromkeys(row["cost"] for row in found)
-        for cost in costs:
-            study.plot_study(records, cost).savefig(folder / f"scatter_{cost}.svg")
+        for each in dict.fromkeys(row["cost"] for row in found):
+            study.plot_study(records, each).savefig(folder / f"scatter_{each}.svg")
     if as_json:
         print_json(found)
         return
-    table = Table(box=SIMPLE)
+    shown = [r for r in found if r["cost"] == cost and not r["group"].startswith("model ")]
+    table = Table(title=f"LEE against {cost}, in dB", box=SIMPLE)
     for heading in report.STUDY_COLUMNS:
         table.add_column(heading, justify="right")
-    shown = [row for row in found if row["group"] in SHOWN_GROUPS or row["group"].startswith("mode ")]
     for line in report.study_rows(shown):
         table.add_row(*line)
-    Console().print(table)
+    print_table(table)
     print(folder / "study.json")
 
 
@@ -107,10 +108,3 @@ def read_results(
     if len({key_of(record) for record in records}) < len(records):
         raise InputError("two of these folders score the same model on the same track: give one of them")
     return records, each
-
-
-def as_text(value: Any) -> str:
-    """JSON for a file."""
-    import json
-
-    return json.dumps(value, indent=1) + "\n"

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
-from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, complain, print_json
+from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, complain, print_json, print_table
 from sfi_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def show(scored: list[dict[str, Any]]) -> None:
                     for x in values
                 )
             )
-        Console().print(table)
+        print_table(table)
 
 
 def _place(row: dict[str, Any]) -> tuple[int, float]:

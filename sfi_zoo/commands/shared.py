@@ -5,10 +5,13 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from sfi_zoo.errors import InputError
 
 PROGRAM = "sfi-zoo"
+WIDTH = 160  # of a table in a file or a pipe
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps ...")]
@@ -30,6 +33,12 @@ def available(device: str | None) -> str | None:
 def print_json(value: Any) -> None:
     """To standard output."""
     print(json.dumps(value, indent=2))
+
+
+def print_table(table: Table) -> None:
+    """To standard output; as wide as it needs where that is no terminal."""
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(table)
 
 
 def complain(error: Exception) -> None:
