@@ -107,7 +107,7 @@ class _Signals:
     @cached_property
     def energies(self) -> Tensor:
         """<s, s>: (sources,)."""
-        return self.precise.square().sum(1)
+        return _inner(self.precise, self.precise)
 
     @cached_property
     def heard(self) -> list[bool]:
@@ -116,8 +116,8 @@ class _Signals:
 
     def ratios(self, estimates: Tensor) -> dict[str, list[float]]:
         """SI-SDR and SDR of (sources or 1, channels, time)."""
-        e = estimates.flatten(1).double()
-        products = (e * self.precise).sum(1), self.energies, e.square().sum(1)
+        e = estimates.flatten(1).double().expand_as(self.precise)
+        products = _inner(e, self.precise), self.energies, _inner(e, e)
         return {name: ratio.tolist() for name, ratio in ratios_of(*products).items()}
 
     def middle(self, rate: float) -> Tensor:
@@ -293,6 +293,11 @@ class _AtRate:
             each = iter(some)
             spread[f"bss_{name}"] = [next(each) if h else math.nan for h in heard]
         return spread
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """<a, b> of each row, by BLAS: no product is stored."""
+    return torch.stack([torch.dot(x, y) for x, y in zip(a, b, strict=True)])
 
 
 def _sums(lee: LEESums) -> dict[str, list[float]]:
