@@ -39,6 +39,7 @@ LEGEND = (
     " estimate at F0 resampled to F, less that of the estimate at F; drop: of the estimate at F0, less that at F. Controls: oracle, whose"
     " masks cannot depend on F (mask and predictor LEE at the numerical floor), and none, which is not adapted."
 )
+LAYERS_SHOWN = 8
 STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}img{max-width:100%}"
     "table{border-collapse:collapse;font-size:13px}td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}"
@@ -86,7 +87,7 @@ def sections(records: Sequence[Record], resamples: int = 1000) -> list[Section]:
             for row in own
         ]
         parts.append(Section(model, LEGEND, COLUMNS, shown, plot_curves(points, model)))
-    return [*parts, *_study(records, resamples)]
+    return [*parts, *_layers(records), *_study(records, resamples)]
 
 
 def as_html(title: str, parts: Sequence[Section]) -> str:
@@ -195,6 +196,28 @@ def _ranking(records: Sequence[Record], resamples: int) -> Section:
     ]
     text = "Means in dB over the rates other than F0 that all have, with 95 % intervals of a bootstrap over tracks."
     return Section(title, text, header, rows)
+
+
+def _layers(records: Sequence[Record]) -> list[Section]:
+    """Where models break, if that was measured: sums over tracks before the division."""
+    sums: dict[tuple[str, str, float], tuple[dict[str, float], float]] = {}
+    for record in (record for record in records if "layers" in record):
+        key = (record["model"], record["mode"], record["sample_rate"])
+        parts, reference = sums.get(key, ({}, 0.0))
+        found = record["layers"]
+        added = {name: parts.get(name, 0.0) + x for name, x in found["contribution"].items()}
+        sums[key] = (added, reference + found["reference"])
+    rows = [
+        [model, mode, f"{rate:g}", name, f"{x / reference:.3g}", f"{100 * x / sum(parts.values()):.1f}"]
+        for (model, mode, rate), (parts, reference) in sorted(sums.items())
+        for name, x in sorted(parts.items(), key=lambda item: -abs(item[1]))[:LAYERS_SHOWN]
+    ]
+    text = (
+        f"Parts of the local mask LEE (linear), the {LAYERS_SHOWN} largest at each F; all parts add up to it, negative ones make up for"
+        " others. See sfi_zoo.metrics.layerwise."
+    )
+    header = ("model", "mode", "F in Hz", "layer", "contribution", "% of the LEE")
+    return [Section("Where it breaks", text, header, rows)] if rows else []
 
 
 def _failures(records: Sequence[Record]) -> list[Section]:

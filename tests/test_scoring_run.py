@@ -153,6 +153,19 @@ def test_local_lee_are_those_of_their_functions():
     assert {"local_predictor", "local_masked_latent"} <= set(found)
 
 
+def test_layers_add_up_to_the_local_mask_lee_and_are_reported():
+    pytest.importorskip("matplotlib")
+    from sfi_zoo.metrics.report import as_markdown, sections
+
+    songs = SyntheticSongs(1, 0.5)
+    records = run(songs=songs, sample_rates=(6000,), measures=Measures(layers=True)).records
+    for record in (r for r in records if r["mode"] in ("native", "none")):
+        found, whole = record["layers"], record["lee"]["local_mask"]
+        assert sum(found["contribution"].values()) == pytest.approx(sum(whole["error"]), rel=1e-6)
+        assert found["reference"] == pytest.approx(sum(whole["reference"]))
+    assert "| small | native | 6000 | encoder |" in as_markdown("", sections(records, 0))
+
+
 # kills, processes -----------------------------------------------------------------------------------------------
 
 OPTIONS = ("--sample-rates", "6000,8000,11025,16000", "--tracks", "3", "--seconds", "1")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange
@@ -29,6 +29,9 @@ from sfi_zoo.metrics.scoring.songs import Clip
 from sfi_zoo.metrics.sdr import bsseval, ratios_of
 from sfi_zoo.models.base import Separator
 
+if TYPE_CHECKING:
+    from sfi_zoo.metrics.local import Motion
+
 ORACLE = "oracle"  # beside the modes: the control at the numerical floor
 CONTROLS = (ORACLE, "none")
 ROWS = (*MODES, ORACLE)
@@ -44,15 +47,18 @@ class Measures:
 
     Attributes:
         local: the three LEE in local form, on one second of the middle of each track.
+        layers: the local mask LEE over the layers, in the modes native and none; implies `local`.
         bss: BSSEval v4; takes longer than everything else together.
         margin: features count up to this fraction of min(F, F0) / 2.
     """
 
     local: bool = False
+    layers: bool = False
     bss: bool = False
     margin: float = ALIVE_MARGIN
 
 
+@torch.no_grad()
 def records_of(
     model: Separator, clip: Clip, units: Iterable[tuple[str, float]], measures: Measures
 ) -> Iterator[dict[str, Any]]:
@@ -69,27 +75,27 @@ def records_of(
 
         - failed: what is wrong, and nothing else, where there is no score;
         - lee: {metric: {"error": [...], "reference": [...]}}, squared norms per source;
+        - layers, where asked for: {"contribution": {part: ...}, "reference": ...}, see `sfi_zoo.metrics.layerwise`;
         - si_sdr, sdr (bss_sdr ... too where asked for): dB per source, None where the reference is silent, of the "estimate" at F, of the
           "mixture" at F, of "trained", the estimate at F0 resampled to F, and "at_trained", the estimate at F0 against references at F0.
 
     Raises:
         InputError: the track cannot be read.
     """
-    with torch.no_grad():
-        place = next(model.parameters(), torch.zeros(()))
-        at_trained = _Signals(*(x.to(place) for x in clip.at(model.sample_rate)))
-        track = _Track(model, at_trained, measures)
-        at_rate = _AtRate(track, float(model.sample_rate), at_trained)
-        for mode, rate in units:
-            if rate != at_rate.rate:
-                at_rate = _AtRate(track, rate, _Signals(*(x.to(place) for x in clip.at(rate))))
-            record: dict[str, Any] = {"track": clip.name, "mode": mode, "sample_rate": rate}
-            record |= {"trained_rate": model.sample_rate, "sources": list(model.sources)}
-            try:
-                record |= at_rate.scores(mode)
-            except InputError as error:
-                record["failed"] = str(error)
-            yield record
+    place = next(model.parameters(), torch.zeros(()))
+    at_trained = _Signals(*(x.to(place) for x in clip.at(model.sample_rate)))
+    track = _Track(model, at_trained, measures)
+    at_rate = _AtRate(track, float(model.sample_rate), at_trained)
+    for mode, rate in units:
+        if rate != at_rate.rate:
+            at_rate = _AtRate(track, rate, _Signals(*(x.to(place) for x in clip.at(rate))))
+        record: dict[str, Any] = {"track": clip.name, "mode": mode, "sample_rate": rate}
+        record |= {"trained_rate": model.sample_rate, "sources": list(model.sources)}
+        try:
+            record |= at_rate.scores(mode)
+        except InputError as error:
+            record["failed"] = str(error)
+        yield record
 
 
 @dataclass(frozen=True)
@@ -204,11 +210,14 @@ class _AtRate:
             "predictor": self._predictor_lee(mode, reference.seen),
             "masked_latent": mask_lee(estimated.masked, reference.masked, measures.margin),
         }
-        if measures.local:
-            lee |= self._local(mode)
-        return {"lee": {name: _sums(x) for name, x in lee.items()}} | self._quality(
-            mode, estimated, reference
-        )
+        found: dict[str, Any] = {}
+        if measures.local or measures.layers:
+            local, moved = self._local(mode)
+            lee |= local
+            if measures.layers and mode in ("native", "none"):
+                found["layers"] = self._layers(moved)
+        found["lee"] = {name: _sums(x) for name, x in lee.items()}
+        return found | self._quality(mode, estimated, reference)
 
     def _observe(self, mode: str) -> Observation:
         if mode == ORACLE:
@@ -230,7 +239,15 @@ class _AtRate:
             self._predictor[oracle] = predictor_lee(predict, trained, self.rate, margin)
         return self._predictor[oracle]
 
-    def _local(self, mode: str) -> dict[str, LEESums]:
+    def _layers(self, moved: "Motion") -> dict[str, Any]:
+        """v_i . L m of each part, which add up to ||P L m||^2, and ||P m||^2."""
+        from sfi_zoo.metrics.layerwise import layer_lee
+
+        split = layer_lee(self.track.model, moved, margin=self.track.measures.margin)
+        contribution = dict(zip(split.names, split.contribution.tolist(), strict=True))
+        return {"contribution": contribution, "reference": float(split.reference)}
+
+    def _local(self, mode: str) -> tuple[dict[str, LEESums], "Motion"]:
         from sfi_zoo.metrics.local import (
             local_mask_lee,
             local_masked_latent_lee,
@@ -245,11 +262,12 @@ class _AtRate:
         trained_rate = float(self.track.model.sample_rate)
         native = self.track.adapted[ORACLE if mode == ORACLE else "native"]
         trained = observe(native, self.track.signals.middle(trained_rate), trained_rate)
-        return {
+        lee = {
             "local_mask": local_mask_lee(moved, margin),
             "local_predictor": local_predictor_lee(native.predict_masks, trained, self.rate, margin),
             "local_masked_latent": local_masked_latent_lee(moved, margin),
         }
+        return lee, moved
 
     def _quality(self, mode: str, estimated: _Estimated, reference: _Estimated) -> dict[str, Any]:
         """Ratios of what is estimated, and of what it is compared with; the latter once for all modes."""

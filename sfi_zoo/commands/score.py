@@ -52,6 +52,7 @@ def score_command(
         float | None, typer.Option(help="So many from the middle of each track; synthetic songs: 8.")
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="Local LEE too, on a second of each.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Also local LEE over the layers.")] = False,
     bss: Annotated[bool, typer.Option("--bss", help="BSSEval v4 too, by museval: slow.")] = False,
     threads: Annotated[int, typer.Option(help="Per process; the last bit of sums depends on it.")] = 1,
     device: Device = None,
@@ -75,7 +76,7 @@ def score_command(
     plan = run.Plan(
         tuple(rates),
         tuple(dict.fromkeys(mode.strip() for mode in modes.split(","))),
-        Measures(local, bss),
+        Measures(local or layers, layers, bss),
         threads,
     )
     rank, world_size, local_rank = run.place_among_processes()
