@@ -220,6 +220,7 @@ def test_there_are_no_seams(name: str) -> None:
     assert relative[fading].mean() <= max(1e-6, 1.2 * relative[20:-20][~fading[20:-20]].mean())
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length() -> None:
     """20 s, then 2000 s of stereo at 8 kHz, 128 MB in and 256 MB out, in a process of its own."""
     code = """
