@@ -318,11 +318,13 @@ class SFIConvTranspose1d(DesignedConv):
             of_phase = z[..., j::phases].contiguous()
             positions = grid.positions(frames, z.device)[j::phases].to(z)
             begin = grid.start(j) + design.first
-            for block in range(0, of_phase.shape[-1], BLOCK):  # a block's contributions fit into the cache
-                some = of_phase[..., block : block + BLOCK]
+            # a block's contributions fit into the cache; the backward pass would keep a gradient for each
+            size = of_phase.shape[-1] if torch.is_grad_enabled() else BLOCK
+            for block in range(0, of_phase.shape[-1], size):
+                some = of_phase[..., block : block + size]
                 pieces = self._frames_of(some, kernels[j], not disjoint)
                 if moving is not None:
-                    moved = some * positions[block : block + BLOCK]
+                    moved = some * positions[block : block + size]
                     pieces = pieces + self._frames_of(moved, moving[j], not disjoint)
                 overlap_add(y[..., begin + block * stride :], pieces, stride)
         return y[..., :total]
