@@ -111,9 +111,7 @@ def test_distributed_data_parallel_gives_the_same_gradients(tmp_path):
     layer(x, 16000).square().sum().backward()
     expected = [p.grad.clone() for p in layer.parameters()]
     layer.zero_grad()
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         torch.nn.parallel.DistributedDataParallel(layer)(x, 16000).square().sum().backward()
     finally:
@@ -156,7 +154,9 @@ def derivative_by_differences(f, rate, step):
 def test_derivative_with_respect_to_the_sampling_frequency(cls, rate, design):
     """Forward mode, the older dual numbers, and reverse mode, against finite differences of the layer itself."""
     layer, x = layer_and_input(cls, dtype=torch.float64, design=design, taper=1.0)
-    if cls is SFIConv1d:  # differences at neighbouring rates pass through the interpolation of delays: keep far from Nyquist
+    if (
+        cls is SFIConv1d
+    ):  # differences at neighbouring rates pass through the interpolation of delays: keep far from Nyquist
         t = torch.arange(x.shape[-1], dtype=torch.float64) / rate
         x = sum(torch.sin(2 * torch.pi * f * t + f) for f in (300.0, 1000.0, 2500.0))[None, None]
     else:

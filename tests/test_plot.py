@@ -61,7 +61,9 @@ def test_dashed_lines_are_the_responses_of_the_taps(rate):
         h = h * np.cos(2 * np.pi * CENTERS[c] * t + phi) * np.cos(np.pi * t / duration) ** 2
         f, level = shown[f"{c} at {rate} Hz"]
         expected = decibels(np.exp(-2j * np.pi * f[:, None] * t) @ h / designed)
-        seen = (level > -80) & ((rate >= F0) | (f < 0.85 * rate / 2))  # interpolation ends at the Nyquist frequency, not before
+        seen = (level > -80) & (
+            (rate >= F0) | (f < 0.85 * rate / 2)
+        )  # interpolation ends at the Nyquist frequency, not before
         assert seen.sum() > 90 and f[-1] == rate / 2
         np.testing.assert_allclose(level[seen], expected[seen], atol=3e-3)
 
