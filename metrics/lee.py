@@ -253,13 +253,14 @@ def sums_of(
         difference: the numerator is `values` - `reference`.
     """
     tables = []
-    reference = _double(reference)
-    for part in (_double(values) - reference if difference else _double(values), reference):
-        table = part.real.new_zeros(part.shape[1], len(shared))
-        table[:, shared] = part.abs().square().sum((0, 3))
+    for part in (values - reference if difference else values, reference):
+        table = torch.zeros(part.shape[1], len(shared), dtype=torch.float64, device=part.device)
+        table[:, shared] = _energy(part)
         tables.append(table)
     return LEESums(tables[0], tables[1], frequencies)
 
 
-def _double(x: Tensor) -> Tensor:
-    return x.to(torch.complex128 if x.is_complex() else torch.float64)
+def _energy(x: Tensor) -> Tensor:
+    """||x||^2 over items and frames, added up in float64 in one pass: (items, sources, features, frames) -> (sources, features)."""
+    real = torch.view_as_real(x) if x.is_complex() else x[..., None]
+    return torch.linalg.vector_norm(real, dim=(0, 3, 4), dtype=torch.float64).square()
