@@ -16,11 +16,12 @@ from sfi_zoo.design import (
     native_taps,
     reference_taps,
 )
+from sfi_zoo.design.frequency_grid import FREQUENCY_GRIDS
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank, create_filters, filter_layer_options
 from sfi_zoo.layers.design_cache import DesignCache
 from sfi_zoo.layers.geometry import STRIDE_MODES, Layout, dilated, layout, whole
-from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
+from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, derivative_of, primal
 
 DEFAULT_TAPER = 0.25
 
@@ -83,7 +84,7 @@ class DesignedConv(SampleRateAware):
             ("design", design, ("time", "frequency")),
             ("flavour", flavour, ("native", "reference")),
             ("stride_mode", stride_mode, STRIDE_MODES),
-            ("frequency_grid", frequency_grid, ("fixed", "jittered", "random")),
+            ("frequency_grid", frequency_grid, FREQUENCY_GRIDS),
         ):
             if choice not in allowed:
                 raise InputError(f"{name} must be one of {allowed}, got {choice!r}")
@@ -128,7 +129,7 @@ class DesignedConv(SampleRateAware):
     def layout(self, sample_rate: float | None = None) -> Layout:
         """Kernel, frames and padding in samples at `sample_rate`."""
         return layout(
-            dilated(self.kernel_size, self.dilation),
+            self._extent,
             self.stride,
             self.padding,
             self.trained_rate,
@@ -140,7 +141,12 @@ class DesignedConv(SampleRateAware):
     @property
     def duration(self) -> float:
         """Length of the kernel in seconds."""
-        return dilated(self.kernel_size, self.dilation) / self.trained_rate
+        return self._extent / self.trained_rate
+
+    @property
+    def _extent(self) -> int:
+        """Samples of F0 from the first to the last tap."""
+        return dilated(self.kernel_size, self.dilation)
 
     def frame_grid(self, sample_rate: float | None = None) -> FrameGrid:
         """Positions of the frames in samples at `sample_rate`."""
@@ -189,8 +195,8 @@ class DesignedConv(SampleRateAware):
         rate = primal(given)
         grid = self.frame_grid(rate)
         dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
-        if isinstance(given, Tensor):
-            drift = given.double() / rate - 1
+        drift = derivative_of(given)
+        if drift is not None:
             moving = None
             if self.stride_mode != "round" and not grid.interpolated:
                 moving = (self._design(rate, grid, shift=drift) - self._design(rate, grid)).to(dtype)
@@ -231,8 +237,7 @@ class DesignedConv(SampleRateAware):
     def _is_direct(self, rate: float) -> bool:
         at_rate = self.layout(rate)
         on_grid = at_rate.left % at_rate.per == 0
-        extent = dilated(self.kernel_size, self.dilation)
-        return is_sampled_directly(self.filters, self.design, extent, rate, self.trained_rate, on_grid)
+        return is_sampled_directly(self.filters, self.design, self._extent, rate, self.trained_rate, on_grid)
 
     def _design(
         self, rate: float, grid: FrameGrid, shift: Tensor | float = 0.0, scale: Tensor | float = 1.0
@@ -276,7 +281,7 @@ class DesignedConv(SampleRateAware):
         taps = native_taps(
             self.filters,
             self.design,
-            dilated(self.kernel_size, self.dilation),
+            self._extent,
             delays,
             first,
             last,

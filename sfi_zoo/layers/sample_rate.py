@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from sfi_zoo.errors import InputError
+
+Number = TypeVar("Number", int, float)
 
 
 def check_sample_rate(sample_rate: float) -> float:
@@ -23,12 +26,21 @@ def check_sample_rate(sample_rate: float) -> float:
         return sample_rate
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float)):
         raise InputError(f"sample_rate must be a number in Hz, got {sample_rate!r}")
-    (sample_rate,) = {
-        sample_rate
-    }  # a compiled graph is for one rate: a member of a set has to be a constant there
+    sample_rate = constant(sample_rate)  # a compiled graph is for one rate
     if not (math.isfinite(sample_rate) and sample_rate > 0):
         raise InputError(f"sample_rate must be positive and finite, in Hz; got {sample_rate}")
     return sample_rate
+
+
+def constant(value: Number) -> Number:
+    """`value`, as a constant where torch.compile is tracing: a member of a set has to be one."""
+    (value,) = {value}
+    return value
+
+
+def derivative_of(rate: float | torch.Tensor) -> torch.Tensor | None:
+    """F / F_primal - 1, zero with its derivative, where the sampling frequency is a tensor."""
+    return rate.double() / primal(rate) - 1 if isinstance(rate, torch.Tensor) else None
 
 
 def primal(sample_rate: float | torch.Tensor) -> float:

@@ -14,7 +14,6 @@ from sfi_zoo.layers.geometry import STRIDE_MODES
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
 
 Whole = int | Fraction
-Number = TypeVar("Number", int, float)
 Layer = TypeVar("Layer", bound="ShortTimeFourier")
 # durations are taken as fractions with at most this denominator: 0.02 is meant as 1/50, 2048 / 44100 as 512 / 11025
 MAX_DENOMINATOR = 1_000_000
@@ -210,7 +209,7 @@ class ShortTimeFourier(SampleRateAware):
 
     def _rate(self, sample_rate: float | None) -> float:
         rate = self.sample_rate if sample_rate is None else sample_rate
-        return check_sample_rate(constant(rate) if isinstance(rate, (int, float)) else rate)
+        return check_sample_rate(rate)
 
     def _ratio(self, rate: float) -> Fraction:
         """F / F0, exactly."""
@@ -321,17 +320,6 @@ def _positive(name: str, value: Whole) -> Whole:
     return value
 
 
-def constant(value: Number) -> Number:
-    """`value`, as a constant where torch.compile is tracing: a member of a set has to be one."""
-    (value,) = {value}
-    return value
-
-
 def every_frame(table: Tensor, count: int) -> Tensor:
     """Rows of a table, repeated for `count` frames."""
     return table if len(table) in (1, count) else table.repeat(-(-count // len(table)), 1)[:count]
-
-
-def derivative_of(rate: float | Tensor) -> Tensor | None:
-    """F / F_primal - 1, zero with its derivative, where the sampling frequency is a tensor."""
-    return rate.double() / primal(rate) - 1 if isinstance(rate, Tensor) else None

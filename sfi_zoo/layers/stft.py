@@ -13,13 +13,11 @@ from torch.nn import functional
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.windows import Window
 from sfi_zoo.layers.chirp_z import chirp_z
-from sfi_zoo.layers.sample_rate import primal
+from sfi_zoo.layers.sample_rate import constant, derivative_of, primal
 from sfi_zoo.layers.short_time import (
     Frames,
     ShortTimeFourier,
     Whole,
-    constant,
-    derivative_of,
     every_frame,
 )
 
