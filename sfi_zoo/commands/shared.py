@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,7 @@ from rich.table import Table
 from sfi_zoo.errors import InputError
 
 PROGRAM = "sfi-zoo"
+HUB_CONFIGS = Path(__file__).parent.parent / "hub_configs"
 WIDTH = 160  # of a table in a file or a pipe
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -41,10 +44,23 @@ def print_table(table: Table) -> None:
     (console if console.is_terminal else Console(width=WIDTH)).print(table)
 
 
-def complain(error: Exception) -> None:
-    """One line on standard error for one mistake, whatever the error says."""
+def bundled(incomplete: str) -> list[str]:
+    """Names of bundled models that begin so, for completion: torch would take seconds."""
+    return sorted(
+        x.parent.name for x in HUB_CONFIGS.glob("*/config.json") if x.parent.name.startswith(incomplete)
+    )
+
+
+def one_of(*values: str) -> Callable[[str], list[str]]:
+    """Completes to these."""
+    return lambda incomplete: [value for value in values if value.startswith(incomplete)]
+
+
+def complain(error: Exception) -> str:
+    """One line on standard error for one mistake, whatever the error says; returns the message in it."""
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     text = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()  # names need not be text
     print(f"{PROGRAM}: {text}", file=sys.stderr)
+    return text

@@ -1,0 +1,119 @@
+"""`sfi-zoo doctor`: what is installed and what works, on this machine."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from sfi_zoo.commands.shared import AsJson, print_json, print_table
+
+PACKAGES = ("torch", "soundfile", "soxr", "safetensors", "huggingface_hub")
+EXTRAS = ("torchaudio", "musdb", "museval", "accelerate", "gradio", "matplotlib")
+
+
+def doctor_command(
+    timeout: Annotated[float, typer.Option(help="Seconds that the Hub has to answer.", min=0.1)] = 3.0,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine: versions, device, torchaudio, the Hub and its cache, ffmpeg.
+
+    What is not installed is told; exit code 1 is for what is installed and broken, or a Hub that does not answer.
+
+    Example: sfi-zoo doctor --json
+    """
+    from sfi_zoo import __version__
+
+    checks: dict[str, Callable[[], Any]] = {
+        "sfi_zoo": lambda: __version__,
+        "python": platform.python_version,
+        **{name: partial(_version, name) for name in PACKAGES},
+        **{name: partial(_version, name, optional=True) for name in EXTRAS},
+        "device": _device,
+        "ffmpeg": lambda: shutil.which("ffmpeg"),
+        "hub": partial(_hub, timeout),
+        "cache": _cache,
+    }
+    found, failures = {}, {}
+    for name, check in checks.items():
+        try:
+            found[name] = check()
+        except Exception as error:  # whatever a broken installation raises is the finding
+            failures[name] = " ".join(str(error).split()) or type(error).__name__
+    if as_json:
+        print_json(found | {"failures": failures})
+    else:
+        table = Table(show_header=False, box=None)
+        for name in checks:
+            value = f"FAILS: {failures[name]}" if name in failures else _shown(found[name])
+            table.add_row(name, value)
+        print_table(table)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _version(name: str, optional: bool = False) -> str | None:
+    """Of a package that can be imported; None where an optional one is not installed."""
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        if optional:
+            return None
+        raise
+    import_module(name)
+    return version
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda ({torch.cuda.get_device_name()})"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def _hub(timeout: float) -> str:
+    """Its address, if it answers or is not to be asked."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return f"{constants.ENDPOINT} (not asked: HF_HUB_OFFLINE is set)"
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=timeout).close()
+    except HTTPError:
+        pass  # an answer
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"{constants.ENDPOINT} does not answer ({error}); models in the cache still load"
+        ) from None
+    return constants.ENDPOINT
+
+
+def _cache() -> dict[str, Any]:
+    from huggingface_hub import constants
+
+    place = Path(constants.HF_HUB_CACHE)
+    return {"path": str(place), "bytes": sum(_sizes(place))}
+
+
+def _sizes(folder: Path) -> list[int]:
+    """Of all files; links of the cache lead to files that are counted."""
+    paths = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    return [path.lstat().st_size for path in paths if not path.is_symlink()]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['path']} ({value['bytes'] / 1e6:.1f} MB)"
+    return "not installed" if value is None else str(value)

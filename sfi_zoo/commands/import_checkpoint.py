@@ -1,0 +1,42 @@
+"""`sfi-zoo import`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A published checkpoint: a file, a folder of Open-Unmix, a Hub id, or torchaudio:BUNDLE."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")],
+    seed: Annotated[int | None, typer.Option(help="Which of several seeds in a Hub repository.")] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="What it was trained at, in Hz, where the file does not say it.")
+    ] = None,
+    sources: Annotated[
+        str | None, typer.Option(help="Names in output order, for example vocals,drums.")
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="relu or sigmoid, for a state dict of torchaudio: it does not say it.")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Blocks per repeat, for such a state dict.")] = None,
+) -> None:
+    """Convert a published checkpoint: SFI Conv-TasNet, Conv-TasNet of asteroid or torchaudio, Open-Unmix.
+
+    What wrote a file is told by its content. A bundle of torchaudio is named torchaudio:CONVTASNET_BASE_LIBRI2MIX; Open-Unmix
+    is a file of one target, or a folder of <target>.pth. Nothing in a file is executed.
+
+    Example: sfi-zoo import model.pth -o my_model --sample-rate 8000 --sources speaker_1,speaker_2
+    """
+    from sfi_zoo import hub
+
+    names = [name.strip() for name in sources.split(",")] if sources is not None else None
+    folder = hub.import_checkpoint(
+        source, out, seed=seed, sample_rate=sample_rate, sources=names, mask=mask, layers=layers
+    )
+    print(folder)
