@@ -12,11 +12,9 @@ from torch import Tensor
 
 from sfi_zoo.audio.io import probe, read
 from sfi_zoo.audio.resample import resample
+from sfi_zoo.data.layout import MIXTURE, as_channels, check_agree, musdb_tracks, sound_files, track_folders
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.scoring.songs import Clip
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".aif")
-MIXTURE = "mixture"
 
 
 class MusdbFolder:
@@ -48,8 +46,8 @@ class MusdbFolder:
             raise InputError(f"tracks = {tracks}, seconds = {seconds}: give numbers above 0")
         self.path, self.seconds = path, seconds
         folder = path / subset if (path / subset).is_dir() else path
-        self._musdb = _musdb_tracks(path, subset) if any(folder.glob("*.stem.mp4")) else {}
-        self._folders = {x.name: x for x in sorted(folder.iterdir()) if x.is_dir() and not self._musdb}
+        self._musdb = musdb_tracks(path, subset) if any(folder.glob("*.stem.mp4")) else {}
+        self._folders = {} if self._musdb else track_folders(folder)
         found = list(self._musdb or self._folders)[:tracks]
         self.problems: list[str] = []
         self.names = [name for name in found if self._is_whole(name)]
@@ -80,7 +78,7 @@ class MusdbFolder:
                 raise InputError(
                     f"{self._folders.get(name, name)}: has no {', '.join(missing)}; it has {there}"
                 )
-            heard = {stem: _as_channels(x, channels) for stem, x in stems.items()}
+            heard = {stem: as_channels(x, channels) for stem, x in stems.items()}
             if MIXTURE not in heard:
                 heard[MIXTURE] = torch.stack(list(heard.values())).sum(0)
             signals = torch.stack([heard[MIXTURE], *(heard[source] for source in sources)])
@@ -101,7 +99,7 @@ class MusdbFolder:
             if self._musdb:
                 stems, rate = _musdb_stems(self._musdb[name])
             else:
-                signals = {path.stem: read(path) for path in _files(self._folders[name])}
+                signals = {stem: read(path) for stem, path in sound_files(self._folders[name]).items()}
                 rate = next(iter(signals.values()))[1]
                 stems = {stem: signal for stem, (signal, _) in signals.items()}
             self._read = (name, stems, rate)
@@ -112,43 +110,14 @@ class MusdbFolder:
         if self._musdb:
             return True
         try:
-            infos = [probe(path) for path in _files(self._folders[name])]
+            infos = [probe(path) for path in sound_files(self._folders[name]).values()]
             if not infos:
                 raise InputError(f"{self._folders[name]}: has no sound files")
-            for info in infos[1:]:
-                ours, first = (info.sample_rate, info.frames), (infos[0].sample_rate, infos[0].frames)
-                if ours != first:
-                    has = f"{ours[1]} samples at {ours[0]} Hz"
-                    raise InputError(
-                        f"{info.path}: has {has}, {infos[0].path.name} {first[1]} at {first[0]} Hz; they must agree"
-                    )
+            check_agree(infos)
         except InputError as error:
             self.problems.append(str(error))
             return False
         return True
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-
-
-def _as_channels(signal: Tensor, channels: int) -> Tensor:
-    """(channels of the file, time) -> (channels, time)."""
-    if len(signal) == channels:
-        return signal
-    return signal.mean(0, keepdim=True).expand(channels, -1)
-
-
-def _musdb_tracks(path: Path, subset: str) -> dict[str, Any]:
-    try:
-        import musdb
-    except ImportError:
-        raise InputError(f"{path}: stem.mp4 files need musdb: pip install 'sfi-zoo[musdb]'") from None
-    except RuntimeError as error:  # of stempeg, which looks for ffmpeg
-        raise InputError(
-            f"{path}: stem.mp4 files need ffmpeg and ffprobe, install them ({error}); or give MUSDB18-HQ"
-        ) from None
-    return {track.name: track for track in musdb.DB(root=str(path), subsets=subset)}
 
 
 def _musdb_stems(track: Any) -> tuple[dict[str, Tensor], float]:

@@ -1,0 +1,138 @@
+"""What is done to the sources of an example before they are mixed: level, sign, channels; speed, tempo, pitch."""
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from sfi_zoo.audio.resample import resample
+from sfi_zoo.errors import InputError
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """The [augment] table of a recipe.
+
+    Speed, tempo and pitch are of a place in a track: where all sources of an example come from one, they stay together.
+
+    Attributes:
+        remix: share of the examples whose sources come from different tracks.
+        gain_db: lowest and highest gain of a source, uniform in dB.
+        swap_channels: exchange left and right of a source, half of the time.
+        flip_sign: invert a source, half of the time.
+        altered: share of the places in tracks that are played at another speed, tempo and pitch.
+        speed: lowest and highest factor of the speed; tempo and pitch go along, as with a tape (by soxr).
+        tempo: lowest and highest factor of the tempo, at the same pitch (by Signalsmith Stretch).
+        pitch: lowest and highest change of the pitch in semitones, at the same tempo (by Signalsmith Stretch).
+    """
+
+    remix: float = 0.6
+    gain_db: Range = (-6.0, 6.0)
+    swap_channels: bool = True
+    flip_sign: bool = True
+    altered: float = 0.25
+    speed: Range = (1.0, 1.0)
+    tempo: Range = (1.0, 1.0)
+    pitch: Range = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        """Raises `InputError` for values out of range."""
+        limits = {
+            **dict.fromkeys(("remix", "altered"), (0.0, 1.0)),
+            **dict.fromkeys(("speed", "tempo"), (0.25, 4.0)),
+            "gain_db": (-60.0, 60.0),
+            "pitch": (-24.0, 24.0),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            pair = value if isinstance(value, tuple | list) else (value, value)
+            numbers = len(pair) == 2 and all(isinstance(x, int | float) for x in pair)
+            if not (numbers and low <= pair[0] <= pair[1] <= high):
+                raise InputError(f"[augment] {name} = {value!r}: must rise, from {low:g} up to {high:g}")
+
+    @property
+    def alters(self) -> bool:
+        """Whether speed, tempo or pitch is ever changed."""
+        return self.altered > 0 and any(
+            getattr(self, f.name) != f.default for f in fields(self) if f.name in ("speed", "tempo", "pitch")
+        )
+
+    def check_libraries(self) -> None:
+        """Fail early, not in the first worker that needs it.
+
+        Raises:
+            InputError: tempo or pitch is to be changed, and what does it is not installed.
+        """
+        if self.alters and (self.tempo != (1, 1) or self.pitch != (0, 0)):
+            _signalsmith()
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """Another speed, tempo (factors) and pitch (semitones)."""
+
+    speed: float = 1.0
+    tempo: float = 1.0
+    pitch: float = 0.0
+
+    def needed(self, length: int) -> int:
+        """How many samples it takes to make `length`."""
+        return math.ceil(length * self.speed * self.tempo)
+
+    def apply(self, signal: Tensor, sample_rate: float, length: int) -> Tensor:
+        """(channels, `needed(length)`) -> (channels, length)."""
+        if self.tempo != 1 or self.pitch != 0:
+            signal = _stretched(signal, sample_rate, self.tempo, self.pitch)
+        if self.speed != 1:
+            signal = resample(signal, self.speed, 1.0)
+        missing = length - signal.shape[-1]
+        return pad(signal, (0, missing)) if missing else signal  # a negative pad cuts
+
+
+def draw_alteration(config: AugmentConfig, rng: np.random.Generator) -> Alteration:
+    """One for a place in a track."""
+    if not config.alters or rng.random() >= config.altered:
+        return Alteration()
+    return Alteration(rng.uniform(*config.speed), rng.uniform(*config.tempo), rng.uniform(*config.pitch))
+
+
+def vary(stems: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """Level, sign and channels of each source, in place.
+
+    Args:
+        stems: (sources, channels, time).
+        config: what is done.
+        rng: read in the same way whatever the config, so that switching one thing off leaves the others as they were.
+    """
+    gains = 10 ** (rng.uniform(*config.gain_db, size=len(stems)) / 20)
+    flips, swaps = rng.random((2, len(stems))) < 0.5
+    if config.flip_sign:
+        gains = np.where(flips, -gains, gains)
+    stems *= torch.from_numpy(gains).to(stems)[:, None, None]
+    if config.swap_channels and stems.shape[1] > 1:
+        swapped = torch.from_numpy(swaps)
+        stems[swapped] = stems[swapped].flip(1)
+    return stems
+
+
+def _stretched(signal: Tensor, sample_rate: float, tempo: float, pitch: float) -> Tensor:
+    stretch = _signalsmith().Stretch()
+    stretch.preset(len(signal), sample_rate)
+    stretch.setTransposeSemitones(pitch)
+    stretch.timeFactor = tempo  # above 1 is shorter
+    return torch.from_numpy(stretch.process(np.ascontiguousarray(signal.numpy())))
+
+
+def _signalsmith():  # type: ignore[no-untyped-def]
+    try:
+        from python_stretch import Signalsmith
+    except ImportError:
+        raise InputError(
+            "[augment] tempo and pitch need python-stretch: pip install 'sfi-zoo[train]' (speed does not need it)"
+        ) from None
+    return Signalsmith
