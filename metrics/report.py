@@ -18,6 +18,7 @@ from sfi_zoo.metrics.scoring.points import points_of
 from sfi_zoo.metrics.scoring.rows import Record, as_json, differences, rows_of
 from sfi_zoo.metrics.scoring.unit import ROWS
 from sfi_zoo.metrics.study import plot_study, study
+from sfi_zoo.whole_files import write_text
 
 COLUMNS = (
     "mode",
@@ -147,11 +148,21 @@ def write_scores(records: Sequence[Record], settings: dict[str, Any], folder: Pa
             ],
             "improvement_at_trained_rate_db": _by_source(at_trained),
         }
-        path = folder / Path(model).name / "scores.json"
+        path = folder / _folder_name(model) / "scores.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(scores, indent=1) + "\n")
+        write_text(path, json.dumps(scores, indent=1) + "\n")
         written.append(path)
     return written
+
+
+def _folder_name(model: str) -> str:
+    """The last part of a model's name."""
+    name = Path(model).name
+    if name in ("", ".."):
+        raise InputError(
+            f"the records are of a model {model!r}, which cannot name a folder for its scores.json"
+        )
+    return name
 
 
 def number(x: float) -> str:

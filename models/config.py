@@ -6,6 +6,8 @@ from typing import Any
 
 from sfi_zoo.errors import InputError
 
+MOST_NAME_BYTES = 200
+
 
 def later(default: Any) -> Any:
     """A setting that files published earlier do not have: without it they mean the default."""
@@ -18,6 +20,20 @@ def check_choice(config: Any, name: str, allowed: Sequence[Any]) -> None:
     if not any(value is choice or (value == choice and type(value) is type(choice)) for choice in allowed):
         shown = ", ".join(x if isinstance(x, str) else repr(x) for x in allowed)
         raise InputError(f"{name} must be one of {shown}; got {value!r}")
+
+
+def check_sources(config: Any) -> None:
+    """Raises InputError where `sources` is no tuple of distinct names that files can have: stems are named so, in one folder."""
+    names = config.sources
+    named = isinstance(names, tuple) and all(isinstance(x, str) and x for x in names)
+    if not named or not names or len(set(names)) != len(names):
+        raise InputError(f"sources must be distinct names, got {names!r}")
+    for name in names:
+        inside = name.isprintable() and not set(name) & set("/\\:") and name.strip(". ")
+        if not inside or len(name.encode()) > MOST_NAME_BYTES:
+            raise InputError(
+                f"the source {name!r:.99} cannot name a file of stems: choose letters, digits, - and _"
+            )
 
 
 def check_size(config: Any, name: str, optional: bool = False) -> None:

@@ -18,7 +18,7 @@ from sfi_zoo.filters import FILTER_FAMILIES, ModulatedGaussian
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
-from sfi_zoo.models.config import check_choice, check_size, later
+from sfi_zoo.models.config import check_choice, check_size, check_sources, later
 from sfi_zoo.models.dead_features import FILLS, DeadFill
 
 MAGNITUDE_FLOOR = 1e-12  # |z|^2 at which a magnitude counts as silence: -120 dB
@@ -75,9 +75,7 @@ class FilterbankConfig:
         check_choice(self, "latent", LATENTS)
         check_choice(self, "alive_norm", (False, True))
         check_choice(self, "dead_fill", (False, True, *FILLS))
-        named = isinstance(self.sources, tuple) and all(isinstance(x, str) and x for x in self.sources)
-        if not named or not self.sources or len(set(self.sources)) != len(self.sources):
-            raise InputError(f"sources must be distinct names, got {self.sources!r}")
+        check_sources(self)
         for name in ("sample_rate", "features", "kernel_size", "stride"):
             check_size(self, name)
         check_size(self, "padding", optional=True)

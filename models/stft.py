@@ -15,7 +15,7 @@ from sfi_zoo.filters.windows import WINDOWS
 from sfi_zoo.layers import SFIISTFT, SFISTFT
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating
-from sfi_zoo.models.config import check_choice, check_size
+from sfi_zoo.models.config import check_choice, check_size, check_sources
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ class STFTConfig:
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
-        named = isinstance(self.sources, tuple) and all(isinstance(x, str) and x for x in self.sources)
-        if not named or not self.sources or len(set(self.sources)) != len(self.sources):
-            raise InputError(f"sources must be distinct names, got {self.sources!r}")
+        check_sources(self)
         for name in ("sample_rate", "n_fft", "hop_length", "channels"):
             check_size(self, name)
         check_choice(self, "window", WINDOWS)

@@ -85,6 +85,8 @@ def separate_file(
     names, rows = _chosen(sources, stems)
     frames = resampled_length(info.frames, info.sample_rate, rate)
     output = choose_format(info, rate, frames, format, subtype)
+    if not info.path.stem.strip("."):  # "...wav" would lead to the folder above
+        raise InputError(f"{info.path}: no folder of stems can be named after it, rename it")
     folder = Path(out_dir) / info.path.stem
     writer = StemWriter(folder, names, output, rate, info.channels, clip)
     if any(target.exists() and target.samefile(info.path) for target in writer.paths):

@@ -20,6 +20,8 @@ import torch
 from sfi_zoo.audio.formats import BITS, EXTENSIONS, OutputFormat, can_write
 from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
+from sfi_zoo.interruption import uninterrupted
+from sfi_zoo.whole_files import put_in_place
 
 CLIPS = ("rescale", "clamp")
 _UNCLIPPED = {"FLOAT", "DOUBLE"}
@@ -141,23 +143,18 @@ class StemWriter:
 
     def _publish(self) -> None:
         try:
-            if not self.folder.exists():
-                self._temporary.rename(self.folder)
-            else:
-                for path in self.paths:
-                    (self._temporary / path.name).replace(path)
+            put_in_place(self._temporary, self.folder, [path.name for path in self.paths])
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
 
     def _discard(self) -> None:
-        for file in self._files:
-            file.close()
-        if self._spool is not None:
-            self._spool.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
-        for folder in reversed(self._made):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        with uninterrupted():
+            for file in self._files:
+                file.close()
+            if self._spool is not None:
+                self._spool.close()
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            _remove_empty(self._made)
 
 
 def write(path: str | Path, waveform: np.ndarray, sample_rate: int, subtype: str | None = None) -> StemReport:
@@ -199,9 +196,9 @@ def write(path: str | Path, waveform: np.ndarray, sample_rate: int, subtype: str
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        temporary.unlink(missing_ok=True)
-        for folder in reversed(made):
-            folder.rmdir()
+        with uninterrupted():
+            temporary.unlink(missing_ok=True)
+            _remove_empty(made)
     return report
 
 
@@ -291,3 +288,10 @@ def _make_folders(folder: Path) -> list[Path]:
     missing = [place for place in (folder, *folder.parents) if not place.exists()][::-1]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    """Folders that `_make_folders` made, unless somebody else has put something there."""
+    with suppress(OSError):
+        for folder in reversed(made):
+            folder.rmdir()

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sfi_zoo.commands.shared import AsJson, print_json, print_table
 from sfi_zoo.errors import InputError
+from sfi_zoo.whole_files import replacing, write_text
 
 Results = Annotated[list[Path], typer.Argument(help="Folders of `sfi-zoo score -o`.", metavar="RESULTS...")]
 Resamples = Annotated[int, typer.Option(help="Of the bootstrap.", min=0)]
@@ -40,10 +41,11 @@ def study_command(
     found = study.study(records, resamples)
     folder = out or results[0]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_text(folder / "study.json", json.dumps(found, indent=1) + "\n")
     if plots:
         for each in dict.fromkeys(row["cost"] for row in found):
-            study.plot_study(records, each).savefig(folder / f"scatter_{each}.svg")
+            with replacing(folder / f"scatter_{each}.svg") as draft:
+                study.plot_study(records, each).savefig(draft)
     if as_json:
         print_json(found)
         return
@@ -79,8 +81,8 @@ def report_command(
     folder.mkdir(parents=True, exist_ok=True)
     title = "Scores: " + ", ".join(sorted({record["model"] for record in records}))
     parts = report.sections(records, resamples)
-    (folder / "report.html").write_text(report.as_html(title, parts))
-    (folder / "report.md").write_text(report.as_markdown(title, parts))
+    write_text(folder / "report.html", report.as_html(title, parts))
+    write_text(folder / "report.md", report.as_markdown(title, parts))
     print(folder / "report.html")
     print(folder / "report.md")
     if scores_json is not None:
