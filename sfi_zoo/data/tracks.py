@@ -104,10 +104,9 @@ class StemTrack:
 
     def read(self, source: str, start: int, stop: int) -> Tensor:
         """See `Track`."""
-        self.track.chunk_start = start / self.sample_rate
-        self.track.chunk_duration = (stop - start) / self.sample_rate
-        try:
-            audio = self.track.sources[source].audio  # (time, channels)
+        stem, rate = self.track.sources[source], self.sample_rate
+        try:  # (time, channels)
+            audio = self.track.load_audio(stem.path, stem.stem_id, start / rate, (stop - start) / rate)
         except Exception as error:  # ffmpeg, of which stempeg hands on what it says
             raise InputError(f"{self.track.path}: cannot be read ({' '.join(str(error).split())})") from error
         samples = torch.zeros(audio.shape[1], stop - start)
@@ -141,17 +140,26 @@ def training_tracks(
         raise InputError(f"sources = {list(sources)}: name each stem once")
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give one with train/<track>/{sources[0]}.wav, ... in it")
+    return whole_tracks((_checked(found, sources) for found in _found(root, split)), on_broken)
+
+
+def whole_tracks(candidates: Iterable[Track | InputError], on_broken: str) -> tuple[list[Track], list[str]]:
+    """The tracks that are whole, and what is wrong with the others, one line each.
+
+    Raises:
+        InputError: with "refuse" the first that is broken, with "skip" there is no whole one.
+    """
     tracks: list[Track] = []
     problems: list[str] = []
-    for found in _found(root, split):
-        try:
-            tracks.append(_checked(found, sources))
-        except InputError as error:
-            if on_broken == "refuse":
-                raise InputError(f'{error}; mend it, or skip broken tracks (on_broken = "skip")') from None
-            problems.append(str(error))
+    for candidate in candidates:
+        if not isinstance(candidate, InputError):
+            tracks.append(candidate)
+        elif on_broken == "refuse":
+            raise InputError(f'{candidate}; mend it, or skip broken tracks (on_broken = "skip")')
+        else:
+            problems.append(str(candidate))
     if not tracks:
-        raise InputError(f"{root}: no track of {split!r} is whole; {problems[0]}")
+        raise InputError(f"no track is whole; {problems[0] if problems else 'there are none'}")
     return tracks, problems
 
 
@@ -177,24 +185,21 @@ def _found(root: Path, split: str) -> list[Any]:
     return [found[name] for name in sorted(names)]
 
 
-def _checked(found: Any, sources: Iterable[str]) -> Track:
-    """A track all of whose files can be read.
-
-    Raises:
-        InputError: one cannot.
-    """
+def _checked(found: Any, sources: Sequence[str]) -> Track | InputError:
+    """A track all of whose files can be read, or what is wrong."""
     is_folder = isinstance(found, Path)
-    place = found if is_folder else found.path
     there: Mapping[str, Any] = sound_files(found) if is_folder else found.sources
     missing = [source for source in sources if source not in there]
     if missing:
-        raise InputError(
-            f"{place}: has no {', '.join(missing)}; it has {', '.join(sorted(there)) or 'nothing'}"
-        )
+        has = ", ".join(sorted(there)) or "nothing"
+        return InputError(f"{found if is_folder else found.path}: has no {', '.join(missing)}; it has {has}")
     if not is_folder:
         return StemTrack(found)
-    infos = {source: probe(there[source]) for source in sources}
-    check_agree(list(infos.values()))
-    for info in infos.values():
-        read_part(info, max(0, info.frames - _TAIL), info.frames)
+    try:
+        infos = {source: probe(there[source]) for source in sources}
+        check_agree(list(infos.values()))
+        for info in infos.values():
+            read_part(info, max(0, info.frames - _TAIL), info.frames)
+    except InputError as error:
+        return error
     return FileTrack(found.name, infos)
