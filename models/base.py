@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sfi_zoo.audio import bounds
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers import check_sample_rate
+from sfi_zoo.models.on_hub import OnHub
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,23 @@ class Latent:
     grid: LatentGrid
 
 
-class Separator(nn.Module):
+class Separator(nn.Module, OnHub):
     """Base class of separators: encoder -> mask predictor -> decoder.
 
-    A subclass sets `config` (a dataclass that holds `sources` and `sample_rate`) and overrides `encode`, `predict_masks`, `decode`.
+    A subclass sets `config` (a dataclass that holds `sources` and `sample_rate`) and overrides `encode`, `predict_masks`, `decode`. To be
+    saved and loaded it also has `architecture`, `config_class`, a constructor that takes that and nothing else, and a place in the registry
+    (`sfi_zoo.register`).
 
     Attributes:
         architecture: the registry name.
+        config_class: the dataclass of `config`: values JSON has, and tuples.
         config: constructor arguments.
         sources: names of the sources, in output order.
         sample_rate: F0 in Hz, used when a method is given none.
     """
 
     architecture: str
+    config_class: Any
     config: Any
 
     @property
@@ -165,12 +170,6 @@ class Separator(nn.Module):
             two_stems=two_stems,
             progress=progress,
         )
-
-    def save_pretrained(self, folder: Any) -> None:
-        """Writes `config.json` and `model.safetensors` into a folder. See `sfi_zoo.hub.save`."""
-        from sfi_zoo.hub import save
-
-        save(self, folder)
 
     def check_rate(self, sample_rate: float | None) -> float:
         """The rate to work at, if it is within 4 to 192 kHz."""

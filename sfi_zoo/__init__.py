@@ -17,6 +17,7 @@ _EXPORTS = {
     "load": "sfi_zoo.hub",
     "save": "sfi_zoo.hub",
     "create": "sfi_zoo.models",
+    "register": "sfi_zoo.models",
     "list_models": "sfi_zoo.hub",
     "SFIConv1d": "sfi_zoo.layers",
     "SFIConvTranspose1d": "sfi_zoo.layers",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         sfi_layers as sfi_layers,
     )
     from sfi_zoo.models import create as create
+    from sfi_zoo.models import register as register
 
 
 def __getattr__(name: str) -> Any:

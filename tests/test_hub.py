@@ -140,7 +140,7 @@ def test_a_pickle_in_place_of_weights_is_not_read(model, folder):
 
 
 def test_bundled_names_are_listed_loaded_and_suggested(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "BUNDLED", tmp_path)
+    monkeypatch.setattr(hub.loading, "BUNDLED", tmp_path)
     for name in ("tasnet.one", "tasnet.two"):
         hub.save(model, tmp_path / name)
     (tmp_path / "empty").mkdir()
@@ -179,12 +179,12 @@ def hub_error(name):
     [
         ("RepositoryNotFoundError", "no such repository"),
         ("GatedRepoError", "gated"),
-        ("RevisionNotFoundError", "no revision v1"),
+        ("RevisionNotFoundError", "no such revision"),
         ("RemoteEntryNotFoundError", r"no config\.json"),
-        ("LocalEntryNotFoundError", "cannot be reached"),
+        ("LocalEntryNotFoundError", "is not cached"),
         ("HfHubHTTPError", "first"),
         ("HFValidationError", "not a valid"),
-        ("OfflineModeIsEnabled", "first"),
+        ("OfflineModeIsEnabled", "HF_HUB_OFFLINE"),
     ],
 )
 def test_hub_errors_are_one_line_with_the_id(error, reason, monkeypatch):

@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sfi_zoo.models import ARCHITECTURES
+
 _HEAD = """---
-library_name: sfi-zoo
-pipeline_tag: audio-to-audio
-license: {license}
-tags:
-- audio-source-separation
-- sampling-frequency-independent
-- {architecture}
+{metadata}
 ---
 
 # {name}
@@ -21,9 +17,13 @@ trained at {sample_rate} Hz, {parameters} parameters.
 ```python
 import sfi_zoo
 
-model = sfi_zoo.load("path/to/{name}")
+model = sfi_zoo.load("{where}")
 stems = model.separate(waveform, sample_rate)  # (sources, channels, time), at that sample rate
 ```
+"""
+
+_FOREIGN = """
+`{architecture}` is no architecture of sfi_zoo: first run the code of its author that registers it (`@sfi_zoo.register`).
 """
 
 _IMPORTED = """
@@ -53,22 +53,34 @@ class Source:
     license: str
 
 
-def model_card(name: str, model: Any, source: Source | None = None) -> str:
+def model_card(
+    name: str, model: Any, source: Source | None = None, license: str | None = None, where: str | None = None
+) -> str:
     """A minimal model card.
 
     Args:
         name: title, the name of the folder.
         model: the separator.
         source: where an imported checkpoint came from; without it the card says nothing of a source.
+        license: as Hugging Face names it; that of the source when omitted. Without either the card has none.
+        where: what `load` takes: a Hub id; a folder when omitted.
     """
+    from huggingface_hub import ModelCardData
+
+    metadata: dict[str, Any] = type(model)._hub_mixin_info.model_card_data.to_dict()
+    metadata["tags"] = [*metadata["tags"], model.architecture]
+    metadata["license"] = license or (source.license if source else None)
     text = _HEAD.format(
         name=name,
-        license="mit" if source is None else source.license,
+        metadata=ModelCardData(**metadata).to_yaml(),
+        where=where or f"path/to/{name}",
         architecture=model.architecture,
         sources=", ".join(model.sources),
         sample_rate=model.sample_rate,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
+    if model.architecture not in ARCHITECTURES:
+        text += _FOREIGN.format(architecture=model.architecture)
     if source is None:
         return text
     return text + _IMPORTED.format(origin=source.origin, command=source.command, about=source.about)

@@ -1,0 +1,120 @@
+"""Separators by name: bundled, in a folder, or on the Hub."""
+
+import difflib
+import fnmatch
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.hub.config import read_config
+from sfi_zoo.hub.download import HUB_ID, fetch_model
+from sfi_zoo.hub.folder import CONFIG, WEIGHTS
+from sfi_zoo.hub.weights import WeightsError, check_state, read_weights
+from sfi_zoo.hub.wording import first_line
+from sfi_zoo.models import architecture_class
+from sfi_zoo.models.base import Separator
+from sfi_zoo.models.limits import check_sizes, outline
+
+M = TypeVar("M")
+
+BUNDLED = Path(__file__).parent.parent / "hub_configs"
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the bundled models that match a shell pattern, sorted."""
+    names = sorted(config.parent.name for config in BUNDLED.glob(f"*/{CONFIG}"))
+    return fnmatch.filter(names, pattern)
+
+
+def load(name: str | Path, device: torch.device | str | None = None) -> Separator:
+    """A separator with its weights, in evaluation mode.
+
+    Args:
+        name: a bundled name (see `list_models`), a local folder, or a Hub id `org/name[@revision]`.
+        device: where to put it.
+
+    Raises:
+        InputError: nothing of that name, or files that do not fit; the message names them and the way out.
+    """
+    return load_as(Separator, name, device)
+
+
+def load_as(wanted: type[M], name: str | Path, device: torch.device | str | None = None, **options: Any) -> M:
+    """A separator that is a `wanted`, see `load`.
+
+    Args:
+        wanted: its class, or one it comes from.
+        name: as for `load`.
+        device: as for `load`.
+        **options: for the Hub: revision, and those of `sfi_zoo.hub.download.fetch_model`.
+
+    Raises:
+        InputError: as `load`, or of another class; then no weights are read.
+    """
+    config_file, weights_file = _files(str(name), **options)
+    settings = read_config(config_file)
+    architecture = settings.pop("architecture")
+    cls = architecture_class(architecture)
+    if not issubclass(cls, wanted):
+        raise InputError(
+            f"{config_file}: its architecture is {architecture}, a {cls.__name__}, not a {wanted.__name__}; "
+            "sfi_zoo.load takes any"
+        )
+    state = read_weights(weights_file)
+    try:
+        check_sizes(settings)
+        config = cls.config_class(**settings)
+        planned = outline(cls, config)  # before any memory is taken for what a file claims
+    except (ArithmeticError, AttributeError, TypeError, RuntimeError, ValueError, MemoryError) as error:
+        raise InputError(f"{config_file}: {first_line(error)}") from None
+    try:
+        check_state(planned, state)
+    except WeightsError as error:
+        raise WeightsError(f"{weights_file}: {error}", error.problems) from None
+    model: Any = cls(config)
+    model.load_state_dict(state)
+    loaded: M = model.eval() if device is None else model.eval().to(device)
+    return loaded
+
+
+def local_folder(name: str) -> Path | None:
+    """The folder of a bundled name or a path; None where there is none.
+
+    Raises:
+        InputError: it is a file, or a folder without a model.
+    """
+    folder = BUNDLED / name if name in list_models() else Path(name)
+    if folder.is_dir():
+        for file in (CONFIG, WEIGHTS):
+            if not (folder / file).is_file():
+                raise InputError(f"{folder}: has no {file}; a model folder holds {CONFIG} and {WEIGHTS}")
+        return folder
+    if folder.exists():
+        raise InputError(f"{name}: is a file; name the folder that holds {CONFIG} and {WEIGHTS}")
+    return None
+
+
+def unknown(name: str) -> InputError:
+    """What to say of a name that is nothing."""
+    bundled = list_models()
+    near = difflib.get_close_matches(name, bundled)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    known = ", ".join(bundled) or "none"
+    return InputError(
+        f"unknown model {name!r}: {hint}bundled: {known}; else name a folder or a Hub id (org/name)"
+    )
+
+
+def _files(name: str, revision: str | None = None, **options: Any) -> tuple[Path, Path]:
+    """The two files of a bundled name, a folder or a Hub id."""
+    folder = local_folder(name)
+    if folder is not None:
+        return folder / CONFIG, folder / WEIGHTS
+    match = HUB_ID.fullmatch(name)
+    if match is None or name.startswith((".", "/")):
+        raise unknown(name)
+    if revision is not None and match[2] not in (None, revision):
+        raise InputError(f"{name}: another revision than revision={revision!r}; give one of them")
+    return fetch_model(match[1], revision or match[2], **options)
