@@ -16,6 +16,14 @@ from sfi_zoo.errors import InputError
 SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".aif")
 MIXTURE = "mixture"
 SETUP = "mus.yaml"
+STEM_MP4 = ".stem.mp4"
+STEM_IDS = {
+    "mixture": 0,
+    "drums": 1,
+    "bass": 2,
+    "other": 3,
+    "vocals": 4,
+}  # streams of a stem.mp4 file of MUSDB18
 # The validation tracks of MUSDB18 and MUSDB18-HQ, as the musdb package has them.
 MUSDB18_VALID = (
     "Actions - One Minute Smile",
@@ -38,6 +46,11 @@ MUSDB18_VALID = (
 def track_folders(folder: Path) -> dict[str, Path]:
     """Name and folder of each track, sorted by name."""
     return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
+def stem_mp4_files(folder: Path) -> dict[str, Path]:
+    """Name and file of each track of MUSDB18, sorted by name."""
+    return {path.name.removesuffix(STEM_MP4): path for path in sorted(folder.glob(f"*{STEM_MP4}"))}
 
 
 def sound_files(folder: Path) -> dict[str, Path]:
@@ -93,14 +106,23 @@ def musdb_tracks(root: Path, subset: str) -> dict[str, Any]:
     """The stem.mp4 tracks of a subset, by name, as objects of `musdb`.
 
     Raises:
-        InputError: musdb, or ffmpeg that it needs, is not installed.
+        InputError: see `import_musdb`.
+    """
+    return {track.name: track for track in import_musdb(root).DB(root=str(root), subsets=subset)}
+
+
+def import_musdb(path: Path) -> Any:
+    """The package `musdb`, for the stem.mp4 files at `path`.
+
+    Raises:
+        InputError: it is not installed, or ffmpeg, which it needs.
     """
     try:
         import musdb
     except ImportError:
-        raise InputError(f"{root}: stem.mp4 files need musdb: pip install 'sfi-zoo[musdb]'") from None
+        raise InputError(f"{path}: stem.mp4 files need musdb: pip install 'sfi-zoo[musdb]'") from None
     except RuntimeError as error:  # of stempeg, which looks for ffmpeg
         raise InputError(
-            f"{root}: stem.mp4 files need ffmpeg and ffprobe, install them ({error}); or give MUSDB18-HQ"
+            f"{path}: stem.mp4 files need ffmpeg and ffprobe, install them ({error}); or give MUSDB18-HQ"
         ) from None
-    return {track.name: track for track in musdb.DB(root=str(root), subsets=subset)}
+    return musdb

@@ -12,7 +12,15 @@ from torch import Tensor
 
 from sfi_zoo.audio.io import probe, read
 from sfi_zoo.audio.resample import resample
-from sfi_zoo.data.layout import MIXTURE, as_channels, check_agree, musdb_tracks, sound_files, track_folders
+from sfi_zoo.data.layout import (
+    MIXTURE,
+    as_channels,
+    check_agree,
+    musdb_tracks,
+    sound_files,
+    stem_mp4_files,
+    track_folders,
+)
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.scoring.songs import Clip
 
@@ -46,7 +54,7 @@ class MusdbFolder:
             raise InputError(f"tracks = {tracks}, seconds = {seconds}: give numbers above 0")
         self.path, self.seconds = path, seconds
         folder = path / subset if (path / subset).is_dir() else path
-        self._musdb = musdb_tracks(path, subset) if any(folder.glob("*.stem.mp4")) else {}
+        self._musdb = musdb_tracks(path, subset) if stem_mp4_files(folder) else {}
         self._folders = {} if self._musdb else track_folders(folder)
         found = list(self._musdb or self._folders)[:tracks]
         self.problems: list[str] = []

@@ -7,44 +7,47 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sfi_zoo.audio.io import AudioInfo, probe, read_part
 from sfi_zoo.data.layout import (
     SETUP,
+    STEM_IDS,
+    STEM_MP4,
     check_agree,
-    musdb_tracks,
+    import_musdb,
     sound_files,
+    stem_mp4_files,
     track_folders,
     validation_names,
 )
 from sfi_zoo.errors import InputError
 
 SPLITS = ("train", "valid", "test")
-STEM_MP4 = ".stem.mp4"
 _TAIL = 1024  # samples at the end of a file that are read once: a cut FLAC or Ogg file has a good header
+_MP4_SLACK = 4096  # samples that a stem may lack at the end of what was asked for: ffmpeg counts in seconds, AAC in blocks
 
 
 class Track(Protocol):
-    """One track with its stems.
-
-    Attributes:
-        name: for messages.
-        sample_rate: in Hz.
-        frames: samples per channel.
-    """
+    """One track with its stems."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """For messages."""
+
     @property
-    def sample_rate(self) -> float: ...  # noqa: D102
+    def sample_rate(self) -> float:
+        """In Hz, of all stems."""
+
     @property
-    def frames(self) -> int: ...  # noqa: D102
+    def frames(self) -> int:
+        """Samples per channel, of all stems."""
 
     def file(self, source: str) -> Path:
-        """Where a source comes from."""
+        """Where a stem comes from."""
 
     def read(self, source: str, start: int, stop: int) -> Tensor:
-        """Samples `start` ... `stop` - 1 of a source, 0 <= start < stop <= frames: (channels, stop - start) float32.
+        """Samples `start` ... `stop` - 1 of a stem, 0 <= start < stop <= frames: (channels, stop - start) float32.
 
         Raises:
             InputError: the file is damaged there.
@@ -53,20 +56,12 @@ class Track(Protocol):
 
 @dataclass(frozen=True)
 class FileTrack:
-    """A sound file for each source."""
+    """A sound file for each stem."""
 
     name: str
+    sample_rate: float
+    frames: int
     infos: Mapping[str, AudioInfo]
-
-    @property
-    def sample_rate(self) -> float:
-        """Of all files."""
-        return next(iter(self.infos.values())).sample_rate
-
-    @property
-    def frames(self) -> int:
-        """Of all files."""
-        return next(iter(self.infos.values())).frames
 
     def file(self, source: str) -> Path:
         """See `Track`."""
@@ -79,39 +74,34 @@ class FileTrack:
 
 @dataclass(frozen=True)
 class StemTrack:
-    """A stem.mp4 file, through `musdb`. ffmpeg is started for every part that is read: better cached."""
+    """A stem.mp4 file, by `musdb`. ffmpeg is started for every part that is read: better cached."""
 
+    name: str
+    sample_rate: float
+    frames: int
     track: Any
 
-    @property
-    def name(self) -> str:
-        """As musdb has it."""
-        return str(self.track.name)
-
-    @property
-    def sample_rate(self) -> float:
-        """Of the mixture."""
-        return float(self.track.rate)
-
-    @property
-    def frames(self) -> int:
-        """Of the mixture; a stem that decodes to a few samples more or less is cut or filled with zeros."""
-        return int(self.track.samples)
-
     def file(self, source: str) -> Path:
-        """See `Track`."""
+        """See `Track`; one file has all stems."""
         return Path(self.track.path)
 
     def read(self, source: str, start: int, stop: int) -> Tensor:
         """See `Track`."""
-        stem, rate = self.track.sources[source], self.sample_rate
-        try:  # (time, channels)
-            audio = self.track.load_audio(stem.path, stem.stem_id, start / rate, (stop - start) / rate)
+        place = (
+            self.file(source),
+            STEM_IDS[source],
+            start / self.sample_rate,
+            (stop - start) / self.sample_rate,
+        )
+        try:
+            audio = self.track.load_audio(*place)[: stop - start]  # (time, channels)
         except Exception as error:  # ffmpeg, of which stempeg hands on what it says
-            raise InputError(f"{self.track.path}: cannot be read ({' '.join(str(error).split())})") from error
-        samples = torch.zeros(audio.shape[1], stop - start)
-        samples[:, : len(audio)] = torch.from_numpy(audio[: stop - start].T)
-        return samples
+            raise InputError(f"{place[0]}: cannot be read ({' '.join(str(error).split())})") from error
+        if len(audio) < stop - start - _MP4_SLACK:
+            raise InputError(
+                f"{place[0]}: damaged or truncated, {source} ends at {place[2] + len(audio) / self.sample_rate:.3f} s"
+            )
+        return pad(torch.from_numpy(audio.T).float(), (0, stop - start - len(audio)))
 
 
 def training_tracks(
@@ -163,43 +153,50 @@ def whole_tracks(candidates: Iterable[Track | InputError], on_broken: str) -> tu
     return tracks, problems
 
 
-def _found(root: Path, split: str) -> list[Any]:
-    """Folders, or objects of musdb, of the split."""
-    own_folder = (root / split).is_dir()
-    subset = split if own_folder or split != "valid" else "train"
-    path = root / subset
+def _found(root: Path, split: str) -> list[Path]:
+    """Folders or stem.mp4 files of the split."""
+    in_train = split == "valid" and not (root / "valid").is_dir()
+    path = root / ("train" if in_train else split)
     if not path.is_dir():
-        raise InputError(f"{root}: has no folder {subset}; <track>/<source>.wav are looked for in it")
-    in_stems = any(path.glob(f"*{STEM_MP4}"))
-    found = musdb_tracks(root, subset) if in_stems else track_folders(path)
+        raise InputError(f"{root}: has no folder {path.name}; <track>/<source>.wav are looked for in it")
+    found = stem_mp4_files(path) or track_folders(path)
     names = set(found)
-    # A `valid` folder holds the validation tracks; without it they are in `train`.
-    if subset == "train" and not (root / "valid").is_dir():
-        kept = set(validation_names(root))
-        names = names & kept if split == "valid" else names - kept
+    if in_train:
+        names &= set(validation_names(root))
+    elif split == "train" and not (root / "valid").is_dir():
+        names -= set(validation_names(root))
     if not names:
-        how = (
-            f"; name them in {SETUP} (validation_tracks), or put them into valid/" if split == "valid" else ""
-        )
+        how = f"; name them in {SETUP} (validation_tracks), or put them into valid/" if in_train else ""
         raise InputError(f"{path}: has no tracks for {split!r}{how}")
     return [found[name] for name in sorted(names)]
 
 
-def _checked(found: Any, sources: Sequence[str]) -> Track | InputError:
+def _checked(path: Path, sources: Sequence[str]) -> Track | InputError:
     """A track all of whose files can be read, or what is wrong."""
-    is_folder = isinstance(found, Path)
-    there: Mapping[str, Any] = sound_files(found) if is_folder else found.sources
+    in_one = path.name.endswith(STEM_MP4)
+    there: Mapping[str, Any] = STEM_IDS if in_one else sound_files(path)
     missing = [source for source in sources if source not in there]
     if missing:
         has = ", ".join(sorted(there)) or "nothing"
-        return InputError(f"{found if is_folder else found.path}: has no {', '.join(missing)}; it has {has}")
-    if not is_folder:
-        return StemTrack(found)
+        return InputError(f"{path}: has no {', '.join(missing)}; it has {has}")
     try:
-        infos = {source: probe(there[source]) for source in sources}
-        check_agree(list(infos.values()))
-        for info in infos.values():
-            read_part(info, max(0, info.frames - _TAIL), info.frames)
+        return _stem_track(path) if in_one else _file_track(path.name, [there[s] for s in sources], sources)
     except InputError as error:
         return error
-    return FileTrack(found.name, infos)
+
+
+def _file_track(name: str, files: Sequence[Path], sources: Sequence[str]) -> FileTrack:
+    infos = [probe(file) for file in files]
+    check_agree(infos)
+    for info in infos:
+        read_part(info, max(0, info.frames - _TAIL), info.frames)
+    return FileTrack(name, infos[0].sample_rate, infos[0].frames, dict(zip(sources, infos, strict=True)))
+
+
+def _stem_track(path: Path) -> StemTrack:
+    musdb = import_musdb(path)
+    try:
+        track = musdb.MultiTrack(path=str(path), name=path.name.removesuffix(STEM_MP4), stem_id=0)
+    except Exception as error:  # of ffprobe
+        raise InputError(f"{path}: not a file that ffmpeg reads ({' '.join(str(error).split())})") from error
+    return StemTrack(track.name, float(track.rate), int(track.samples), track)

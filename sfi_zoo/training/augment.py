@@ -44,7 +44,8 @@ class AugmentConfig:
         """Raises `InputError` for values out of range."""
         limits = {
             **dict.fromkeys(("remix", "altered"), (0.0, 1.0)),
-            **dict.fromkeys(("speed", "tempo"), (0.25, 4.0)),
+            "speed": (0.25, 4.0),
+            "tempo": (0.6, 2.0),  # half the tempo and less is stretched with random phases: not repeatable
             "gain_db": (-60.0, 60.0),
             "pitch": (-24.0, 24.0),
         }
