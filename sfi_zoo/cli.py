@@ -17,10 +17,12 @@ from sfi_zoo.commands.example import example_command
 from sfi_zoo.commands.import_checkpoint import import_command
 from sfi_zoo.commands.info import info_command
 from sfi_zoo.commands.list import list_command
+from sfi_zoo.commands.publish import publish_command
 from sfi_zoo.commands.report import report_command, study_command
 from sfi_zoo.commands.score import score_command
 from sfi_zoo.commands.separate import separate_command
 from sfi_zoo.commands.shared import PROGRAM, complain
+from sfi_zoo.commands.train import train_command
 from sfi_zoo.errors import InputError
 from sfi_zoo.interruption import in_main_thread
 
@@ -43,6 +45,8 @@ app.command("score")(score_command)
 app.command("study")(study_command)
 app.command("report")(report_command)
 app.command("import")(import_command)
+app.command("publish")(publish_command)
+app.command("train")(train_command)
 app.command("example")(example_command)
 app.command("doctor")(doctor_command)
 

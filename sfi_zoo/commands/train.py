@@ -1,0 +1,113 @@
+"""`sfi-zoo train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sfi_zoo.commands.shared import Device, available, complain
+from sfi_zoo.errors import InputError
+
+CALIBRATION = 16  # excerpts
+
+
+def train_command(
+    recipe: Annotated[Path, typer.Argument(help="A TOML file.", metavar="RECIPE")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder like MUSDB18: train/<track>/vocals.wav ...; else the recipe's."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder of the run: run again, it goes on.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for decoded tracks; else the recipe's.")] = None,
+    stop_at: Annotated[int | None, typer.Option(help="Stop after so many steps; run again to go on.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Per process, on a CPU.")] = None,
+    device: Device = None,
+) -> None:
+    """Train a separator by a recipe, or go on where a run was stopped; the best model is in OUT/model.
+
+    More processes: accelerate launch --num_processes N -m sfi_zoo.cli train ... (on a CPU with --multi_gpu, and --device cpu after train).
+
+    Example: sfi-zoo train recipes/convtasnet_mgf.toml --data MUSDB18HQ -o runs/convtasnet_mgf
+    """
+    from dataclasses import replace
+
+    import torch
+
+    try:
+        from accelerate import PartialState
+    except ImportError:
+        raise InputError("training needs accelerate: pip install 'sfi-zoo[train]'") from None
+    from sfi_zoo.training.recipe import read_recipe
+    from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
+    from sfi_zoo.training.trainer import train
+
+    available(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    plan = read_recipe(recipe)
+    changes: dict[str, Any] = {}
+    if data is not None:
+        changes["folder"] = str(data)
+    if cache is not None:
+        changes["cache"] = str(cache)
+    plan = replace(plan, data=replace(plan.data, **changes))
+    if not plan.data.folder:
+        raise InputError("no data: give --data FOLDER, or folder in the recipe's [data]")
+    model = starting_model(plan, recipe.parent)
+    examples = examples_of(plan, model.sources, model.sample_rate)
+    for problem in examples.skipped:
+        complain(InputError(f"left out: {problem}"))
+    fit_to_data(model, (examples.train[i].sum(0) for i in range(CALIBRATION)))
+    with _Bar(recipe.stem) as bar:
+        done = train(
+            model,
+            examples,
+            plan,
+            out or Path("runs") / recipe.stem,
+            report=bar.report,
+            device=device,
+            stop_at=stop_at,
+        )
+    state = PartialState()
+    if state.is_main_process:
+        best = "none yet" if done.best is None else f"{done.best:.2f} dB"
+        shared = f" by {state.num_processes} processes" if state.num_processes > 1 else ""
+        print(f"{done.step} steps{shared}; best SI-SDR improvement on the validation excerpts: {best}")
+
+
+class _Bar:
+    """Progress with the loss; a line for each validation where there is no terminal."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+        )
+        self.progress = Progress(
+            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
+        )
+        self.task = self.progress.add_task(title, total=None, figures="")
+
+    def report(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """One step is done."""
+        shown = f"loss {figures['loss']:.2f}, {figures['step_seconds']:.2f} s a step"
+        self.progress.update(self.task, completed=step, total=steps, figures=shown)
+        if "valid" in figures:
+            line = f"step {step} of {steps}: {shown}, improvement {figures['valid']:.2f} dB"
+            self.console.print(line, markup=False, highlight=False)
+
+    def __enter__(self) -> "_Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()

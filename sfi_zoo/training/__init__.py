@@ -1,0 +1,1 @@
+"""Training: recipes, excerpts, losses and the loop."""

@@ -1,0 +1,124 @@
+"""What training starts from: new weights, a trained model's, or another model's filters; then statistics of the data."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfi_zoo.data.tracks import Track, training_tracks
+from sfi_zoo.errors import InputError
+from sfi_zoo.models import create
+from sfi_zoo.models.base import Separator
+from sfi_zoo.models.filterbank import FilterbankSeparator
+from sfi_zoo.training.excerpts import Excerpts, validation_excerpts
+from sfi_zoo.training.recipe import Recipe, read_recipe
+from sfi_zoo.training.trainer import Examples
+
+DEVIATION_FLOOR = 0.05  # of a feature that is nearly silent in the data
+
+
+def starting_model(recipe: Recipe, place: Path | None = None) -> Separator:
+    """The model of a recipe, with the weights that its training starts from.
+
+    Args:
+        recipe: with `train.start` (weights of a trained model whose tensors have the same shapes) or `train.filters_like` (a recipe
+            beside this one, whose filters at F0 encoder and decoder start from).
+        place: folder that file names in the recipe are relative to.
+
+    Raises:
+        InputError: settings that no model has, or a start that does not fit.
+    """
+    settings = dict(recipe.model)
+    torch.manual_seed(recipe.train.seed)
+    model: Separator = create(settings.pop("architecture"), **settings)
+    if recipe.train.start:
+        from sfi_zoo.hub import load, load_state
+
+        name = recipe.train.start
+        local = (place or Path()) / name
+        load_state(model, load(local if local.exists() else name).state_dict())
+    if recipe.train.filters_like:
+        from sfi_zoo.models.initialise import start_from
+
+        other = (place or Path()) / recipe.train.filters_like
+        reference = dict(read_recipe(other).model)
+        torch.manual_seed(recipe.train.seed)
+        with torch.random.fork_rng():
+            start_from(model, create(reference.pop("architecture"), **reference))
+    return model
+
+
+@torch.no_grad()
+def fit_to_data(model: Separator, mixtures: Iterable[Tensor]) -> None:
+    """Statistics of the data that a network starts with: its first norm gives features of zero mean and unit variance.
+
+    Args:
+        model: a separator on a filter bank; any other is left as it is.
+        mixtures: (channels, time) each, at F0.
+
+    Raises:
+        InputError: no audio that is not silent.
+    """
+    heard = [mixture for mixture in mixtures if mixture.any()]
+    if not heard:
+        raise InputError("the training excerpts are all silent")
+    norm = first_norm(model)
+    if norm is None:
+        return
+    assert isinstance(model, FilterbankSeparator)
+    norm.weight.fill_(1.0)
+    norm.bias.fill_(0.0)
+    seen = [model.seen(model.encode(mixture[None]).values) for mixture in heard]
+    deviation, mean = torch.std_mean(torch.cat([norm(x) for x in seen], dim=-1), dim=(0, -1))
+    norm.weight.copy_(1 / deviation.clamp(min=DEVIATION_FLOOR))
+    norm.bias.copy_(-mean * norm.weight)
+
+
+def first_norm(model: Separator) -> Any:
+    """The norm that sees the latent of a separator on a filter bank, if it has a weight and a bias for each feature."""
+    if not isinstance(model, FilterbankSeparator):
+        return None
+    for name in ("norm_1", "norm"):
+        norm = getattr(model.masker, name, None)
+        weight = getattr(norm, "weight", None)
+        if weight is not None and weight.shape == (model.config.features,):
+            return norm
+    return None
+
+
+def examples_of(recipe: Recipe, sources: Sequence[str], sample_rate: int) -> Examples:
+    """The excerpts of a recipe.
+
+    Args:
+        recipe: its [data], [augment] and [train].
+        sources: in the model's order.
+        sample_rate: F0 in Hz.
+
+    Raises:
+        InputError: no tracks, or broken ones that the recipe does not skip.
+    """
+    data, config = recipe.data, recipe.train
+
+    skipped: list[str] = []
+
+    def tracks(split: str) -> Sequence[Track]:
+        found, problems = training_tracks(data.folder, split, sources, data.on_broken)
+        skipped.extend(problems)
+        if not data.cache:
+            return found
+        from sfi_zoo.training.stem_cache import cached_tracks
+
+        shape = (sample_rate, data.channels)
+        found, problems = cached_tracks(found, sources, *shape, data.cache, data.on_broken)
+        skipped.extend(problems)
+        return found
+
+    train, valid = tracks("train"), tracks("valid")
+    shape = (sources, sample_rate, data.seconds, data.channels)
+    return Examples(
+        Excerpts(train, *shape, recipe.augment, config.seed, config.steps * config.batch_size),
+        validation_excerpts(valid, *shape, data.valid_excerpts),
+        tuple(skipped),
+    )

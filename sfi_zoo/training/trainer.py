@@ -1,0 +1,376 @@
+"""The training loop, on Hugging Face Accelerate: one process, several, or several machines.
+
+Everything drawn at random (examples, augmentation, noise in the network) depends on the seed and the step alone. So a run that was killed
+and goes on from its checkpoint gives the weights of a run that was not, and processes that share a batch give those of one process, up
+to the order of sums.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.models.base import Separator
+from sfi_zoo.training.bands import band_limit, band_rates
+from sfi_zoo.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from sfi_zoo.training.objective import Objective
+from sfi_zoo.training.recipe import PRECISIONS, Recipe, TrainConfig
+from sfi_zoo.training.stopping import Stopping
+from sfi_zoo.training.validation import Validation
+
+LOG = "log.jsonl"
+MODEL = "model"
+# what a run may change when it goes on: it does not decide which weights come out, or only from there on
+FREE = frozenset({"data.folder", "data.workers", "data.cache", "train.patience", "train.valid_every"})
+Report = Callable[[int, int, dict[str, float]], None]
+
+
+class TrainingError(InputError):
+    """Training cannot go on; the last checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What is trained and validated on; see `sfi_zoo.training.excerpts`.
+
+    Attributes:
+        train: item `index` is (sources, channels, time) at F0, by the index alone.
+        valid: the same; all are used.
+        skipped: tracks that were left out, and why.
+    """
+
+    train: Dataset[Tensor]
+    valid: Dataset[Tensor]
+    skipped: tuple[str, ...] = ()
+
+
+def train(
+    model: Separator,
+    examples: Examples,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    report: Report | None = None,
+    device: str | None = None,
+    stop_at: int | None = None,
+) -> Progress:
+    """Train a separator, or go on with a run.
+
+    Args:
+        model: at its start; it ends with the weights of the last step.
+        examples: for training and validation.
+        recipe: everything else.
+        out: folder of the run: checkpoint, log, TensorBoard events if that is installed, and `model/`, the best model as published.
+        report: called with (steps done, steps in all, figures of this step).
+        device: "cpu", "cuda", ...; Accelerate's choice when omitted.
+        stop_at: leave a checkpoint and stop after so many steps in all.
+
+    Returns:
+        How far training is.
+
+    Raises:
+        InputError: a checkpoint made with another recipe, a batch that cannot be shared by the processes.
+        TrainingError: the loss is not finite, or a worker died; the last checkpoint is kept.
+    """
+    return _Run(model, examples, recipe, Path(out), report, device).go(stop_at)
+
+
+class _Run:
+    """One process' share of a training run."""
+
+    def __init__(
+        self,
+        model: Separator,
+        examples: Examples,
+        recipe: Recipe,
+        out: Path,
+        report: Report | None,
+        device: str | None,
+    ) -> None:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
+        config = recipe.train
+        self.recipe, self.config, self.out, self.report = recipe, config, out, report
+        torch.set_float32_matmul_precision(config.matmul_precision)
+        # some networks have outputs that nobody uses, whose weights get no gradient
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.engine = Accelerator(
+            mixed_precision=PRECISIONS[config.precision],
+            cpu=device == "cpu",
+            kwargs_handlers=[unused],
+            log_with="tensorboard" if _has_tensorboard() else None,
+            project_dir=out,
+        )
+        self.share = config.batch_size // self.engine.num_processes
+        if self.share * self.engine.num_processes != config.batch_size:
+            raise InputError(
+                f"batch_size {config.batch_size} cannot be shared by {self.engine.num_processes} processes; take a multiple"
+            )
+        self.model = model.to(self.engine.device)
+        self.average = None
+        if config.ema:
+            self.average = torch.optim.swa_utils.AveragedModel(
+                self.model, multi_avg_fn=_moving_average(config.ema), use_buffers=False
+            )
+        optimizer = _optimizer(self.model, config)
+        self.objective, self.optimizer = self.engine.prepare(Objective(self.model, recipe.loss), optimizer)
+        self.examples = examples
+        self.validation = Validation(examples.valid, self.engine)
+        out.mkdir(parents=True, exist_ok=True)
+        inner = getattr(self.optimizer, "optimizer", self.optimizer)
+        self.inner_optimizer = inner
+        self.progress = (
+            load_checkpoint(out, self.model, self._averaged(), inner, recipe.as_dict(), FREE) or Progress()
+        )
+        if self.average is not None:
+            self.average.n_averaged.fill_(self.progress.average_updates)
+        if self.engine.scaler is not None and self.progress.scaler:
+            self.engine.scaler.load_state_dict(self.progress.scaler)
+        self.log = out / LOG
+
+    def go(self, stop_at: int | None) -> Progress:
+        """Steps until the last, or until it is told to stop."""
+        config, progress = self.config, self.progress
+        last = config.steps if stop_at is None else min(stop_at, config.steps)
+        if self.engine.is_main_process:
+            _cut_log(self.log, progress.step)
+        self.engine.init_trackers("tensorboard")
+        if progress.step == 0 and self.engine.is_main_process:
+            self._save()
+        mean = _Mean()
+        with Stopping() as stopping:
+            begin = time.perf_counter()
+            for targets in self._batches(progress.step, last):
+                waited = time.perf_counter() - begin
+                loss, norm = self._step(targets)
+                seconds = time.perf_counter() - begin
+                mean.add(loss=loss, gradient_norm=norm, step_seconds=seconds, wait_seconds=waited)
+                if self.report is not None and self.engine.is_main_process:
+                    self.report(progress.step, config.steps, {"loss": loss, **mean.values()})
+                done = progress.step == last
+                if progress.step % config.valid_every == 0 or progress.step == config.steps:
+                    enough = self._validate(mean.take())
+                    if enough or done:
+                        break
+                elif done or self._any(stopping.asked):
+                    self._save()
+                    break
+                begin = time.perf_counter()
+            self.engine.wait_for_everyone()
+            self.engine.end_training()
+        stopping.go_on()
+        return progress
+
+    def _batches(self, first: int, last: int) -> Iterator[Tensor]:
+        """This process' share of the batches of steps `first` ... `last` - 1."""
+        size, rank = self.config.batch_size, self.engine.process_index
+        indices = [
+            list(range(step * size + rank * self.share, step * size + (rank + 1) * self.share))
+            for step in range(first, last)
+        ]
+        workers = self.recipe.data.workers
+        loader = DataLoader(
+            self.examples.train,
+            batch_sampler=indices,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_one_thread,
+            pin_memory=self.engine.device.type == "cuda",
+        )
+        try:
+            for targets in loader:
+                yield targets.to(self.engine.device, non_blocking=True)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"a worker that reads excerpts died after step {self.progress.step} ({_first_line(error)}); "
+                f"the checkpoint in {self.out} is whole: run again to go on"
+            ) from None
+
+    def _step(self, targets: Tensor) -> tuple[float, float]:
+        """One step: loss and norm of the gradient, over all processes."""
+        config, band, step = self.config, self.recipe.bandwidth, self.progress.step
+        rank = self.engine.process_index
+        torch.manual_seed((config.seed * 1_000_003 + step) * 4096 + rank)  # noise in the network
+        first = step * config.batch_size + rank * self.share
+        limited, rate = None, None
+        if band.share:
+            drawn = band_rates(config.seed, step, band.share, band.lowest, self.model.sample_rate)
+            rate = drawn.sample_rate
+            limited = drawn.limited(range(first, first + self.share)).to(targets.device)
+            if bool(limited.any()):
+                targets[limited] = band_limit(targets[limited], self.model.sample_rate, rate / 2)
+        self._set_rates(step)
+        self.objective.train()
+        with self.engine.autocast():
+            loss = self.objective(targets, limited, rate).mean()
+        whole = float(self.engine.reduce(loss.detach(), "mean"))
+        if not math.isfinite(whole):
+            raise TrainingError(
+                f"the loss is {whole} at step {step + 1}; the checkpoint in {self.out} is of a step before. "
+                "Lower learning_rate or clip_norm, or take precision float32"
+            )
+        self.engine.backward(loss)
+        norm = self.engine.clip_grad_norm_(self.objective.parameters(), config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+            self.progress.average_updates += 1
+        self.progress.step += 1
+        return whole, float(norm) if norm is not None else math.nan
+
+    def _set_rates(self, step: int) -> None:
+        factor = rate_factor(self.config, step, self.progress.factor)
+        for group in self.inner_optimizer.param_groups:
+            group["lr"] = group["highest"] * factor
+
+    def _validate(self, figures: dict[str, float]) -> bool:
+        """Validate, log, keep the best model, checkpoint; whether training is over."""
+        config, progress = self.config, self.progress
+        judged = self._averaged() or self.model
+        improvement = self.validation.score(judged)
+        score = sum(improvement.values()) / len(improvement)
+        if not math.isfinite(score):
+            raise TrainingError(
+                f"the validation score is {score} at step {progress.step}; the weights are not finite"
+            )
+        gained = progress.best is None or score > progress.best
+        progress.best = score if gained else progress.best
+        progress.stale = 0 if gained else progress.stale + 1
+        if config.schedule == "plateau" and progress.stale >= 2:  # noqa: PLR2004
+            progress.factor, progress.stale = progress.factor / 2, 0
+        if self.engine.is_main_process:
+            from sfi_zoo.hub import save
+
+            if gained:
+                save(judged, self.out / MODEL)
+            self._save()
+            record = {"step": progress.step, **figures, "valid_si_sdr_improvement": improvement}
+            with self.log.open("a") as file:
+                file.write(json.dumps(_rounded(record)) + "\n")
+        self.engine.log(
+            figures | {f"valid/{k}": v for k, v in improvement.items()} | {"valid/mean": score}, progress.step
+        )
+        if self.report is not None and self.engine.is_main_process:
+            self.report(progress.step, config.steps, figures | {"valid": score})
+        return bool(config.patience) and progress.stale >= config.patience
+
+    def _save(self) -> None:
+        if self.engine.is_main_process:
+            scaler = self.engine.scaler.state_dict() if self.engine.scaler is not None else {}
+            state = replace(self.progress, scaler=scaler)
+            save_checkpoint(
+                self.out, self.model, self._averaged(), self.inner_optimizer, state, self.recipe.as_dict()
+            )
+
+    def _averaged(self) -> Separator | None:
+        return None if self.average is None else cast(Separator, self.average.module)
+
+    def _any(self, asked: bool) -> bool:
+        """Whether any process was asked to stop."""
+        if self.engine.num_processes == 1:
+            return asked
+        return bool(self.engine.reduce(torch.tensor(float(asked), device=self.engine.device), "sum") > 0)
+
+
+def rate_factor(config: TrainConfig, step: int, plateau: float = 1.0) -> float:
+    """What the highest learning rate is multiplied with at a step, counted from 0."""
+    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    match config.schedule:
+        case "cosine":
+            return warmup * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
+        case "plateau":
+            return warmup * plateau
+        case _:
+            return warmup
+
+
+def _optimizer(model: Separator, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW; encoder and decoder at their own rate."""
+    filters: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        is_filter = name.startswith(("encoder.", "decoder."))
+        if is_filter and not config.filter_rate:
+            parameter.requires_grad_(False)
+        (filters if is_filter else others).append(parameter)
+    rates = (config.learning_rate, config.learning_rate * config.filter_rate)
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in params if p.requires_grad], "highest": rate, "weight_decay": decay}
+        for params, rate, decay in zip((others, filters), rates, (config.weight_decay, 0.0), strict=True)
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate)
+
+
+def _moving_average(decay: float) -> Any:
+    """Updates of the average: a = d a + (1 - d) w, with d = min(decay, n / (n + 10)) after n updates."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], weights: list[Tensor], updates: Tensor) -> None:
+        n = float(updates)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, n / (n + 10)))
+
+    return update
+
+
+class _Mean:
+    """Means of the figures since the last validation."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def add(self, **figures: float) -> None:
+        """One step."""
+        self.count += 1
+        for key, value in figures.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+
+    def values(self) -> dict[str, float]:
+        """So far."""
+        return {key: value / self.count for key, value in self.sums.items()}
+
+    def take(self) -> dict[str, float]:
+        """So far; then from the beginning."""
+        values = self.values()
+        self.sums, self.count = {}, 0
+        return values
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drop lines of steps after the checkpoint: they are done again."""
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+        partial = path.with_suffix(".part")
+        partial.write_text("".join(line + "\n" for line in kept))
+        partial.replace(path)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(x) for key, x in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0]
+
+
+def _has_tensorboard() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("tensorboard") is not None

@@ -1,0 +1,301 @@
+"""The trainer: the same weights after a kill, from several processes, and clear ends when training cannot go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import sfi_zoo
+from sfi_zoo import InputError, cli
+from sfi_zoo.training.recipe import TrainConfig, read_recipe
+from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
+from sfi_zoo.training.trainer import TrainingError, rate_factor, train
+from tests.training_folder import write_recipe, write_songs
+
+pytest.importorskip("accelerate")
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    return write_songs(tmp_path_factory.mktemp("songs"))
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory):
+    return write_recipe(tmp_path_factory.mktemp("recipe") / "tiny.toml")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(songs, recipe_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted")
+    assert run(recipe_file, songs, out) == 0
+    return out
+
+
+def run(recipe_file, songs, out, *options):
+    return cli.main(
+        ["train", str(recipe_file), "--data", str(songs), "-o", str(out), "--device", "cpu", *options]
+    )
+
+
+def weights(out):
+    return load_file(out / "checkpoint.safetensors")
+
+
+def assert_same(a, b, tolerance=0.0):
+    a, b = weights(a), weights(b)
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        torch.testing.assert_close(value, b[name], rtol=tolerance, atol=tolerance, msg=name)
+
+
+def test_it_learns_and_leaves_a_model_a_log_and_a_checkpoint(uninterrupted):
+    lines = [json.loads(line) for line in (uninterrupted / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [4, 8, 12]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert set(lines[-1]["valid_si_sdr_improvement"]) == {"vocals", "drums"}
+    model = sfi_zoo.load(uninterrupted / "model")
+    assert model.separate(torch.randn(1, 4000), 8000).shape == (2, 1, 4000)
+
+
+def test_the_published_model_is_the_average_of_the_best_validation(uninterrupted):
+    published = load_file(uninterrupted / "model" / "model.safetensors")
+    state = weights(uninterrupted)
+    same = [torch.equal(state[f"average/{name}"], value) for name, value in published.items()]
+    last = json.loads((uninterrupted / "log.jsonl").read_text().splitlines()[-1])
+    best = max(
+        json.loads(line)["valid_si_sdr_improvement"]["vocals"]
+        for line in (uninterrupted / "log.jsonl").read_text().splitlines()
+    )
+    if last["valid_si_sdr_improvement"]["vocals"] == best:
+        assert all(same)
+    assert not all(torch.equal(state[f"weights/{n}"], v) for n, v in published.items())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("stop", [1, 5])
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    stop, workers, songs, recipe_file, uninterrupted, tmp_path
+):
+    recipe = write_recipe(tmp_path / "tiny.toml", ("workers = 0", f"workers = {workers}"))
+    assert run(recipe, songs, tmp_path / "run", "--stop-at", str(stop)) == 0
+    assert not (tmp_path / "run" / "model").exists() or stop >= 4
+    assert run(recipe, songs, tmp_path / "run") == 0
+    assert_same(tmp_path / "run", uninterrupted)
+    assert (tmp_path / "run" / "log.jsonl").read_text().count("\n") == 3
+
+
+def start(recipe_file, songs, out, **environment):
+    command = [sys.executable, "-m", "sfi_zoo.cli", "train", str(recipe_file), "--data", str(songs)]
+    command += ["-o", str(out), "--device", "cpu"]
+    return subprocess.Popen(
+        command, env=os.environ | environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_step(out, step):
+    for _ in range(600):
+        if (out / "log.jsonl").exists() and f'"step": {step},' in (out / "log.jsonl").read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError("no progress")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_run_goes_on_to_the_same_weights(number, songs, recipe_file, uninterrupted, tmp_path):
+    long = write_recipe(tmp_path / "long.toml", ("steps = 12", "steps = 400"))
+    process = start(long, songs, tmp_path / "a")
+    wait_for_step(tmp_path / "a", 8)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    code = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    assert process.returncode == code
+    reached = done_steps(tmp_path / "a")
+    assert 8 <= reached < 400
+    assert not list((tmp_path / "a").glob("*.part"))
+    assert run(long, songs, tmp_path / "a", "--stop-at", str(reached + 3)) == 0
+    assert run(long, songs, tmp_path / "b", "--stop-at", str(reached + 3)) == 0
+    assert_same(tmp_path / "a", tmp_path / "b")
+
+
+def done_steps(out):
+    from safetensors import safe_open
+
+    with safe_open(out / "checkpoint.safetensors", "pt") as file:
+        return json.loads(file.metadata()["progress"])["step"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_to_the_weights_of_one(songs, recipe_file, uninterrupted, tmp_path):
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command = [
+        *launch,
+        "-m",
+        "sfi_zoo.cli",
+        "train",
+        str(recipe_file),
+        "--data",
+        str(songs),
+        "-o",
+        str(tmp_path),
+    ]
+    done = subprocess.run(
+        [*command, "--device", "cpu"], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 processes" in done.stdout
+    assert_same(tmp_path, uninterrupted, tolerance=2e-4)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(songs, tmp_path, monkeypatch):
+    recipe = read_recipe(write_recipe(tmp_path / "r.toml"))
+    model = starting_model(recipe)
+    examples = examples_of_songs(recipe, songs, model)
+    import accelerate
+
+    monkeypatch.setattr(accelerate.Accelerator, "num_processes", 3)
+    with pytest.raises(InputError, match="batch_size 4 cannot be shared by 3"):
+        train(model, examples, recipe, tmp_path / "out", device="cpu")
+
+
+def examples_of_songs(recipe, songs, model):
+    from dataclasses import replace
+
+    return examples_of(
+        replace(recipe, data=replace(recipe.data, folder=str(songs))), model.sources, model.sample_rate
+    )
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(songs, tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path / "r.toml"))
+    model = starting_model(recipe)
+    examples = examples_of_songs(recipe, songs, model)
+    train(model, examples, recipe, tmp_path / "out", device="cpu", stop_at=4)
+    before = weights(tmp_path / "out")
+
+    class Poisoned(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(examples.train)
+
+        def __getitem__(self, index):
+            return examples.train[index] * (np.nan if index >= 4 * 6 else 1)
+
+    from dataclasses import replace
+
+    model = starting_model(recipe)
+    with pytest.raises(TrainingError, match="the loss is nan at step 7"):
+        train(model, replace(examples, train=Poisoned()), recipe, tmp_path / "out", device="cpu")
+    assert all(torch.equal(before[name], value) for name, value in weights(tmp_path / "out").items())
+
+
+def test_a_killed_worker_is_told(songs, tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path / "r.toml", ("workers = 0", "workers = 1")))
+    model = starting_model(recipe)
+    examples = examples_of_songs(recipe, songs, model)
+
+    class Deadly(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(examples.train)
+
+        def __getitem__(self, index):
+            if index == 8:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return examples.train[index]
+
+    from dataclasses import replace
+
+    with pytest.raises(TrainingError, match=r"a worker that reads excerpts died after step \d"):
+        train(model, replace(examples, train=Deadly()), recipe, tmp_path / "out", device="cpu")
+    assert (tmp_path / "out" / "checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(songs, uninterrupted, tmp_path, capsys):
+    other = write_recipe(tmp_path / "other.toml", ("warmup_steps = 2", "warmup_steps = 3"))
+    before = weights(uninterrupted)
+    assert run(other, songs, uninterrupted) == 2
+    assert "[train] warmup_steps was 2, now 3" in capsys.readouterr().err
+    assert all(torch.equal(before[name], value) for name, value in weights(uninterrupted).items())
+
+
+def test_a_damaged_checkpoint_is_refused(songs, recipe_file, tmp_path, capsys):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
+    assert run(recipe_file, songs, tmp_path) == 2
+    assert "no checkpoint that can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("warmup_steps", "warmup"), "[train] unknown: warmup; known: steps"),
+        (("[bandwidth]", "[bandwith]"), "unknown: bandwith; known: model"),
+        (("steps = 12", 'steps = "many"'), "[train] steps must be like 10000, got 'many'"),
+        (("steps = 12", "steps = 0"), "[train] steps must be in 1"),
+        (("share = 0.5", "share = 1.5"), "[bandwidth] share must be in 0 ... 1, got 1.5"),
+        (("share = 0.5", "share = nan"), "[bandwidth] share must be in 0 ... 1, got nan"),
+        (("features = 12", "feature = 12"), "convtasnet has no setting feature"),
+        (('architecture = "convtasnet"', ""), "a recipe needs [model] with an architecture"),
+        (("[data]", "[data"), "no TOML"),
+        (
+            ("batch_size = 4", 'schedule = "step"'),
+            "[train] schedule must be one of cosine, plateau, constant",
+        ),
+    ],
+)
+def test_recipes_that_are_refused(change, message, songs, tmp_path, capsys):
+    recipe = write_recipe(tmp_path / "r.toml", change)
+    assert run(recipe, songs, tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_data_is_told(recipe_file, tmp_path, capsys):
+    assert cli.main(["train", str(recipe_file), "-o", str(tmp_path)]) == 2
+    assert "give --data FOLDER" in capsys.readouterr().err
+
+
+def test_the_learning_rate_follows_the_schedule():
+    cosine = TrainConfig(steps=100, warmup_steps=10)
+    factors = [rate_factor(cosine, step) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[50] == pytest.approx(0.5)
+    assert factors[99] == pytest.approx((1 + np.cos(np.pi * 0.99)) / 2)
+    plateau = TrainConfig(schedule="plateau", warmup_steps=0)
+    assert rate_factor(plateau, 5, 0.25) == 0.25
+
+
+def test_training_ends_early_without_a_gain(songs, tmp_path):
+    changes = (
+        ("steps = 12", "steps = 400\nlearning_rate = 0.0\npatience = 2"),
+        ("valid_every = 4", "valid_every = 1"),
+    )
+    assert run(write_recipe(tmp_path / "r.toml", *changes), songs, tmp_path / "out") == 0
+    assert done_steps(tmp_path / "out") == 3  # the first is the best, two more without a gain
+
+
+def test_the_first_norm_is_fitted_to_the_data(songs, tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path / "r.toml"))
+    model = starting_model(recipe)
+    mixtures = [examples_of_songs(recipe, songs, model).train[i].sum(0) for i in range(4)]
+    fit_to_data(model, mixtures)
+    with torch.no_grad():
+        seen = torch.cat(
+            [model.masker.norm_1(model.seen(model.encode(mixture[None]).values)) for mixture in mixtures], -1
+        ).numpy()
+    np.testing.assert_allclose(seen.mean((0, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(seen.std((0, 2)), 1, atol=1e-2)
+
+
+def test_training_goes_on_from_a_trained_model(songs, uninterrupted, tmp_path):
+    start_at = f'steps = 12\nstart = "{uninterrupted / "model"}"'
+    recipe = read_recipe(write_recipe(tmp_path / "r.toml", ("steps = 12", start_at)))
+    model = starting_model(recipe, tmp_path)
+    for name, value in load_file(uninterrupted / "model" / "model.safetensors").items():
+        assert torch.equal(model.state_dict()[name], value)
