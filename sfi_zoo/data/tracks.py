@@ -87,21 +87,16 @@ class StemTrack:
 
     def read(self, source: str, start: int, stop: int) -> Tensor:
         """See `Track`."""
-        place = (
-            self.file(source),
-            STEM_IDS[source],
-            start / self.sample_rate,
-            (stop - start) / self.sample_rate,
-        )
-        try:
-            audio = self.track.load_audio(*place)[: stop - start]  # (time, channels)
+        path, begin = self.track.path, start / self.sample_rate
+        try:  # (time, channels)
+            audio = self.track.load_audio(path, STEM_IDS[source], begin, (stop - start) / self.sample_rate)
         except Exception as error:  # ffmpeg, of which stempeg hands on what it says
-            raise InputError(f"{place[0]}: cannot be read ({' '.join(str(error).split())})") from error
-        if len(audio) < stop - start - _MP4_SLACK:
-            raise InputError(
-                f"{place[0]}: damaged or truncated, {source} ends at {place[2] + len(audio) / self.sample_rate:.3f} s"
-            )
-        return pad(torch.from_numpy(audio.T).float(), (0, stop - start - len(audio)))
+            raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+        lacking = stop - start - len(audio)
+        if lacking > _MP4_SLACK:
+            end = begin + len(audio) / self.sample_rate
+            raise InputError(f"{path}: damaged or truncated, {source} ends at {end:.3f} s")
+        return pad(torch.from_numpy(audio.T).float(), (0, lacking))  # a negative pad cuts
 
 
 def training_tracks(
