@@ -1,10 +1,9 @@
 """Checkpoints: one safetensors file with the weights, their average, the optimiser's state and how far training is.
 
-The file is written beside the old one and takes its place at once, so that a kill at any moment leaves the old or the new one. What is drawn
-at random depends on the seed and the step alone, so there is no state of a generator to keep.
+The file is written beside the old one and takes its place at once, so that a kill at any moment leaves the old or the new one. What is
+drawn at random depends on the seed and the step alone, so there is no state of a generator to keep.
 """
 
-import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.whole_files import replacing
 
 FILE = "checkpoint.safetensors"
 WEIGHTS, AVERAGE, OPTIMIZER = "weights/", "average/", "optimizer/"
@@ -60,15 +60,10 @@ def save_checkpoint(
             tensors[f"{OPTIMIZER}{key}/{name}"] = torch.as_tensor(value)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     about = {"progress": json.dumps(asdict(progress)), "recipe": json.dumps(recipe)}
-    partial = folder / f"{FILE}.{os.getpid()}.part"
-    try:
-        save_file(tensors, partial, metadata=about)
-        with partial.open("rb") as file:
+    with replacing(folder / FILE) as draft:
+        save_file(tensors, draft, metadata=about)
+        with draft.open("rb") as file:
             os.fsync(file.fileno())
-        partial.replace(folder / FILE)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
 
 
 def load_checkpoint(

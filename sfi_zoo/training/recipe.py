@@ -90,7 +90,7 @@ class TrainConfig:
         filter_rate: learning rate of encoder and decoder, as a factor on the other; 0 keeps them as they start.
         weight_decay: of AdamW.
         warmup_steps: the rate grows linearly over these.
-        schedule: "cosine" to zero at the last step, "plateau" (halved after two validations without a gain), or "constant".
+        schedule: "cosine" to zero at the last step, "plateau" (halved after every two validations without a gain), or "constant".
         clip_norm: of the gradient.
         ema: decay of the average of the weights that is validated and published; 0 for none.
         precision: of the mask network: "float32", "bfloat16" or "float16".

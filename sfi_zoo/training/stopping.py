@@ -2,9 +2,10 @@
 
 import os
 import signal
-import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+from sfi_zoo.interruption import in_main_thread
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,7 +28,7 @@ class Stopping:
 
     def __enter__(self) -> "Stopping":
         """Take over the signals, where they can be: in the main thread."""
-        if threading.current_thread() is threading.main_thread():
+        if in_main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 

@@ -25,9 +25,11 @@ from sfi_zoo.training.objective import Objective
 from sfi_zoo.training.recipe import PRECISIONS, Recipe, TrainConfig
 from sfi_zoo.training.stopping import Stopping
 from sfi_zoo.training.validation import Validation
+from sfi_zoo.whole_files import write_text
 
 LOG = "log.jsonl"
 MODEL = "model"
+PLATEAU = 2  # validations without a gain
 # what a run may change when it goes on: it does not decide which weights come out, or only from there on
 FREE = frozenset({"data.folder", "data.workers", "data.cache", "train.patience", "train.valid_every"})
 Report = Callable[[int, int, dict[str, float]], None]
@@ -247,8 +249,8 @@ class _Run:
         gained = progress.best is None or score > progress.best
         progress.best = score if gained else progress.best
         progress.stale = 0 if gained else progress.stale + 1
-        if config.schedule == "plateau" and progress.stale >= 2:  # noqa: PLR2004
-            progress.factor, progress.stale = progress.factor / 2, 0
+        if config.schedule == "plateau" and progress.stale and progress.stale % PLATEAU == 0:
+            progress.factor /= 2
         if self.engine.is_main_process:
             from sfi_zoo.hub import save
 
@@ -351,9 +353,7 @@ def _cut_log(path: Path, step: int) -> None:
     """Drop lines of steps after the checkpoint: they are done again."""
     if path.exists():
         kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
-        partial = path.with_suffix(".part")
-        partial.write_text("".join(line + "\n" for line in kept))
-        partial.replace(path)
+        write_text(path, "".join(line + "\n" for line in kept))
 
 
 def _one_thread(_: int) -> None:
