@@ -10,21 +10,7 @@ import torch
 
 from sfi_zoo import InputError
 from sfi_zoo.data.musdb_folder import MusdbFolder
-
-STEMS = ("vocals", "drums", "bass", "other")
-RATE = 16000
-
-
-def write_track(folder, seconds=0.5, channels=2, suffix="wav", stems=STEMS, mixture=True, seed=0):
-    """Random stems; returns them, (stems, channels, time)."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    signals = rng.uniform(-0.2, 0.2, (len(stems), channels, round(seconds * RATE)))
-    for name, signal in zip(stems, signals, strict=True):
-        soundfile.write(folder / f"{name}.{suffix}", signal.T, RATE, subtype="PCM_24")
-    if mixture:
-        soundfile.write(folder / f"mixture.{suffix}", signals.sum(0).T, RATE, subtype="PCM_24")
-    return signals
+from tests.musdb_layout import RATE, STEMS, write_track
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])

@@ -1,7 +1,7 @@
 """What is done to the sources of an example before they are mixed: level, sign, channels; speed, tempo, pitch."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +12,12 @@ from sfi_zoo.audio.resample import resample
 from sfi_zoo.errors import InputError
 
 Range = tuple[float, float]
+_LIMITS = {
+    "gain_db": (-60, 60),
+    "speed": (0.25, 4),
+    "tempo": (0.6, 2),  # half the tempo and less is stretched with random phases: not repeatable
+    "pitch": (-24, 24),
+}
 
 
 @dataclass(frozen=True)
@@ -42,26 +48,22 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Raises `InputError` for values out of range."""
-        limits = {
-            **dict.fromkeys(("remix", "altered"), (0.0, 1.0)),
-            "speed": (0.25, 4.0),
-            "tempo": (0.6, 2.0),  # half the tempo and less is stretched with random phases: not repeatable
-            "gain_db": (-60.0, 60.0),
-            "pitch": (-24.0, 24.0),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            pair = value if isinstance(value, tuple | list) else (value, value)
-            numbers = len(pair) == 2 and all(isinstance(x, int | float) for x in pair)
-            if not (numbers and low <= pair[0] <= pair[1] <= high):
-                raise InputError(f"[augment] {name} = {value!r}: must rise, from {low:g} up to {high:g}")
+        for name in ("remix", "altered"):
+            if not 0 <= getattr(self, name) <= 1:  # NaN is refused too
+                raise InputError(f"[augment] {name} = {getattr(self, name)!r}: must be in 0 ... 1")
+        for name, (lowest, highest) in _LIMITS.items():
+            pair = getattr(self, name)
+            numbers = (
+                isinstance(pair, tuple | list) and [isinstance(x, int | float) for x in pair] == [True] * 2
+            )
+            if not (numbers and lowest <= pair[0] <= pair[1] <= highest):
+                rule = f"two numbers that do not fall, in {lowest:g} ... {highest:g}"
+                raise InputError(f"[augment] {name} = {pair!r}: must be {rule}")
 
     @property
     def alters(self) -> bool:
         """Whether speed, tempo or pitch is ever changed."""
-        return self.altered > 0 and any(
-            getattr(self, f.name) != f.default for f in fields(self) if f.name in ("speed", "tempo", "pitch")
-        )
+        return self.altered > 0 and (self.speed, self.tempo, self.pitch) != ((1, 1), (1, 1), (0, 0))
 
     def check_libraries(self) -> None:
         """Fail early, not in the first worker that needs it.
