@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sfi_zoo.models.cheap_gradients import Depthwise, PReLU
 from sfi_zoo.models.config import check_choice, check_size
 from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator
 from sfi_zoo.models.masks import MASKS, masks_from
@@ -78,20 +79,20 @@ class UConvBlock(nn.Module):
         super().__init__()
         self.expand = Pointwise(bottleneck, hidden)
         self.norm_1 = create_norm("global", 1, hidden)
-        self.prelu_1 = nn.PReLU(hidden if original else 1)
+        self.prelu_1 = PReLU(hidden if original else 1)
         self.scales = nn.ModuleList(
             nn.Sequential(
-                nn.Conv1d(hidden, hidden, KERNEL, stride, padding=KERNEL // 2, groups=hidden),
+                Depthwise(hidden, KERNEL, stride, padding=KERNEL // 2),
                 create_norm("global", 1, hidden),
             )
             for stride in (1, *[2] * (levels - 1))
         )
         self.norm_2 = create_norm("global", 1, hidden)
-        self.prelu_2 = nn.PReLU(hidden if original else 1)
+        self.prelu_2 = PReLU(hidden if original else 1)
         self.reduce = Pointwise(hidden, bottleneck)
         self.norm_3 = create_norm("global", 1, bottleneck) if original else nn.Identity()
         self.norm_4 = create_norm("global", 1, bottleneck) if original else nn.Identity()
-        self.prelu_3 = nn.PReLU(bottleneck) if original else nn.Identity()
+        self.prelu_3 = PReLU(bottleneck) if original else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(items, bottleneck, frames) -> the same shape."""
@@ -161,7 +162,7 @@ class SuDoRMRFMasker(nn.Module):
             self.widen: nn.Module = nn.Identity() if same else Pointwise(config.bottleneck, features)
             self.output: nn.Module = FeatureConvolution(features, sources)
         else:
-            self.widen = nn.PReLU()
+            self.widen = PReLU()
             self.output = nn.Sequential(
                 Pointwise(config.bottleneck, sources * features), nn.Unflatten(1, (sources, features))
             )

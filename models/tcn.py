@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sfi_zoo.models.cheap_gradients import Depthwise, PReLU
 from sfi_zoo.models.masks import masks_from
 from sfi_zoo.models.norms import create_norm, over_alive
 from sfi_zoo.models.pointwise import Pointwise
@@ -47,15 +48,13 @@ class TCNBlock(nn.Module):
         super().__init__()
         wide, narrow, groups = branches * hidden, branches * bottleneck, branches * norm_groups
         self.expand = Pointwise(narrow, wide, groups=branches, bias=bias)
-        self.prelu_1 = nn.PReLU()
+        self.prelu_1 = PReLU()
         self.norm_1 = create_norm(norm, groups, wide)
         reach = dilation * (kernel - 1)
         self.past = reach if causal else 0
         padding = 0 if causal else reach // 2
-        self.depthwise = nn.Conv1d(
-            wide, wide, kernel, dilation=dilation, padding=padding, groups=wide, bias=bias
-        )
-        self.prelu_2 = nn.PReLU()
+        self.depthwise = Depthwise(wide, kernel, padding=padding, dilation=dilation, bias=bias)
+        self.prelu_2 = PReLU()
         self.norm_2 = create_norm(norm, groups, wide)
         self.residual = Pointwise(wide, narrow, groups=branches, bias=residual_bias) if residual else None
         self.skip = Pointwise(wide, branches * skip, groups=branches, bias=residual_bias) if skip else None
@@ -136,10 +135,10 @@ class MaskTCN(nn.Module):
         def if_dense(*modules: nn.Module) -> tuple[nn.Module, ...]:
             return modules if dense_norms else tuple(nn.Identity() for _ in modules)
 
-        (self.prelu_1,) = if_dense(nn.PReLU())
+        (self.prelu_1,) = if_dense(PReLU())
         self.norm_1 = create_norm(norm, groups, branches * features)
         self.bottleneck = Pointwise(branches * features, narrow, groups=branches, bias=bias)
-        self.prelu_2, self.norm_2 = if_dense(nn.PReLU(), create_norm(norm, groups, narrow))
+        self.prelu_2, self.norm_2 = if_dense(PReLU(), create_norm(norm, groups, narrow))
         self.blocks = nn.ModuleList(
             TCNBlock(
                 branches=branches,
@@ -157,11 +156,11 @@ class MaskTCN(nn.Module):
             )
             for block in range(layers * repeats)
         )
-        self.prelu_3 = nn.PReLU()
+        self.prelu_3 = PReLU()
         (self.norm_3,) = if_dense(create_norm(norm, groups, summed))
         self.output = Pointwise(summed, sources * features, groups=branches, bias=bias)
         self.prelu_4, self.norm_4 = if_dense(
-            nn.PReLU(), create_norm(norm, sources * norm_groups, sources * features)
+            PReLU(), create_norm(norm, sources * norm_groups, sources * features)
         )
 
     def forward(self, x: Tensor, alive: Tensor | None = None) -> Tensor:
