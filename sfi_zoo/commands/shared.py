@@ -14,6 +14,7 @@ from sfi_zoo.errors import InputError
 
 PROGRAM = "sfi-zoo"
 HUB_CONFIGS = Path(__file__).parent.parent / "hub_configs"
+LONGEST = 1000  # characters of a message
 WIDTH = 160  # of a table in a file or a pipe
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -61,6 +62,10 @@ def complain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    text = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()  # names need not be text
+    text = " ".join(text.split())
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 200]} ... {text[-200:]}"
+    # what a file holds, and its name, need not be text, and may be commands to a terminal
+    text = "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)
     print(f"{PROGRAM}: {text}", file=sys.stderr)
     return text

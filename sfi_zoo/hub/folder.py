@@ -10,7 +10,9 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.importers.model_card import model_card
+from sfi_zoo.interruption import uninterrupted
 from sfi_zoo.models.base import Separator
+from sfi_zoo.whole_files import put_in_place
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -56,14 +58,11 @@ def write(model: Separator, folder: Path, half: bool, card: str, replace_card: b
         (temporary / CARD).write_text(card, encoding="utf-8")
         (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
         temporary.chmod(0o755)
-        if not folder.exists():
-            temporary.rename(folder)
-            return folder
-        for name in (WEIGHTS, CONFIG, CARD):
-            if name != CARD or replace_card or not (folder / CARD).exists():
-                (temporary / name).replace(folder / name)
+        new_card = replace_card or not (folder / CARD).exists()
+        put_in_place(temporary, folder, (WEIGHTS, CONFIG, CARD) if new_card else (WEIGHTS, CONFIG))
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with uninterrupted():
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

@@ -11,7 +11,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.hub.config import read_config
 from sfi_zoo.hub.download import HUB_ID, fetch_model
 from sfi_zoo.hub.folder import CONFIG, WEIGHTS
-from sfi_zoo.hub.weights import WeightsError, check_state, read_weights
+from sfi_zoo.hub.weights import UNBUILDABLE, WeightsError, check_state, read_weights
 from sfi_zoo.hub.wording import first_line
 from sfi_zoo.models import architecture_class
 from sfi_zoo.models.base import Separator
@@ -67,7 +67,7 @@ def load_as(wanted: type[M], name: str | Path, device: torch.device | str | None
         check_sizes(settings)
         config = cls.config_class(**settings)
         planned = outline(cls, config)  # before any memory is taken for what a file claims
-    except (ArithmeticError, AttributeError, TypeError, RuntimeError, ValueError, MemoryError) as error:
+    except UNBUILDABLE as error:
         raise InputError(f"{config_file}: {first_line(error)}") from None
     try:
         check_state(planned, state)

@@ -1,6 +1,9 @@
 """Weights: read from safetensors, and refused where they do not fit a model exactly."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -9,6 +12,11 @@ from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.wording import first_line, shortened
+from sfi_zoo.models.limits import check_sizes, outline
+
+S = TypeVar("S", bound=nn.Module)
+
+UNBUILDABLE = (ArithmeticError, AttributeError, TypeError, RuntimeError, ValueError, MemoryError)
 
 
 class WeightsError(InputError):
@@ -68,6 +76,35 @@ def load_state(model: nn.Module, state: dict[str, Tensor], names: dict[str, str]
     """
     check_state(model, state, names)
     model.load_state_dict({key: state[(names or {}).get(key, key)] for key in model.state_dict()})
+
+
+def filled(
+    cls: type[S], config: Any, state: dict[str, Tensor], names: Callable[[Any], dict[str, str]] | None = None
+) -> S:
+    """A model with weights that fit it exactly, in evaluation mode.
+
+    No memory is taken for what settings claim before the weights are known to fit.
+
+    Args:
+        cls: of the model.
+        config: its settings.
+        state: its weights.
+        names: what `state` calls the weights of the model, where that differs.
+
+    Raises:
+        InputError: settings that no model has.
+        WeightsError: see `check_state`.
+    """
+    try:
+        check_sizes(asdict(config))
+        planned = outline(cls, config)
+    except UNBUILDABLE as error:
+        raise InputError(first_line(error)) from None
+    called = names(planned) if names is not None else {}
+    check_state(planned, state, called)
+    model = cls(config)
+    load_state(model, state, called)
+    return model.eval()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

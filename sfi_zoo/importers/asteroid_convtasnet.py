@@ -4,6 +4,7 @@ A file is `torch.save(model.serialize())` = {model_name, state_dict, model_args,
 which are the same convolution at the trained rate, so the imported model runs at any other rate too.
 """
 
+import reprlib
 from typing import Any
 
 from torch import Tensor
@@ -55,15 +56,14 @@ def convert(content: dict[str, Any], given: Given) -> ConvTasNet:
     Raises:
         InputError: another architecture, settings that our Conv-TasNet cannot express, or weights that do not fit; all named.
     """
-    from sfi_zoo.hub import load_state
+    from sfi_zoo.hub.weights import filled
 
     if content["model_name"] != "ConvTasNet":
         raise InputError(
-            f"it is a {content['model_name']!r} of asteroid; of its models ConvTasNet can be imported"
+            f"it is a {reprlib.repr(content['model_name'])} of asteroid; of its models ConvTasNet can be imported"
         )
-    model = ConvTasNet(convert_config(content["model_args"], given))
-    load_state(model, plain_kernels(content["state_dict"]), file_names(model))
-    return model.eval()
+    config = convert_config(content["model_args"], given)
+    return filled(ConvTasNet, config, plain_kernels(content["state_dict"]), file_names)
 
 
 def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
@@ -115,7 +115,7 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
 def _sample_rate(args: Settings) -> int | None:
     rate = args.get("sample_rate", (int, float, type(None)), None)
     if rate is not None and not (rate >= 1 and rate == int(rate)):
-        raise InputError(f"its model_args have sample_rate={rate!r}, not a whole number of Hz")
+        raise InputError(f"its model_args have sample_rate={reprlib.repr(rate)}, not a whole number of Hz")
     return None if rate is None else int(rate)
 
 

@@ -9,6 +9,7 @@ They come as
 
 import json
 import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _model(
     state: dict[str, Any], prefixes: dict[str, str], given: Given, settings: Settings | None = None
 ) -> OpenUnmix:
     """The model of a state dict that has a prefix for each target."""
-    from sfi_zoo.hub import load_state
+    from sfi_zoo.hub.weights import filled
 
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError("its state_dict is not a dictionary of tensors")
@@ -97,13 +98,14 @@ def _model(
     missing = [name for name in names if name not in prefixes]
     if missing:
         raise InputError(f"it has no {', '.join(missing)}; it has {', '.join(prefixes)}")
-    model = OpenUnmix(convert_config(state, prefixes[names[0]], names, given, settings))
+    config = convert_config(state, prefixes[names[0]], names, given, settings)
     left_out = tuple(prefix for name, prefix in prefixes.items() if name not in names)
     weights = {
         key: value for key, value in state.items() if key not in BESIDE and not key.startswith(left_out)
     }
-    load_state(model, weights, file_names(model, [prefixes[name] for name in names]))
-    return model.eval()
+    return filled(
+        OpenUnmix, config, weights, lambda model: file_names(model, [prefixes[name] for name in names])
+    )
 
 
 def file_names(model: OpenUnmix, prefixes: list[str]) -> dict[str, str]:
@@ -176,5 +178,5 @@ def _sample_rate(state: dict[str, Tensor], settings: Settings | None) -> int | N
     if rate is None and "sample_rate" in state:
         rate = state["sample_rate"].flatten()[0].item() if state["sample_rate"].numel() else 0
     if rate is not None and not (rate >= 1 and rate == int(rate)):
-        raise InputError(f"its sample_rate is {rate!r}, not a whole number of Hz")
+        raise InputError(f"its sample_rate is {reprlib.repr(rate)}, not a whole number of Hz")
     return None if rate is None else int(rate)

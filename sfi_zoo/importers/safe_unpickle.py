@@ -7,11 +7,12 @@ bytes afterwards, where bounds can be checked.
 """
 
 import io
+import os
 import pickle
 import re
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +22,12 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.importers.stand_ins import Inert, plain
+from sfi_zoo.models.limits import MOST_WEIGHTS
 
+LEFT_OUT = b"".join(
+    getattr(pickle, name)
+    for name in ("DUP", "EXT1", "EXT2", "EXT4", "FROZENSET", "BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER")
+)
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 STORAGES = {
@@ -126,6 +132,19 @@ class TensorRecord:
         raise InputError("it changes a tensor")
 
 
+def _check_keys(keys: Iterable[Any]) -> None:
+    """Refuses what could take for ever to hash."""
+    for key in keys:
+        if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):
+            raise InputError("it has nested tuples as keys")
+
+
+def _set(members: Any = ()) -> set[Any]:
+    members = list(members)
+    _check_keys(members)
+    return set(members)
+
+
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRecord:
     return TensorRecord(storage, offset, size, stride)
 
@@ -135,11 +154,13 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
 
 
 def _ordered_dict(items: Any = ()) -> _Dict:
-    return _Dict({key: value for key, value in items})
+    pairs = [(key, value) for key, value in items]
+    _check_keys(key for key, _ in pairs)
+    return _Dict(pairs)
 
 
 def _default_dict(_factory: Any = None, items: Any = ()) -> _Dict:
-    return _Dict(items)
+    return _ordered_dict(items.items() if isinstance(items, dict) else items)
 
 
 FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
@@ -148,11 +169,42 @@ FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     ("collections", "OrderedDict"): _ordered_dict,
     ("collections", "defaultdict"): _default_dict,
-    ("builtins", "set"): set,
+    ("builtins", "set"): _set,
 }
 
 
-class _Unpickler(pickle.Unpickler):
+_InPython: Any = pickle._Unpickler
+
+
+class _Unpickler(_InPython):
+    """Python's own one in Python: the one in C takes the memory that a few bytes of a pickle ask for, and hashes for ever.
+
+    No pickle of torch has the opcodes that are left out. What becomes a key or a member of a set is hashed, and a tuple of tuples that
+    hold the same one twice takes 2^depth steps for that.
+    """
+
+    dispatch = {  # noqa: RUF012
+        opcode: load for opcode, load in _InPython.dispatch.items() if opcode not in LEFT_OUT
+    }
+
+    def load_setitem(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_additems(self) -> None:
+        _check_keys(self.stack)
+        super().load_additems()
+
+    dispatch |= {
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.ADDITEMS[0]: load_additems,
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         # what Python 2 called `__builtin__`, pickles of protocol 2 still do
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
@@ -216,6 +268,8 @@ def _read_zip(file: BinaryIO) -> tuple[Any, Callable[[_Storage], bytes]]:
     """The zip format: <name>/data.pkl, and every storage as <name>/data/<key>, none compressed."""
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
+        if sum(entry.file_size for entry in entries.values()) > os.fstat(file.fileno()).st_size:
+            raise InputError("its entries are larger than the file")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
             raise InputError("its entries are compressed, which torch.save does not do")
         roots = [
@@ -274,7 +328,14 @@ def _bytes_of(stored: dict[str, bytes], storage: _Storage) -> bytes:
 def _with_tensors(values: Any, storages: Callable[[_Storage], bytes]) -> Any:
     if not isinstance(values, dict):
         return values
-    return {k: _tensor(v, k, storages) if isinstance(v, TensorRecord) else v for k, v in values.items()}
+    found, numel = dict(values), 0
+    for key, value in values.items():
+        if isinstance(value, TensorRecord):
+            found[key] = _tensor(value, key, storages)
+            numel += found[key].numel()
+            if numel > MOST_WEIGHTS:  # each may be of the same storage
+                raise InputError(f"it has more than {MOST_WEIGHTS} weights, the limit")
+    return found
 
 
 def _tensor(record: TensorRecord, name: Any, storages: Callable[[_Storage], bytes]) -> Tensor:

@@ -1,5 +1,6 @@
 """The settings that a checkpoint carries, and what its user adds to them."""
 
+import reprlib  # a short form, also of what holds the same thing over and over
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ class Settings:
             not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
         ):
             raise InputError(
-                f"its {self.name} has {key}={value!r}, not {' or '.join(k.__name__ for k in kinds)}"
+                f"its {self.name} has {key}={reprlib.repr(value)}, not {' or '.join(k.__name__ for k in kinds)}"
             )
         return value
 
@@ -43,13 +44,12 @@ class Settings:
         value = self.values.get(key, default)
         if value is _MISSING:
             raise InputError(f"its {self.name} has no {key}")
-        try:
+        if isinstance(value, str | int | float | None) and value in meanings:
             return meanings[value]
-        except (KeyError, TypeError):
-            known = ", ".join(repr(x) for x in meanings)
-            raise InputError(
-                f"its {self.name} has {key}={value!r}, which cannot be imported (known: {known})"
-            ) from None
+        known = ", ".join(map(repr, meanings))
+        raise InputError(
+            f"its {self.name} has {key}={reprlib.repr(value)}, which cannot be imported (known: {known})"
+        )
 
     def part(self, key: str) -> "Settings":
         """A dictionary inside, as settings of its own."""

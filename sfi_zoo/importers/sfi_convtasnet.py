@@ -5,6 +5,7 @@ Parameters change their units (rad/s to kHz, ln s^2 to ln Hz) and names; nothing
 
 import math
 import re
+import reprlib
 from typing import Any
 
 import torch
@@ -49,12 +50,10 @@ def convert(checkpoint: dict[str, Any], given: Given) -> ConvTasNet:
     Raises:
         InputError: settings that our Conv-TasNet cannot express, or weights that do not fit; the message names them.
     """
-    from sfi_zoo.hub import load_state
+    from sfi_zoo.hub.weights import filled
 
     config = convert_config(checkpoint["args"], given)
-    model = ConvTasNet(config)
-    load_state(model, convert_state(_with_least_bandwidths(checkpoint), config), file_names(model))
-    return model.eval()
+    return filled(ConvTasNet, config, convert_state(_with_least_bandwidths(checkpoint), config), file_names)
 
 
 def _with_least_bandwidths(checkpoint: dict[str, Any]) -> Any:
@@ -66,7 +65,9 @@ def _with_least_bandwidths(checkpoint: dict[str, Any]) -> Any:
             params = Settings(checkpoint["args"], "args").part(f"{side}_params").part("filter_params")
             least = params.get("min_bw", (int, float), 2 * math.pi)
             if not least > 0:
-                raise InputError(f"its {params.name} has min_bw={least!r}, not a positive number of rad/s")
+                raise InputError(
+                    f"its {params.name} has min_bw={reprlib.repr(least)}, not a positive number of rad/s"
+                )
             clamped = state[name].clamp(min=2 * math.log(least))
             if clamped.numel() and clamped.min() < 2 * math.log(2 * math.pi * MIN_BANDWIDTH_HZ) - 1e-5:
                 raise InputError(
@@ -92,7 +93,9 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
     }
     for key, value in expected.items():
         if top.values.get(key, value) != value:
-            raise InputError(f"it has {key}={top.values[key]!r}; only {key}={value!r} can be imported")
+            raise InputError(
+                f"it has {key}={reprlib.repr(top.values[key])}; only {key}={value!r} can be imported"
+            )
     sides = [top.part(side) for side in ("encoder_params", "decoder_params")]
     (family, options), (_, decoder_options) = (_filters(side, top) for side in sides)
     shared = [_shared_settings(side) for side in sides]
@@ -103,7 +106,9 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
         )
     nonlinearity = sides[0].get("nonlineartity", (str, type(None)), "relu")  # spelt so by the authors
     if nonlinearity not in ("relu", None):
-        raise InputError(f"its encoder has nonlineartity={nonlinearity!r}; 'relu' and None can be imported")
+        raise InputError(
+            f"its encoder has nonlineartity={reprlib.repr(nonlinearity)}; 'relu' and None can be imported"
+        )
     n, b, h = (top.get(key, int) for key in ("N", "B", "H"))
     for key, value in (("N", n), ("B", b), ("H", h)):
         if value < 1 or value % NORM_GROUPS:
@@ -160,13 +165,17 @@ def _filters(side: Settings, top: Settings) -> tuple[str, dict[str, Any]]:
     rate = top.get("sampling_rate", int)
     if design == "time" and params.values.get("train_sample_rate", rate) != rate:
         given = params.values["train_sample_rate"]
-        raise InputError(f"its {params.name} has train_sample_rate={given!r}, not the sampling_rate {rate}")
+        raise InputError(
+            f"its {params.name} has train_sample_rate={reprlib.repr(given)}, not the sampling_rate {rate}"
+        )
     gammatone = family == "multi_phase_gammatone"
     low_high = params.get(
         "initial_freq_range", (list, tuple), [100.0, 8000.0] if gammatone else [50.0, 16000.0]
     )
     if len(low_high) != 2 or not all(isinstance(x, int | float) for x in low_high):
-        raise InputError(f"its {params.name} has initial_freq_range={low_high!r}, not two numbers in Hz")
+        raise InputError(
+            f"its {params.name} has initial_freq_range={reprlib.repr(low_high)}, not two numbers in Hz"
+        )
     options: dict[str, Any] = {"frequency_range": [float(x) for x in low_high]}
     if gammatone:
         return family, options | {"num_centers": params.get("n_center_freqs", int, 24)}

@@ -57,11 +57,9 @@ def convert(state: dict[str, Tensor], given: Given) -> ConvTasNet:
     Raises:
         InputError: something was not given, or weights that do not fit; all named.
     """
-    from sfi_zoo.hub import load_state
+    from sfi_zoo.hub.weights import filled
 
-    model = ConvTasNet(convert_config(state, given))
-    load_state(model, plain_kernels(state), file_names(model))
-    return model.eval()
+    return filled(ConvTasNet, convert_config(state, given), plain_kernels(state), file_names)
 
 
 def from_module(module: nn.Module, sample_rate: int, sources: tuple[str, ...] | None = None) -> ConvTasNet:
