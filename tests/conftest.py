@@ -5,6 +5,15 @@ from pathlib import Path
 import pytest
 
 from tests.half_separator import use_hub_of_half
+from tests.hub_fixtures import (  # noqa: F401
+    _proxy,
+    hub_cache,
+    hub_client,
+    hub_proxy,
+    hub_recorder,
+    hub_root,
+    olah_port,
+)
 
 
 @pytest.fixture

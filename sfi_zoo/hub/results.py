@@ -1,0 +1,74 @@
+"""The model-index of a card, the results that the Hub reads, from the scores.json of a scoring run."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.hub.folder import CARD
+from sfi_zoo.hub.wording import first_line
+from sfi_zoo.whole_files import replacing
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+SCORES = "scores.json"
+METRICS = {
+    "si_sdr_improvement_db": ("si_sdr_improvement", "SI-SDR improvement (dB)"),
+    "si_sdr_db": ("si_sdr", "SI-SDR (dB)"),
+    "mask_lee": ("mask_lee", "mask LEE (linear, our reading of arXiv:2506.03550)"),
+    "predictor_lee": ("predictor_lee", "predictor LEE (linear, our reading of arXiv:2506.03550)"),
+    "masked_latent_lee": ("masked_latent_lee", "masked-latent LEE (linear, our reading of arXiv:2506.03550)"),
+}
+
+
+def fill_model_index(folder: Path, dataset: str, dataset_name: str) -> None:
+    """Puts the native rows of a folder's scores.json into the head of its card; the rest of the card stays as it is.
+
+    Results at different SFs differ in the data set's `config`: the Hub's client takes those that differ in a name only for one.
+
+    Args:
+        folder: of a model, with README.md and scores.json.
+        dataset: id of the data on the Hub, or a short name.
+        dataset_name: for people.
+
+    Raises:
+        InputError: no scores, or no card.
+    """
+    from huggingface_hub import metadata_load, metadata_save
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    try:
+        rows = json.loads((folder / SCORES).read_text(encoding="utf-8"))["rows"]
+        results = [result for row in rows for result in _results(row, dataset, dataset_name)]
+        head: dict[str, Any] = metadata_load(folder / CARD) or {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder}: {SCORES} or {CARD} cannot be read ({first_line(error)})") from None
+    if not results:
+        raise InputError(f"{folder / SCORES}: has no results of the native mode")
+    head["model-index"] = eval_results_to_model_index(folder.name, results)
+    with replacing(folder / CARD) as draft:
+        shutil.copy(folder / CARD, draft)
+        metadata_save(draft, head)
+
+
+def _results(row: dict[str, Any], dataset: str, dataset_name: str) -> list["EvalResult"]:
+    """What a row says, each figure by itself; none of another mode, none that is not finite."""
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type="audio-to-audio",
+            task_name="music source separation",
+            dataset_type=dataset,
+            dataset_name=dataset_name,
+            dataset_config=f"{row['sample_rate']:g} Hz",
+            metric_type=kind,
+            metric_name=name,
+            metric_value=float(f"{row[key]:.6g}"),
+        )
+        for key, (kind, name) in METRICS.items()
+        if row["mode"] == "native" and isinstance(row.get(key), int | float) and math.isfinite(row[key])
+    ]
