@@ -297,7 +297,8 @@ def test_excerpts_that_make_no_sense_are_refused(arguments, says):
         excerpts(**{"tracks": [noise(0)], **arguments})
 
 
-def test_damage_inside_a_file_is_named_when_it_is_met(tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damage_inside_a_file_is_named_when_it_is_met(tmp_path, workers):
     write_track(tmp_path / "train" / "Song", seconds=4, suffix="flac")
     (track,), _ = training_tracks(tmp_path, "train", STEMS)
     path = track.file("drums")
@@ -305,7 +306,7 @@ def test_damage_inside_a_file_is_named_when_it_is_met(tmp_path):
     data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"drums\.flac: damaged"):
-        list(excerpts([track], seconds=1, length=50))
+        list(DataLoader(excerpts([track], seconds=1, length=50), num_workers=workers))
 
 
 # Validation

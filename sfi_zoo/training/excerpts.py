@@ -121,10 +121,8 @@ class Excerpts(Dataset[Tensor]):
         return vary(stems, self.augment, how)
 
     def _draw(self, rng: np.random.Generator) -> Tensor:
-        remixed = rng.random() < self.augment.remix
-        places = [self._place(rng) for _ in (self.sources if remixed else [None])]
-        if not remixed:
-            places *= len(self.sources)
+        count = len(self.sources) if rng.random() < self.augment.remix else 1
+        places = [self._place(rng) for _ in range(count)] * (len(self.sources) // count)
         return torch.stack([self._read(*pair) for pair in zip(self.sources, places, strict=True)])
 
     def _place(self, rng: np.random.Generator) -> _Place:
