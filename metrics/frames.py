@@ -15,7 +15,7 @@ from torch import Tensor
 from sfi_zoo.models.base import LatentGrid
 
 REACH = 16
-BLOCK = 32  # frames whose slopes are one matrix product
+BLOCK = 32  # instants that are one matrix product
 SAME_INSTANT = 1e-6  # seconds
 
 
@@ -42,17 +42,20 @@ def at_times(values: Tensor, times: Tensor, wanted: Tensor, turns: Tensor | None
     Args:
         values: (..., features, frames), real or complex.
         times: (frames,) seconds, increasing and evenly spaced.
-        wanted: (n,) seconds within the first and last of `times`, to within half a period.
+        wanted: (n,) seconds, increasing, within the first and last of `times`, to within half a period.
         turns: (features,) what a complex feature turns per frame, see `turn`; not used for real values.
 
     Returns:
-        (..., features, n).
+        (..., features, n); a view where it can be one.
     """
     period = frame_period(times)
     positions = (wanted - times[0]) / period
     nearest = positions.round().clamp(0, len(times) - 1)
     if bool(((positions - nearest).abs() * period < SAME_INSTANT).all()):
-        return values[..., nearest.long()]
+        place = nearest.long()
+        first, last = int(place[0]), int(place[-1])
+        in_a_row = last - first == len(place) - 1  # then nothing is copied
+        return values[..., first : last + 1] if in_a_row else values[..., place]
     return interpolate(values, positions.clamp(0, len(times) - 1), turns)
 
 
@@ -67,19 +70,30 @@ def interpolate(values: Tensor, positions: Tensor, turns: Tensor | None = None) 
     Returns:
         (..., features, n).
     """
+    if turns is None or not values.is_complex():
+        return _read(values, positions)
     frames = torch.arange(values.shape[-1], dtype=torch.float64, device=values.device)
-    turned = turns if values.is_complex() else None
-    if turned is not None:
-        values = values * _rotation(turned, -frames, values)
-    whole = positions.detach().floor()
-    y, total = torch.zeros_like(values[..., whole.long()]), torch.zeros_like(positions)
-    for tap in range(1 - REACH, REACH + 1):
-        lag = positions - whole - tap
-        weight = torch.sinc(lag) * torch.cos(lag.clamp(-REACH, REACH) * (math.pi / (2 * REACH))).square()
-        y = y + values[..., (whole + tap).clamp(0, len(frames) - 1).long()] * weight.to(values.real.dtype)
-        total = total + weight
-    y = y / total.to(y.real.dtype)
-    return y if turned is None else y * _rotation(turned, positions, y)
+    still = values * _rotation(turns, -frames, values)
+    return _read(still, positions) * _rotation(turns, positions, values)
+
+
+def _read(values: Tensor, positions: Tensor) -> Tensor:
+    """`interpolate` without turns: blocks of instants, each a matrix product of the frames around them with a band of w."""
+    if values.is_complex():
+        return torch.complex(*_read(torch.stack([values.real, values.imag]), positions))
+    rows, end, blocks = values.flatten(0, -2), values.shape[-1] - 1, []  # flat: no block is copied
+    for some, near in zip(positions.split(BLOCK), positions.detach().cpu().floor().split(BLOCK), strict=True):
+        low, high = int(near.min()) + 1 - REACH, int(near.max()) + REACH
+        taps = torch.arange(low, high + 1, device=values.device)
+        lag = some - taps[:, None]
+        window = torch.cos(lag * (math.pi / (2 * REACH))).square()
+        band = torch.where(lag.abs() < REACH, torch.sinc(lag) * window, 0.0)
+        band = band / band.sum(0)
+        first, last = max(low, 0), min(high, end)
+        place = taps.clamp(first, last) - first  # beyond the ends their values go on
+        weights = band.new_zeros(last - first + 1, len(some)).index_add(0, place, band)
+        blocks.append(rows[:, first : last + 1] @ weights.to(values.dtype))
+    return torch.cat(blocks, dim=-1).unflatten(0, values.shape[:-1])
 
 
 def frame_slope(values: Tensor, turns: Tensor | None = None) -> Tensor:

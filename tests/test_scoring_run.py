@@ -16,7 +16,8 @@ from sfi_zoo import InputError, cli
 from sfi_zoo.metrics import controls, mask_lee, masked_latent_lee, observe, predictor_lee
 from sfi_zoo.metrics.scoring.records import RecordWriter, claim, read_records
 from sfi_zoo.metrics.scoring.rows import rows_of
-from sfi_zoo.metrics.scoring.run import Plan, score
+from sfi_zoo.metrics.scoring.run import Loaded, Plan, score, share
+from sfi_zoo.metrics.scoring.signals import SharedSignals
 from sfi_zoo.metrics.scoring.songs import SyntheticSongs
 from sfi_zoo.metrics.scoring.unit import Measures
 from tests.small_models import small_tasnet
@@ -164,6 +165,61 @@ def test_layers_add_up_to_the_local_mask_lee_and_are_reported():
         assert sum(found["contribution"].values()) == pytest.approx(sum(whole["error"]), rel=1e-6)
         assert found["reference"] == pytest.approx(sum(whole["reference"]))
     assert "| small | native | 6000 | encoder |" in as_markdown("", sections(records, 0))
+
+
+# what is shared -------------------------------------------------------------------------------------------------
+
+
+class Counted(SyntheticSongs):
+    """Tells which track was rendered at which rate."""
+
+    def __init__(self, *settings):
+        super().__init__(*settings)
+        self.rendered = []
+
+    def clip(self, name, sources, channels):
+        clip = super().clip(name, sources, channels)
+        return type(clip)(name, lambda rate: self.rendered.append((name, rate)) or clip.at(rate))
+
+
+def zoo(*names):
+    return {name: tasnet for name in names}
+
+
+def test_a_track_is_rendered_once_at_each_rate_for_all_models():
+    songs = Counted(2, 0.5)
+    score(zoo("a", "b", "c"), songs, Plan(RATES))
+    assert sorted(songs.rendered) == sorted((name, rate) for name in songs.names for rate in RATES)
+
+
+def test_what_is_shared_does_not_change_a_record(outcome):
+    both = score(zoo("other", "small"), SONGS, Plan(RATES)).records
+    assert [r for r in both if r["model"] == "small"] == outcome.records
+
+
+def test_signals_are_kept_while_there_is_room():
+    songs, model = Counted(1, 0.5), tasnet()
+    clip, kept = songs.clip("synthetic 0", STEMS, 1), SharedSignals(room=4 * 3000 * 8)
+    for rate in (6000, 8000, 6000, 8000):  # half a second of four signals at 6 kHz fills it
+        kept.at(clip, model, rate)
+    assert [rate for _, rate in songs.rendered] == [6000, 8000, 8000]
+
+
+def test_models_are_loaded_once_while_there_is_room():
+    loads = []
+    models = {name: lambda name=name: loads.append(name) or tasnet() for name in "ab"}
+    size = sum(x.numel() * x.element_size() for x in tasnet().state_dict().values())
+    loaded = Loaded(models, room=size)
+    for name in "abab":
+        assert not loaded[name].training
+    assert loads == ["a", "b", "b"]
+
+
+@pytest.mark.parametrize(("count", "world_size"), [(3, 2), (7, 3), (1, 4), (12, 12)])
+def test_shares_are_even_and_miss_nothing(count, world_size):
+    shares = [range(count)[share(count, rank, world_size)] for rank in range(world_size)]
+    assert [x for own in shares for x in own] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 # kills, processes -----------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ import torch
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.adaptation import MODES
 from sfi_zoo.metrics.scoring.records import RecordWriter, claim, key_of, read_records
+from sfi_zoo.metrics.scoring.signals import SharedSignals
 from sfi_zoo.metrics.scoring.songs import Songs, channels_of
 from sfi_zoo.metrics.scoring.unit import CONTROLS, Measures, records_of
 from sfi_zoo.models.base import Separator
 
 Load = Callable[[], Separator]
 Progress = Callable[[int, int], None]
+ROOM = 2**30  # bytes of weights that are kept
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,9 @@ def score(
 ) -> Outcome:
     """Scores models on songs.
 
-    The (model, track) pairs are dealt out over processes, which need not talk to each other: each appends to its own file of the folder,
-    and what is on disk already is not measured again, whoever measured it.
+    Tracks come one after the other, and all models hear one before the next: it is read or rendered once at each rate. The (track, model)
+    pairs are dealt out over processes, each its share in a row, which need not talk to each other: each appends to its own file of the
+    folder, and what is on disk already is not measured again, whoever measured it.
 
     Args:
         models: what loads each, by name.
@@ -97,37 +102,62 @@ def score(
     if not songs.names:
         raise InputError("; ".join(songs.problems) or "the data set has no track")
     left_out = list(songs.problems)
+    loaded = Loaded(models)
     with _deterministic(plan.threads):
         if folder is not None:
-            claim(folder, _settings(models, songs, plan))
+            claim(folder, _settings(loaded, songs, plan))
         known = {key_of(record): record for record in (read_records(folder) if folder is not None else ())}
-        pairs = [(model, track) for model in models for track in songs.names][rank::world_size]
+        pairs = [(track, model) for track in songs.names for model in models]
+        pairs = pairs[share(len(pairs), rank, world_size)]
         total = len(pairs) * len(plan.units)
-        done = sum((model, track, *unit) in known for model, track in pairs for unit in plan.units)
+        done = sum((model, track, *unit) in known for track, model in pairs for unit in plan.units)
         if progress:
             progress(done, total)
         with _Sink(folder, rank) as sink:
-            loaded: tuple[str, Any] = ("", None)
-            for name, track in pairs:
-                units = [unit for unit in plan.units if (name, track, *unit) not in known]
-                if not units:
-                    continue
-                if loaded[0] != name:  # one model in memory
-                    loaded = (name, models[name]().eval())
-                model = loaded[1]
-                clip = songs.clip(track, model.sources, channels_of(model))
-                try:
-                    for record in records_of(model, clip, units, plan.measures):
-                        sink.append({"model": name} | record)
-                        done += 1
-                        if progress:
-                            progress(done, total)
-                except InputError as error:  # of the track; what fails of a model is in its record
-                    left_out.append(f"{name}, {track}: {error}")
+            for track, own in groupby(pairs, itemgetter(0)):
+                shared = SharedSignals(plan.measures.bss)
+                for _, name in own:
+                    units = [unit for unit in plan.units if (name, track, *unit) not in known]
+                    if not units:
+                        continue
+                    model = loaded[name]
+                    clip = songs.clip(track, model.sources, channels_of(model))
+                    try:
+                        for record in records_of(model, clip, units, plan.measures, shared):
+                            sink.append({"model": name} | record)
+                            done += 1
+                            if progress:
+                                progress(done, total)
+                    except InputError as error:  # of the track; what fails of a model is in its record
+                        left_out.append(f"{name}, {track}: {error}")
     records = read_records(folder) if folder is not None else sorted(sink.records, key=key_of)
     left_out += [_failure(record) for record in records if "failed" in record]
     everything = len(models) * len(songs.names) * len(plan.units)
     return Outcome(records, left_out, complete=len(records) == everything)
+
+
+class Loaded:
+    """Models by name, in evaluation mode: kept, with the filters they have designed, while there is room; else loaded for every track."""
+
+    def __init__(self, models: Mapping[str, Load], room: int = ROOM) -> None:
+        self.models, self.room = models, room
+        self._kept: dict[str, Separator] = {}
+
+    def __getitem__(self, name: str) -> Separator:
+        if name not in self._kept:
+            model = self.models[name]().eval()
+            size = sum(x.numel() * x.element_size() for x in model.state_dict().values())
+            if size > self.room:
+                return model
+            self.room -= size
+            self._kept[name] = model
+        return self._kept[name]
+
+
+def share(count: int, rank: int, world_size: int) -> slice:
+    """Which of so many things are a process's: they are in a row, and their numbers differ by one at most."""
+    first, stop = (-(-count * part // world_size) for part in (rank, rank + 1))
+    return slice(first, stop)
 
 
 class _Sink:
@@ -160,14 +190,14 @@ def place_among_processes() -> tuple[int, int, int]:
 PLACE = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
-def _settings(models: Mapping[str, Load], songs: Songs, plan: Plan) -> dict[str, Any]:
+def _settings(loaded: Loaded, songs: Songs, plan: Plan) -> dict[str, Any]:
     """All that the records depend on."""
     from sfi_zoo import __version__
 
     return {
         "sfi_zoo": __version__,
         "torch": torch.__version__,
-        "models": {name: _digest(load()) for name, load in models.items()},
+        "models": {name: _digest(loaded[name]) for name in loaded.models},
         "data": songs.description,
         "sample_rates": list(plan.sample_rates),
         "modes": list(plan.modes),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -69,7 +68,7 @@ class SyntheticSongs:
         Raises:
             InputError: a source the songs do not have.
         """
-        from sfi_zoo.data.synthetic import PANS
+        from sfi_zoo.data.synthetic import PANS, song
 
         missing = sorted(set(sources) - set(PANS))
         if missing:
@@ -77,18 +76,11 @@ class SyntheticSongs:
         seed = self.names.index(name)
 
         def at(rate: float) -> tuple[Tensor, Tensor]:
-            stems = _song(seed, self.duration, rate, channels)
+            rendered = song(seed, self.duration, rate, channels)
+            stems = {name: torch.from_numpy(stem).float() for name, stem in rendered.items()}
             return torch.stack(list(stems.values())).sum(0), torch.stack([stems[s] for s in sources])
 
         return Clip(name, at)
-
-
-@lru_cache(maxsize=16)  # a rate costs more to render than a small model to run: models in a row share it
-def _song(seed: int, duration: float, rate: float, channels: int) -> dict[str, Tensor]:
-    from sfi_zoo.data.synthetic import song
-
-    stems = song(seed, duration, rate, channels)
-    return {name: torch.from_numpy(stem).float() for name, stem in stems.items()}
 
 
 def channels_of(model: Any) -> int:

@@ -4,10 +4,9 @@ The reference at F0 is computed once for all modes and rates; each latent and ma
 LEE, which is the same in all modes, once per rate. At F = F0 all modes are the reference itself. The oracle has the model's latent.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,8 +24,8 @@ from sfi_zoo.metrics.lee import (
     observe,
     predictor_lee,
 )
+from sfi_zoo.metrics.scoring.signals import Ratios, SharedSignals, Signals
 from sfi_zoo.metrics.scoring.songs import Clip
-from sfi_zoo.metrics.sdr import bsseval, ratios_of
 from sfi_zoo.models.base import Separator
 
 if TYPE_CHECKING:
@@ -35,10 +34,6 @@ if TYPE_CHECKING:
 ORACLE = "oracle"  # beside the modes: the control at the numerical floor
 CONTROLS = (ORACLE, "none")
 ROWS = (*MODES, ORACLE)
-SILENT = 1e-8  # mean square, -80 dB: silent references have no SDR
-LIMIT_DB = 100.0  # of a ratio in dB in a record: JSON knows no infinity
-Ratios = dict[str, list[float | None]]  # "si_sdr", "sdr" ... -> dB per source
-LOCAL_SECONDS = 1.0  # of the middle of a track; a local error grows with the length of a clip
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,11 @@ class Measures:
 
 @torch.no_grad()
 def records_of(
-    model: Separator, clip: Clip, units: Iterable[tuple[str, float]], measures: Measures
+    model: Separator,
+    clip: Clip,
+    units: Iterable[tuple[str, float]],
+    measures: Measures,
+    shared: SharedSignals | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The records of a track.
 
@@ -69,6 +68,7 @@ def records_of(
         clip: the track.
         units: (mode or "oracle", F in Hz), those of one rate in a row.
         measures: what to measure.
+        shared: the signals of this track, which other models have too.
 
     Yields:
         One record for every unit, in their order: track, mode, sample_rate, trained_rate, sources, and
@@ -82,13 +82,12 @@ def records_of(
     Raises:
         InputError: the track cannot be read.
     """
-    place = next(model.parameters(), torch.zeros(()))
-    at_trained = _Signals(*(x.to(place) for x in clip.at(model.sample_rate)))
-    track = _Track(model, at_trained, measures)
-    at_rate = _AtRate(track, float(model.sample_rate), at_trained)
+    at = partial((shared or SharedSignals(measures.bss)).at, clip, model)
+    track = _Track(model, at(model.sample_rate), measures)
+    at_rate: _AtRate | None = None
     for mode, rate in units:
-        if rate != at_rate.rate:
-            at_rate = _AtRate(track, rate, _Signals(*(x.to(place) for x in clip.at(rate))))
+        if at_rate is None or rate != at_rate.signals.rate:
+            at_rate = _AtRate(track, at(rate))
         record: dict[str, Any] = {"track": clip.name, "mode": mode, "sample_rate": rate}
         record |= {"trained_rate": model.sample_rate, "sources": list(model.sources)}
         try:
@@ -96,41 +95,6 @@ def records_of(
         except InputError as error:
             record["failed"] = str(error)
         yield record
-
-
-@dataclass(frozen=True)
-class _Signals:
-    """Mixture (channels, time) and references (sources, channels, time)."""
-
-    mixture: Tensor
-    references: Tensor
-
-    @cached_property
-    def precise(self) -> Tensor:
-        """The references, (sources, channels x time) float64."""
-        return self.references.flatten(1).double()
-
-    @cached_property
-    def energies(self) -> Tensor:
-        """<s, s>: (sources,)."""
-        return _inner(self.precise, self.precise)
-
-    @cached_property
-    def heard(self) -> list[bool]:
-        """For each source whether it is more than silence."""
-        return (self.energies > SILENT * self.precise.shape[1]).tolist()
-
-    def ratios(self, estimates: Tensor) -> dict[str, list[float]]:
-        """SI-SDR and SDR of (sources or 1, channels, time)."""
-        e = estimates.flatten(1).double().expand_as(self.precise)
-        products = _inner(e, self.precise), self.energies, _inner(e, e)
-        return {name: ratio.tolist() for name, ratio in ratios_of(*products).items()}
-
-    def middle(self, rate: float) -> Tensor:
-        """(1, channels, time): `LOCAL_SECONDS` of the mixture."""
-        length = round(LOCAL_SECONDS * rate)
-        start = max(0, (self.mixture.shape[-1] - length) // 2)
-        return self.mixture[None, :, start : start + length]
 
 
 @dataclass(frozen=True)
@@ -145,7 +109,7 @@ class _Estimated:
 class _Track:
     """What all rates and modes of a track share."""
 
-    def __init__(self, model: Separator, signals: _Signals, measures: Measures) -> None:
+    def __init__(self, model: Separator, signals: Signals, measures: Measures) -> None:
         self.model, self.signals, self.measures = model, signals, measures
         self.adapted = {mode: Adapted(model, mode) for mode in MODES}
         self.adapted[ORACLE] = Adapted(EquivariantOracle(model))
@@ -180,7 +144,7 @@ class _Track:
     def estimate(self, mode: str, seen: Observation, length: int) -> _Estimated:
         masked = replace(seen, masks=seen.masks * seen.latent.values[:, None])
         estimates = self.adapted[mode].output(masked.masks, seen.sample_rate, length)
-        if not torch.isfinite(estimates).all():
+        if not torch.isfinite(estimates.sum()) and not torch.isfinite(estimates).all():
             raise InputError("the model's estimates are not finite")
         return _Estimated(seen, masked, rearrange(estimates, "c s t -> s c t"))
 
@@ -190,18 +154,16 @@ class _AtRate:
     """What all modes share at one rate; what failed is tried again for every mode, and fails alike."""
 
     track: _Track
-    rate: float
-    signals: _Signals
+    signals: Signals
     _native: Observation | None = None  # which the oracle shares
     _predictor: dict[bool, LEESums] = field(default_factory=dict)
-    _mixture: Ratios | None = None
     _trained: dict[bool, Ratios] = field(default_factory=dict)
 
     def scores(self, mode: str) -> dict[str, Any]:
         """What a record says of a mode."""
         track, measures = self.track, self.track.measures
         reference = track.reference(mode)
-        if self.rate == track.model.sample_rate:
+        if self.signals.rate == track.model.sample_rate:
             estimated = reference
         else:
             estimated = track.estimate(mode, self._observe(mode), self.signals.mixture.shape[-1])
@@ -224,7 +186,7 @@ class _AtRate:
             return self.track.oracle_of(self._observe("native"))
         if mode == "native" and self._native:
             return self._native
-        seen = observe(self.track.adapted[mode], self.signals.mixture[None], self.rate)
+        seen = observe(self.track.adapted[mode], self.signals.mixture[None], self.signals.rate)
         if mode == "native":
             self._native = seen
         return seen
@@ -233,10 +195,12 @@ class _AtRate:
         oracle = mode == ORACLE
         if oracle not in self._predictor:
             predict = self.track.adapted[mode].predict_masks
-            if bool((trained.latent.grid.frequencies < self.rate / 2).all()):  # A_F takes nothing away
+            if bool(
+                (trained.latent.grid.frequencies < self.signals.rate / 2).all()
+            ):  # A_F takes nothing away
                 predict = lambda latent: trained.masks  # noqa: E731
             margin = self.track.measures.margin
-            self._predictor[oracle] = predictor_lee(predict, trained, self.rate, margin)
+            self._predictor[oracle] = predictor_lee(predict, trained, self.signals.rate, margin)
         return self._predictor[oracle]
 
     def _layers(self, moved: "Motion") -> dict[str, Any]:
@@ -258,71 +222,36 @@ class _AtRate:
         model, margin = self.track.adapted[mode], self.track.measures.margin
         if mode == "resample":  # soxr has no derivative
             model = Adapted(self.track.model, mode, "windowed_sinc")
-        moved = motion(model, self.signals.middle(self.rate), self.rate, self.rate)
+        moved = motion(model, self.signals.middle(), self.signals.rate, self.signals.rate)
         trained_rate = float(self.track.model.sample_rate)
         native = self.track.adapted[ORACLE if mode == ORACLE else "native"]
-        trained = observe(native, self.track.signals.middle(trained_rate), trained_rate)
+        trained = observe(native, self.track.signals.middle(), trained_rate)
         lee = {
             "local_mask": local_mask_lee(moved, margin),
-            "local_predictor": local_predictor_lee(native.predict_masks, trained, self.rate, margin),
+            "local_predictor": local_predictor_lee(native.predict_masks, trained, self.signals.rate, margin),
             "local_masked_latent": local_masked_latent_lee(moved, margin),
         }
         return lee, moved
 
     def _quality(self, mode: str, estimated: _Estimated, reference: _Estimated) -> dict[str, Any]:
         """Ratios of what is estimated, and of what it is compared with; the latter once for all modes."""
-        owner, trained_rate = mode == ORACLE, float(self.track.model.sample_rate)
-        if self._mixture is None:
-            self._mixture = self._measure(self.signals.mixture[None], self.signals, self.rate)
+        owner, signals, at_trained = mode == ORACLE, self.signals, self.track.at_trained
         if owner not in self._trained:
-            length = self.signals.mixture.shape[-1]
-            resampled = self.track.adapted["native"].from_trained(reference.estimates, self.rate, length)
-            self._trained[owner] = self._measure(resampled, self.signals, self.rate)
-        at_trained = self.track.at_trained
+            length = signals.mixture.shape[-1]
+            resampled = self.track.adapted["native"].from_trained(reference.estimates, signals.rate, length)
+            self._trained[owner] = signals.ratios(resampled)
         if owner not in at_trained:
-            at_trained[owner] = self._measure(reference.estimates, self.track.signals, trained_rate)
+            at_trained[owner] = self.track.signals.ratios(reference.estimates)
         ratios = {
-            "estimate": self._measure(estimated.estimates, self.signals, self.rate),
-            "mixture": self._mixture,
+            "estimate": signals.ratios(estimated.estimates),
+            "mixture": signals.of_mixture,
             "trained": self._trained[owner],
             "at_trained": at_trained[owner],
         }
         kinds = ratios["estimate"].keys()
         return {kind: {name: values[kind] for name, values in ratios.items()} for kind in kinds}
 
-    def _measure(self, estimates: Tensor, signals: _Signals, rate: float) -> Ratios:
-        found = signals.ratios(estimates)
-        if self.track.measures.bss:
-            found |= self._bss(estimates.expand_as(signals.references), signals, rate)
-        return {
-            kind: [_limited(x) if h else None for x, h in zip(values, signals.heard, strict=True)]
-            for kind, values in found.items()
-        }
-
-    @staticmethod
-    def _bss(estimates: Tensor, signals: _Signals, rate: float) -> dict[str, list[float]]:
-        """Of the sources that are heard: a silent reference has no filter, and interferes with nothing."""
-        heard = signals.heard
-        if not any(heard):
-            return {f"bss_{name}": [math.nan] * len(heard) for name in ("sdr", "isr", "sir", "sar")}
-        values = bsseval(estimates[heard], signals.references[heard], rate)
-        spread = {}
-        for name, some in values.items():
-            each = iter(some)
-            spread[f"bss_{name}"] = [next(each) if h else math.nan for h in heard]
-        return spread
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """<a, b> of each row, by BLAS: no product is stored."""
-    return torch.stack([torch.dot(x, y) for x, y in zip(a, b, strict=True)])
-
 
 def _sums(lee: LEESums) -> dict[str, list[float]]:
     """Per source."""
     return {"error": lee.error.sum(1).tolist(), "reference": lee.reference.sum(1).tolist()}
-
-
-def _limited(decibels: float) -> float:
-    """Within +-`LIMIT_DB`; an estimate that is silent, which has no SI-SDR, is at the lower end."""
-    return -LIMIT_DB if math.isnan(decibels) else max(-LIMIT_DB, min(LIMIT_DB, decibels))
