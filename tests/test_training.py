@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 
@@ -215,6 +216,23 @@ def test_a_killed_worker_is_told(songs, tmp_path):
     with pytest.raises(TrainingError, match=r"a worker that reads excerpts died after step \d"):
         train(model, replace(examples, train=Deadly()), recipe, tmp_path / "out", device="cpu")
     assert (tmp_path / "out" / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_breaks_during_training_is_named(workers, tmp_path, capsys):
+    songs = write_songs(tmp_path / "songs")
+    damaged = songs / "train" / "song 1" / "drums.flac"
+    samples, rate = soundfile.read(damaged.with_suffix(".wav"))
+    soundfile.write(damaged, samples, rate)
+    damaged.with_suffix(".wav").unlink()
+    whole = damaged.read_bytes()
+    middle = len(whole) // 3
+    damaged.write_bytes(whole[:middle] + bytes(len(whole) // 3) + whole[2 * middle :])
+    recipe = write_recipe(tmp_path / "r.toml", ("workers = 0", f"workers = {workers}"))
+    assert run(recipe, songs, tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "drums.flac" in error
+    assert "Traceback" not in error
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(songs, uninterrupted, tmp_path, capsys):

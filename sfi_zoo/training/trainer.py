@@ -190,6 +190,11 @@ class _Run:
         try:
             for targets in loader:
                 yield targets.to(self.engine.device, non_blocking=True)
+        except InputError as error:  # from a worker it comes with a traceback in its text
+            cause = str(error).splitlines()[-1].removeprefix("sfi_zoo.errors.InputError: ")
+            raise TrainingError(
+                f"{cause}; the checkpoint in {self.out} is whole: run again to go on when it is mended"
+            ) from None
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
