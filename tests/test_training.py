@@ -274,6 +274,21 @@ def test_recipes_that_are_refused(change, message, songs, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_recipe_may_extend_another(tmp_path):
+    write_recipe(tmp_path / "parent.toml")
+    child = tmp_path / "child.toml"
+    child.write_text('extends = "parent.toml"\n[train]\nsteps = 3\n[model]\nencoder_filters = {}\n')
+    parent, merged = read_recipe(tmp_path / "parent.toml"), read_recipe(child)
+    assert (merged.train.steps, merged.train.batch_size, merged.model["encoder_filters"]) == (3, 4, {})
+    assert merged.data == parent.data
+    child.write_text('extends = "child.toml"')
+    with pytest.raises(InputError, match=r"extends must name another recipe.*got 'child.toml'"):
+        read_recipe(child)
+    child.write_text('extends = "nothing.toml"')
+    with pytest.raises(InputError, match=r"nothing.toml: No such file"):
+        read_recipe(child)
+
+
 def test_no_data_is_told(recipe_file, tmp_path, capsys):
     assert cli.main(["train", str(recipe_file), "-o", str(tmp_path)]) == 2
     assert "give --data FOLDER" in capsys.readouterr().err

@@ -8,7 +8,8 @@
     [loss]                       # weights
     [train]                      # steps, optimiser, schedule
 
-Tables and keys that a recipe leaves out keep their defaults; those it has and we do not know are refused.
+Tables and keys that a recipe leaves out keep their defaults; those it has and we do not know are refused. With `extends = "other.toml"` at
+its head a recipe has the keys of that file beside it, and its own over them.
 """
 
 import sys
@@ -29,6 +30,7 @@ SCHEDULES = ("cosine", "plateau", "constant")
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 MATMUL_PRECISIONS = ("highest", "high", "medium")
 ON_BROKEN = ("refuse", "skip")
+DEEPEST = 8  # files that extend each other
 
 
 @dataclass(frozen=True)
@@ -144,15 +146,29 @@ def read_recipe(path: str | Path) -> Recipe:
         InputError: no such file, no TOML, an unknown table or key, or a value that is not allowed.
     """
     try:
-        table = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no TOML: {error}") from None
-    try:
-        return recipe_from(table)
+        return recipe_from(_table(Path(path)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _table(path: Path, depth: int = 0) -> dict[str, Any]:
+    """The tables of a file, over those of the file that it extends."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path.name}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"no TOML: {error}") from None
+    parent = table.pop("extends", None)
+    if parent is None:
+        return table
+    if not isinstance(parent, str) or depth == DEEPEST:
+        raise InputError(f"extends must name another recipe, and not itself in the end; got {parent!r}")
+    merged = _table(path.parent / parent, depth + 1)
+    for name, own in table.items():
+        inherited = merged.get(name)
+        merged[name] = inherited | own if isinstance(inherited, dict) and isinstance(own, dict) else own
+    return merged
 
 
 def recipe_from(table: Mapping[str, Any]) -> Recipe:
