@@ -15,6 +15,7 @@ RUNS = {
     "memory.py": ["encoder", "MiB"],
     "taper_width.py": ["training loss", "a = 0"],
     "scoring.py": ["scored / unavoidable", "1 process / 2 processes"],
+    "training.py": ["mono 32 kHz", "cached", "share"],
     "separators.py": ["torchaudio's", "grouped SFI Conv-TasNet", "native / resample", "bsroformer"],
 }
 

@@ -70,7 +70,9 @@ def test_spectral(signals):
 
 def test_losses_do_not_depend_on_how_a_batch_is_split(signals):
     whole = losses(signals, si_sdr=1.0, snr=0.2, l1=1.0, spectral=1.0)
-    parts = [losses([x[i : i + 1] for x in signals], si_sdr=1.0, snr=0.2, l1=1.0, spectral=1.0) for i in range(3)]
+    parts = [
+        losses([x[i : i + 1] for x in signals], si_sdr=1.0, snr=0.2, l1=1.0, spectral=1.0) for i in range(3)
+    ]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-12)
 
 
