@@ -18,6 +18,7 @@ from sfi_zoo import InputError, cli
 from sfi_zoo.training.recipe import TrainConfig, read_recipe
 from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
 from sfi_zoo.training.trainer import TrainingError, rate_factor, train
+from tests.tiny_separators import tiny
 from tests.training_folder import write_recipe, write_songs
 
 pytest.importorskip("accelerate")
@@ -324,6 +325,23 @@ def test_the_first_norm_is_fitted_to_the_data(songs, tmp_path):
         ).numpy()
     np.testing.assert_allclose(seen.mean((0, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(seen.std((0, 2)), 1, atol=1e-2)
+
+
+def test_open_unmix_starts_with_the_mean_and_deviation_of_the_data():
+    model = tiny("openunmix")
+    mixtures = [torch.randn(1, 60000) for _ in range(2)]
+    fit_to_data(model, mixtures)
+    with torch.no_grad():
+        spectra = [model.encode(mixture[None]).values.abs() for mixture in mixtures]
+        seen = torch.cat(spectra, -1)[:, : len(model.targets[1].input_mean)].numpy()
+    mean, scale = (
+        getattr(model.targets[1], f"input_{x}").detach().numpy()[:, None] for x in ("mean", "scale")
+    )
+    standard = (seen + mean) * scale
+    np.testing.assert_allclose(standard.mean((0, 2)), 0, atol=1e-3)
+    np.testing.assert_allclose(standard.std((0, 2), ddof=1), 1, rtol=1e-3)
+    with pytest.raises(InputError, match="all silent"):
+        fit_to_data(model, [torch.zeros(1, 9000)])
 
 
 def test_training_goes_on_from_a_trained_model(songs, uninterrupted, tmp_path):

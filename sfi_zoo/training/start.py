@@ -12,11 +12,13 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.models import create
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.filterbank import FilterbankSeparator
+from sfi_zoo.models.open_unmix import OpenUnmix, OpenUnmixTarget
 from sfi_zoo.training.excerpts import Excerpts, validation_excerpts
 from sfi_zoo.training.recipe import Recipe, read_recipe
 from sfi_zoo.training.trainer import Examples
 
 DEVIATION_FLOOR = 0.05  # of a feature that is nearly silent in the data
+SCALE_FLOOR = 1e-4  # of the largest deviation, as in openunmix
 
 
 def starting_model(recipe: Recipe, place: Path | None = None) -> Separator:
@@ -52,26 +54,35 @@ def starting_model(recipe: Recipe, place: Path | None = None) -> Separator:
 
 @torch.no_grad()
 def fit_to_data(model: Separator, mixtures: Iterable[Tensor]) -> None:
-    """Statistics of the data that a network starts with: its first norm gives features of zero mean and unit variance.
+    """Statistics of the data that a network starts with: what its first layer gives has zero mean and unit variance in each feature.
 
     Args:
-        model: a separator on a filter bank; any other is left as it is.
+        model: a separator on a filter bank whose network begins with a norm, or an Open-Unmix; any other is left as it is.
         mixtures: (channels, time) each, at F0.
 
     Raises:
         InputError: no audio that is not silent.
     """
-    heard = [mixture for mixture in mixtures if mixture.any()]
+    heard = [mixture[None] for mixture in mixtures if mixture.any()]
     if not heard:
         raise InputError("the training excerpts are all silent")
+    if isinstance(model, OpenUnmix):
+        spectra = [model.encode(x).values.abs().unflatten(1, (model.config.channels, -1)) for x in heard]
+        deviation, mean = torch.std_mean(torch.cat(spectra, dim=-1), dim=(0, 1, -1))
+        for target in model.targets:
+            assert isinstance(target, OpenUnmixTarget)
+            seen = len(target.input_mean)
+            target.input_mean.copy_(-mean[:seen])
+            target.input_scale.copy_(1 / deviation[:seen].clamp(min=SCALE_FLOOR * float(deviation.max())))
+        return
     norm = first_norm(model)
     if norm is None:
         return
     assert isinstance(model, FilterbankSeparator)
     norm.weight.fill_(1.0)
     norm.bias.fill_(0.0)
-    seen = [model.seen(model.encode(mixture[None]).values) for mixture in heard]
-    deviation, mean = torch.std_mean(torch.cat([norm(x) for x in seen], dim=-1), dim=(0, -1))
+    normalised = torch.cat([norm(model.seen(model.encode(x).values)) for x in heard], dim=-1)
+    deviation, mean = torch.std_mean(normalised, dim=(0, -1))
     norm.weight.copy_(1 / deviation.clamp(min=DEVIATION_FLOOR))
     norm.bias.copy_(-mean * norm.weight)
 
