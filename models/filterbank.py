@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfi_zoo.audio.resample import rate_ratio
-from sfi_zoo.errors import InputError
-from sfi_zoo.filters import FILTER_FAMILIES, ModulatedGaussian
+from sfi_zoo.filters import FILTER_FAMILIES
+from sfi_zoo.filters.quadrature import QuadratureBank
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
@@ -36,7 +36,9 @@ class FilterbankConfig:
         kernel_size: L0, encoder kernel in samples at F0.
         stride: S0, hop in samples at F0.
         latent: "relu" (real, rectified), "linear" (real), or "complex" (quadrature pairs; the network sees sqrt |z|).
-        filters: filter family of encoder and decoder; "interpolated" are learned kernels, at F0 a plain convolution.
+        filters: filter family of encoder and decoder; "interpolated" are learned kernels, at F0 a plain convolution. For a complex latent
+            the first half of the bank are real parts, the second half imaginary parts: Hilbert pairs in families that take
+            `quadrature`, two free responses in the others.
         encoder_filters: options of the encoder's bank.
         decoder_filters: options of the decoder's bank.
         design: "time" or "frequency".
@@ -87,6 +89,27 @@ def compressed_magnitude(values: Tensor) -> Tensor:
     return (power + MAGNITUDE_FLOOR) ** 0.25
 
 
+@torch.no_grad()
+def set_dual_gains(encoder: SFIConv1d, decoder: SFIConvTranspose1d) -> None:
+    """Gains with which a decoder of the same filters inverts the encoder, see `QuadratureBank.set_dual_gains`.
+
+    The levels of the published designs (`reference`) go by the family; there the gains are divided by the mean response of both layers,
+    R(f) = (1 / S0) sum_c A_c(f) conj S_c(f) from the lowest to the highest centre.
+    """
+    analysis, synthesis = encoder.filters, decoder.filters
+    assert isinstance(synthesis, QuadratureBank)
+    synthesis.set_dual_gains(encoder.stride)
+    if encoder.flavour == "native" or synthesis.device.type == "meta" or synthesis.log_gain is None:
+        return
+    rate = encoder.trained_rate
+    a, s = (torch.fft.rfft(layer.weights(rate)[0][0].double()) for layer in (encoder, decoder))
+    f = torch.linspace(0, rate / 2, a.shape[-1], dtype=torch.float64, device=a.device)
+    centers = analysis.center_frequencies()
+    inside = (f >= centers.min()) & (f <= centers.max())
+    response = (a * s.conj()).real.sum(0)[inside].mean() / encoder.stride
+    synthesis.log_gain.sub_(response.log())
+
+
 class FilterbankSeparator(Separator):
     """Encoder and decoder on SFI convolutions; every channel is an item of its own.
 
@@ -104,14 +127,10 @@ class FilterbankSeparator(Separator):
         super().__init__()
         self.config = config
         complex_latent = config.latent == "complex"
-        family = FILTER_FAMILIES.get(
-            config.filters, ModulatedGaussian
-        )  # the layers complain of an unknown one
-        if complex_latent and not issubclass(family, ModulatedGaussian):
-            raise InputError(f"latent='complex' needs filters='modulated_gaussian', got {config.filters!r}")
         filters = config.features * (2 if complex_latent else 1)
-        pairs = {"quadrature": True} if complex_latent else {}
-        gains = {"gain": True} if complex_latent else {}
+        paired = complex_latent and issubclass(FILTER_FAMILIES.get(config.filters, object), QuadratureBank)
+        pairs = {"quadrature": True} if paired else {}
+        gains = {"gain": True} if paired else {}
         common: dict[str, Any] = {
             "kernel_size": config.kernel_size,
             "stride": config.stride,
@@ -128,12 +147,9 @@ class FilterbankSeparator(Separator):
         self.decoder = SFIConvTranspose1d(
             filters, 1, filter_options=pairs | gains | config.decoder_filters, **common
         )
-        if complex_latent:
-            # start from a decoder that inverts the encoder
-            analysis, synthesis = self.encoder.filters, self.decoder.filters
-            assert isinstance(synthesis, ModulatedGaussian)
-            synthesis.load_state_dict(analysis.state_dict(), strict=False)
-            synthesis.set_dual_gains(config.stride)
+        if paired:  # start from a decoder that inverts the encoder
+            self.decoder.filters.load_state_dict(self.encoder.filters.state_dict(), strict=False)
+            set_dual_gains(self.encoder, self.decoder)
         constant = config.dead_fill == "level"
         self.fill = DeadFill(config.features, config.latent, constant) if config.dead_fill else None
 

@@ -148,7 +148,7 @@ def test_every_filter_family_is_a_front_end(family):
 @pytest.mark.parametrize("count", range(1, 7))
 @pytest.mark.parametrize("grouped", [False, True])
 def test_one_to_six_sources_of_any_name(count, grouped, tmp_path):
-    names = ("Größe", "lead vox", "鼓", "a/b", "5", "rest")[:count]
+    names = ("Größe", "lead vox", "鼓", "a+b", "5", "rest")[:count]
     model = create(**SMALL, sources=names, branches=count if grouped else 1)
     model.save_pretrained(tmp_path / "model")
     again = sfi_zoo.load(tmp_path / "model")

@@ -219,10 +219,7 @@ def test_save_and_load_round_trip(tmp_path):
         ({"levels": 0}, "levels must be a positive whole number, got 0"),
         ({"hidden": 1.5}, r"hidden must be.*1\.5"),
         ({"blocks": True}, "blocks must be.*True"),
-        (
-            {"filters": "interpolated"},
-            "latent='complex' needs filters='modulated_gaussian', got 'interpolated'",
-        ),
+        ({"filters": "mgf"}, "unknown filter family 'mgf'"),
         ({"latent": "real"}, "latent must be one of.*'real'"),
         ({"sources": ("a", "a")}, "sources"),
         ({"repeats": 2}, "sudormrf has no setting repeats"),

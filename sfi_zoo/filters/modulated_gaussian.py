@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters.base import AnalogFilterBank, trained, widest
+from sfi_zoo.filters.base import trained, widest
+from sfi_zoo.filters.quadrature import QuadratureBank
 from sfi_zoo.filters.scales import spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
@@ -16,7 +17,7 @@ NOTHING = (
 SPACING_TO_BANDWIDTH = 0.6  # neighbours cross at |H|^2 = exp(-(0.5 / 0.6)^2) = 0.5
 
 
-class ModulatedGaussian(AnalogFilterBank):
+class ModulatedGaussian(QuadratureBank):
     r"""Gaussian bumps in frequency, modulated Gaussians in time.
 
     With centre f_c, width b (both Hz) and phase phi, for f = omega / 2 pi:
@@ -116,20 +117,10 @@ class ModulatedGaussian(AnalogFilterBank):
         """f_c: (C,) Hz."""
         return self._parameters_as(torch.float64)[0][:, 0].detach().abs()
 
-    def set_dual_gains(self, hop: int) -> None:
-        """Gains with which a synthesis bank inverts an analysis bank of the same filters (unit gains) at a hop of `hop` samples.
-
-        Analysis followed by synthesis has the response R(f) = (1 / S0) sum_c gain_c |H_c(f)|^2 (terms aliased by the hop left out). With
-        |H_c|^2 = exp(-(f - f_c)^2 / b^2) of area sqrt(pi) b and centres a distance D_c apart, R = 1 asks for
-        gain_c = S0 D_c / (sqrt(pi) b_c); two filters (a quadrature pair) share each centre.
-        """
-        if self.log_gain is None:
-            raise InputError("set_dual_gains needs a bank with gain=True")
-        with torch.no_grad():
-            centers, widths = self.center_khz.double() * 1000, self.log_bandwidth_hz.double().exp()
-            spacing = torch.gradient(centers)[0]
-            gains = hop * spacing / (math.sqrt(math.pi) * widths) / (2 if self.quadrature else 1)
-            self.log_gain.copy_(gains.log())
+    def _spacings_and_bandwidths(self) -> tuple[Tensor, Tensor]:
+        """|H|^2 = exp(-(f - f_c)^2 / b^2) has the area sqrt(pi) b."""
+        centers, widths = self.center_khz.double() * 1000, self.log_bandwidth_hz.double().exp()
+        return torch.gradient(centers)[0], math.sqrt(math.pi) * widths
 
     def reference_taps(self, num_taps: int, sample_rate: float) -> Tensor:
         """2 pi h(t) at the half-sample centred instants."""

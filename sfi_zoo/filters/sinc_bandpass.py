@@ -6,17 +6,20 @@ import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters.base import AnalogFilterBank, trained, widest
+from sfi_zoo.filters.base import trained, widest
+from sfi_zoo.filters.quadrature import QuadratureBank
 from sfi_zoo.filters.scales import spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
 
 
-class SincBandpass(AnalogFilterBank):
+class SincBandpass(QuadratureBank):
     r"""Ideal band-passes between two trained edges f1 < f2, windowed by the layer's taper.
 
         h(t) = g (2 f2 sinc(2 f2 t) - 2 f1 sinc(2 f1 t)),   H(f) = g for f1 < |f| < f2, 0 elsewhere
+             = 2 g (f2 - f1) sinc((f2 - f1) t) cos(pi (f1 + f2) t)
 
+    and with a sine in place of the cosine for the pair of a filter, H(f) = -j g sgn(f).
     Edges cannot cross: f1 = |1000 low_khz| and f2 = f1 + exp(log_bandwidth_hz), at least 1 Hz apart. Bands adjoin at the start.
 
     SincNet multiplies by a Hamming window; the taper of the layer stands for it. Take `taper=1` (Hann): h falls as 1 / t only, and a short
@@ -33,9 +36,10 @@ class SincBandpass(AnalogFilterBank):
         corner_hz: the corner of the "log1p" scale.
         gain: train a gain g for each filter.
         trainable: whether the parameters require gradients.
+        quadrature: the second half of the filters are the Hilbert pairs of the first half.
 
     Raises:
-        InputError: num_filters not positive, or neighbouring edges closer than 1 Hz.
+        InputError: num_filters not positive, odd with `quadrature`, or neighbouring edges closer than 1 Hz.
     """
 
     def __init__(
@@ -46,38 +50,47 @@ class SincBandpass(AnalogFilterBank):
         corner_hz: float | None = None,
         gain: bool = False,
         trainable: bool = True,
+        quadrature: bool = False,
     ) -> None:
         super().__init__()
-        if num_filters < 1:
-            raise InputError(f"num_filters must be positive, got {num_filters}")
-        self.num_filters = num_filters
+        if num_filters < 1 or (quadrature and num_filters % 2):
+            raise InputError(
+                f"num_filters must be positive, and even with quadrature=True; got {num_filters}"
+            )
+        self.num_filters, self.quadrature = num_filters, quadrature
+        count = num_filters // 2 if quadrature else num_filters
         low_high = (float(frequency_range[0]), float(frequency_range[1]))
-        edges = spaced_frequencies(num_filters + 1, low_high, scale, corner_hz)
+        edges = spaced_frequencies(count + 1, low_high, scale, corner_hz)
         widths = edges.diff()
         if (widths < MIN_BANDWIDTH_HZ).any():
             raise InputError(
-                f"{num_filters} bands in {frequency_range} Hz are narrower than {MIN_BANDWIDTH_HZ} Hz; take fewer or a wider range"
+                f"{count} bands in {frequency_range} Hz are narrower than {MIN_BANDWIDTH_HZ} Hz; take fewer or a wider range"
             )
 
         self.low_khz = trained(edges[:-1] / 1000, trainable)
         self.log_bandwidth_hz = trained(widths.log(), trainable)
-        self.log_gain = trained(torch.zeros(num_filters, dtype=torch.float64), trainable) if gain else None
+        self.log_gain = trained(torch.zeros(count, dtype=torch.float64), trainable) if gain else None
 
     def edges(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-        """f1 and f2 in Hz: (C,) each."""
+        """f1 and f2 in Hz: (C,) each, or (C / 2,) where a pair has the same."""
         low = self.low_khz.to(dtype) * 1000
         low = torch.where(low < 0, -low, low)  # abs has no slope at 0: an edge there would stay
         return low, low + self.log_bandwidth_hz.to(dtype).exp().clamp(min=MIN_BANDWIDTH_HZ)
 
     def _gain(self, dtype: torch.dtype) -> Tensor:
-        """g: (C, 1)."""
+        """g: as many as `edges`, (., 1)."""
         if self.log_gain is None:
-            return torch.ones(self.num_filters, 1, dtype=dtype, device=self.low_khz.device)
+            return torch.ones_like(self.low_khz, dtype=dtype)[:, None]
         return self.log_gain.to(dtype).exp()[:, None]
 
     def impulse_response(self, t: Tensor) -> Tensor:
         """h_c(t), see the class: (T,) seconds -> (C, T) per second."""
         dtype = widest(t, self.low_khz)
+        if self.quadrature:
+            low, high = (edge[:, None] for edge in self.edges(dtype))
+            envelope = 2 * self._gain(dtype) * (high - low) * torch.sinc((high - low) * t)
+            angle = math.pi * (high + low) * t
+            return torch.cat([envelope * angle.cos(), envelope * angle.sin()])
         low, high = (2 * edge[:, None] for edge in self.edges(dtype))
         return self._gain(dtype) * (high * torch.sinc(high * t) - low * torch.sinc(low * t))
 
@@ -96,13 +109,23 @@ class SincBandpass(AnalogFilterBank):
             )
         low, high = self.edges(dtype)
         response = self._gain(dtype) * ((f > low[:, None]) & (f < high[:, None]))
-        return torch.complex(response, torch.zeros_like(response))
+        nothing = torch.zeros_like(response)
+        if self.quadrature:
+            return torch.complex(torch.cat([response, nothing]), torch.cat([nothing, -response]))
+        return torch.complex(response, nothing)
 
     def center_frequencies(self) -> Tensor:
         """(f1 + f2) / 2: (C,) Hz."""
         low, high = self.edges()
-        return ((low + high) / 2).detach()
+        return ((low + high) / 2).detach().repeat(2 if self.quadrature else 1)
+
+    def _spacings_and_bandwidths(self) -> tuple[Tensor, Tensor]:
+        """Bands adjoin at the start: each has its own width."""
+        low, high = self.edges()
+        return high - low, high - low
 
     def extra_repr(self) -> str:
         """The arguments that are not visible in the parameters."""
-        return f"num_filters={self.num_filters}, gain={self.log_gain is not None}"
+        return (
+            f"num_filters={self.num_filters}, quadrature={self.quadrature}, gain={self.log_gain is not None}"
+        )
