@@ -139,7 +139,9 @@ class Recorder:
         repo_id = f"{asked.get('organization') or OWNER}/{asked['name']}"
         if repo_id in self.repositories:
             return 409, {"error": "You already created this model repo", "url": f"{self.url}/{repo_id}"}
-        self.repositories[repo_id] = Repository(asked.get("visibility") == "private")
+        self.repositories[repo_id] = Repository(
+            "private" in (asked.get("visibility"), asked.get("private") and "private")
+        )
         return 200, {"url": f"{self.url}/{repo_id}", "name": repo_id}
 
     def _info(self, repo_id: str) -> dict[str, Any]:

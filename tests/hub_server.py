@@ -104,12 +104,14 @@ class Fault:
         status: given instead of the answer.
         headers: beside it.
         cut: bytes of the content after which the connection ends.
+        hold: before it ends, this is waited for.
         flip: the first byte of the content is another.
     """
 
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    hold: threading.Event | None = None
     flip: bool = False
 
 
@@ -192,8 +194,9 @@ class Proxy:
         if request.method == "GET":
             handler.wfile.write(part)
             request.sent = len(part)
+        if fault.hold is not None:
+            fault.hold.wait(STARTED_WITHIN)
         if fault.cut is not None:
-            handler.wfile.flush()
             handler.connection.shutdown(socket.SHUT_RDWR)
             handler.close_connection = True
 

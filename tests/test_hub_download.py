@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,27 @@ def test_an_interrupted_download_goes_on_where_it_was(
     starts = [int(r.headers["range"].removeprefix("bytes=").rstrip("-")) for r in (second, third)]
     assert 0 < starts[0] <= 5000 < starts[1] <= starts[0] + 3000
     assert third.sent == len(weights_served(hub_proxy)) - starts[1]
+
+
+def test_a_process_that_is_killed_in_a_download_leaves_nothing_that_loads(
+    hub_proxy: Proxy, hub_cache: Path, model: Separator
+) -> None:
+    hold = threading.Event()
+    hub_proxy.spoil("GET", WEIGHTS, Fault(cut=4000, hold=hold))
+    script = f"import huggingface_hub; huggingface_hub.hf_hub_download({ID!r}, {WEIGHTS!r})"
+    variables = environment(hub_proxy.url, hub_cache.parent, HF_HUB_CACHE=str(hub_cache))
+    with subprocess.Popen([sys.executable, "-c", script], env=variables) as process:
+        while not any(request.sent for request in hub_proxy.requests):
+            assert process.poll() is None
+            threading.Event().wait(0.02)  # not time.sleep, which notes down waits here
+        process.kill()
+    hold.set()
+    assert [name for name in blobs(hub_cache) if not name.endswith(".incomplete")] == []
+    assert torch.equal(state_of(sfi_zoo.load(ID)), state_of(model))
+
+
+def state_of(model: Separator) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
 def weights_served(hub_proxy: Proxy) -> bytes:

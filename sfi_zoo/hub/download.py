@@ -95,8 +95,8 @@ def _check_content(path: Path, file: str) -> None:
         while block := stream.read(2**20):
             digest.update(block)
     if digest.hexdigest() != content.name:
-        content.unlink()
-        path.unlink()
+        path.unlink(missing_ok=True)
+        content.unlink(missing_ok=True)
         raise OSError(f"{file} has a wrong checksum and was removed from the cache; load it again")
 
 

@@ -96,7 +96,7 @@ def local_folder(name: str) -> Path | None:
     return None
 
 
-def unknown(name: str) -> InputError:
+def _unknown(name: str) -> InputError:
     """What to say of a name that is nothing."""
     bundled = list_models()
     near = difflib.get_close_matches(name, bundled)
@@ -114,7 +114,7 @@ def _files(name: str, revision: str | None = None, **options: Any) -> tuple[Path
         return folder / CONFIG, folder / WEIGHTS
     match = HUB_ID.fullmatch(name)
     if match is None or name.startswith((".", "/")):
-        raise unknown(name)
+        raise _unknown(name)
     if revision is not None and match[2] not in (None, revision):
         raise InputError(f"{name}: another revision than revision={revision!r}; give one of them")
     return fetch_model(match[1], revision or match[2], **options)

@@ -9,7 +9,7 @@ from typing import Any
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.download import HubError, hub_errors
 from sfi_zoo.hub.folder import CARD, CONFIG, WEIGHTS
-from sfi_zoo.hub.loading import load, local_folder, unknown
+from sfi_zoo.hub.loading import load, local_folder
 from sfi_zoo.hub.wording import first_line, shortened
 
 PARTS = (CONFIG, WEIGHTS, CARD, "scores.json", "training_log.jsonl", "recipe.toml", "LICENSE")
@@ -82,7 +82,7 @@ def parcel(name: str | Path, repo_id: str) -> Parcel:
         raise InputError(f"{repo_id}: must be org/name")
     folder = local_folder(str(name))
     if folder is None:
-        raise unknown(str(name))
+        raise InputError(f"{name}: no bundled model and no folder here")
     files = sorted(folder.iterdir())
     foreign = [
         file.name for file in files if file.name not in PARTS or file.is_symlink() or not file.is_file()
