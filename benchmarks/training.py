@@ -56,7 +56,7 @@ def measure(folder: Path, cache: Path | None, args: argparse.Namespace) -> tuple
             "train": options | {"matmul_precision": "medium"},
         }
     )
-    model = starting_model(recipe)
+    model, _ = starting_model(recipe)
     with tempfile.TemporaryDirectory() as out:
         train(model, examples_of(recipe, model.sources, model.sample_rate), recipe, out, device=args.device)
         lines = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()][1:]

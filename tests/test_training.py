@@ -159,7 +159,7 @@ def test_two_processes_train_to_the_weights_of_one(songs, recipe_file, uninterru
 
 def test_a_batch_that_processes_cannot_share_is_refused(songs, tmp_path, monkeypatch):
     recipe = read_recipe(write_recipe(tmp_path / "r.toml"))
-    model = starting_model(recipe)
+    model, _ = starting_model(recipe)
     examples = examples_of_songs(recipe, songs, model)
     import accelerate
 
@@ -178,7 +178,7 @@ def examples_of_songs(recipe, songs, model):
 
 def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(songs, tmp_path):
     recipe = read_recipe(write_recipe(tmp_path / "r.toml"))
-    model = starting_model(recipe)
+    model, _ = starting_model(recipe)
     examples = examples_of_songs(recipe, songs, model)
     train(model, examples, recipe, tmp_path / "out", device="cpu", stop_at=4)
     before = weights(tmp_path / "out")
@@ -192,7 +192,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(songs,
 
     from dataclasses import replace
 
-    model = starting_model(recipe)
+    model, _ = starting_model(recipe)
     with pytest.raises(TrainingError, match="the loss is nan at step 7"):
         train(model, replace(examples, train=Poisoned()), recipe, tmp_path / "out", device="cpu")
     assert all(torch.equal(before[name], value) for name, value in weights(tmp_path / "out").items())
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_keeps_the_checkpoint(songs,
 
 def test_a_killed_worker_is_told(songs, tmp_path):
     recipe = read_recipe(write_recipe(tmp_path / "r.toml", ("workers = 0", "workers = 1")))
-    model = starting_model(recipe)
+    model, _ = starting_model(recipe)
     examples = examples_of_songs(recipe, songs, model)
 
     class Deadly(torch.utils.data.Dataset):
@@ -316,7 +316,7 @@ def test_training_ends_early_without_a_gain(songs, tmp_path):
 
 def test_the_first_norm_is_fitted_to_the_data(songs, tmp_path):
     recipe = read_recipe(write_recipe(tmp_path / "r.toml"))
-    model = starting_model(recipe)
+    model, _ = starting_model(recipe)
     mixtures = [examples_of_songs(recipe, songs, model).train[i].sum(0) for i in range(4)]
     fit_to_data(model, mixtures)
     with torch.no_grad():
@@ -344,9 +344,40 @@ def test_open_unmix_starts_with_the_mean_and_deviation_of_the_data():
         fit_to_data(model, [torch.zeros(1, 9000)])
 
 
-def test_training_goes_on_from_a_trained_model(songs, uninterrupted, tmp_path):
+def test_training_goes_on_from_a_trained_network_and_its_filters(songs, uninterrupted, tmp_path):
+    trained = load_file(uninterrupted / "model" / "model.safetensors")
     start_at = f'steps = 12\nstart = "{uninterrupted / "model"}"'
-    recipe = read_recipe(write_recipe(tmp_path / "r.toml", ("steps = 12", start_at)))
-    model = starting_model(recipe, tmp_path)
-    for name, value in load_file(uninterrupted / "model" / "model.safetensors").items():
-        assert torch.equal(model.state_dict()[name], value)
+    recipe = write_recipe(tmp_path / "r.toml", ("steps = 12", start_at))
+    model, apart = starting_model(read_recipe(recipe), tmp_path)
+    same = {name: torch.equal(model.state_dict()[name], value) for name, value in trained.items()}
+    assert all(equal for name, equal in same.items() if name.startswith("masker"))
+    assert not all(equal for name, equal in same.items() if name.startswith("encoder"))
+    assert apart == {}
+    both = write_recipe(
+        tmp_path / "r.toml", ("steps = 12", start_at + f'\nfilters_like = "{uninterrupted / "model"}"')
+    )
+    model, apart = starting_model(read_recipe(both), tmp_path)
+    assert apart == {"encoder": 0, "decoder": 0}
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in trained.items())
+
+
+def test_learned_kernels_start_from_the_filters_of_a_recipe(tmp_path):
+    write_recipe(tmp_path / "mgf.toml")
+    options = "encoder_filters = { frequency_range = [100.0, 3500.0] }\ndecoder_filters = { frequency_range = [100.0, 3500.0] }"
+    plain = write_recipe(
+        tmp_path / "plain.toml",
+        (options, 'filters = "interpolated"'),
+        ("steps = 12", 'steps = 12\nfilters_like = "mgf.toml"'),
+    )
+    model, apart = starting_model(read_recipe(plain), tmp_path)
+    assert max(apart.values()) < 1e-6
+    reference, _ = starting_model(read_recipe(tmp_path / "mgf.toml"))
+    x = torch.randn(1, 1, 3000)
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode(x).values, reference.encode(x).values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_another_size_is_refused(uninterrupted, tmp_path):
+    changes = ("steps = 12", f'steps = 12\nstart = "{uninterrupted / "model"}"'), ("hidden = 8", "hidden = 9")
+    with pytest.raises(InputError, match="another network: masker"):
+        starting_model(read_recipe(write_recipe(tmp_path / "r.toml", *changes)))

@@ -55,11 +55,14 @@ def train_command(
     plan = replace(plan, data=replace(plan.data, **changes))
     if not plan.data.folder:
         raise InputError("no data: give --data FOLDER, or folder in the recipe's [data]")
-    model = starting_model(plan, recipe.parent)
+    model, apart = starting_model(plan, recipe.parent)
+    for part, error in apart.items():
+        print(f"{part}: filters start {error:.1%} apart from those of {plan.train.filters_like}")
     examples = examples_of(plan, model.sources, model.sample_rate)
     for problem in examples.skipped:
         complain(InputError(f"left out: {problem}"))
-    fit_to_data(model, (examples.train[i].sum(0) for i in range(CALIBRATION)))
+    if not plan.train.start:
+        fit_to_data(model, (examples.train[i].sum(0) for i in range(CALIBRATION)))
     with _Bar(recipe.stem) as bar:
         done = train(
             model,

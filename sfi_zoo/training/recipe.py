@@ -101,8 +101,10 @@ class TrainConfig:
         seed: of weights, examples and noise.
         valid_every: steps between validations; a validation ends with a checkpoint.
         patience: validations without a gain after which training ends; 0 for all steps.
-        start: a model (bundled, folder or Hub id) whose weights training starts from; none when empty.
-        filters_like: a recipe whose filters at F0 the encoder and decoder start from; none when empty.
+        start: a model (bundled, folder or Hub id) from which all weights but those of encoder and decoder are taken, in place of the
+            statistics of the data; none when empty.
+        filters_like: a model, or a recipe (.toml) beside this one, whose filters at F0 encoder and decoder start from, as well as their
+            family can; none when empty.
     """
 
     steps: int = 10_000

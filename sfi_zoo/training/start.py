@@ -9,47 +9,71 @@ from torch import Tensor
 
 from sfi_zoo.data.tracks import Track, training_tracks
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub import load
 from sfi_zoo.models import create
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.filterbank import FilterbankSeparator
+from sfi_zoo.models.initialise import start_from
 from sfi_zoo.models.open_unmix import OpenUnmix, OpenUnmixTarget
 from sfi_zoo.training.excerpts import Excerpts, validation_excerpts
 from sfi_zoo.training.recipe import Recipe, read_recipe
 from sfi_zoo.training.trainer import Examples
 
+FILTERS = ("encoder.", "decoder.")
 DEVIATION_FLOOR = 0.05  # of a feature that is nearly silent in the data
 SCALE_FLOOR = 1e-4  # of the largest deviation, as in openunmix
 
 
-def starting_model(recipe: Recipe, place: Path | None = None) -> Separator:
+def starting_model(recipe: Recipe, place: Path | None = None) -> tuple[Separator, dict[str, float]]:
     """The model of a recipe, with the weights that its training starts from.
 
     Args:
-        recipe: with `train.start` (weights of a trained model whose tensors have the same shapes) or `train.filters_like` (a recipe
-            beside this one, whose filters at F0 encoder and decoder start from).
-        place: folder that file names in the recipe are relative to.
+        recipe: with `train.start`, `train.filters_like`, or without.
+        place: folder that a recipe named there is relative to.
+
+    Returns:
+        The model, and how far its filters are from those of `filters_like` (see `start_from`).
 
     Raises:
         InputError: settings that no model has, or a start that does not fit.
     """
+    model = new_model(recipe)
+    if recipe.train.start:
+        take_network(model, load(recipe.train.start))
+    if not recipe.train.filters_like:
+        return model, {}
+    name = recipe.train.filters_like
+    reference = new_model(read_recipe((place or Path()) / name)) if name.endswith(".toml") else load(name)
+    with torch.random.fork_rng():
+        return model, start_from(model, reference)
+
+
+def new_model(recipe: Recipe) -> Separator:
+    """The model of a recipe with random weights."""
     settings = dict(recipe.model)
     torch.manual_seed(recipe.train.seed)
     model: Separator = create(settings.pop("architecture"), **settings)
-    if recipe.train.start:
-        from sfi_zoo.hub import load, load_state
-
-        name = recipe.train.start
-        local = (place or Path()) / name
-        load_state(model, load(local if local.exists() else name).state_dict())
-    if recipe.train.filters_like:
-        from sfi_zoo.models.initialise import start_from
-
-        other = (place or Path()) / recipe.train.filters_like
-        reference = dict(read_recipe(other).model)
-        torch.manual_seed(recipe.train.seed)
-        with torch.random.fork_rng():
-            start_from(model, create(reference.pop("architecture"), **reference))
     return model
+
+
+def take_network(model: Separator, trained: Separator) -> None:
+    """Gives a model the weights of a trained one, but for encoder and decoder.
+
+    Raises:
+        InputError: networks of other sizes.
+    """
+    ours, theirs = (
+        {name: value for name, value in m.state_dict().items() if not name.startswith(FILTERS)}
+        for m in (model, trained)
+    )
+    differing = sorted(
+        name
+        for name in ours.keys() | theirs.keys()
+        if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape
+    )
+    if differing:
+        raise InputError(f"the model to start from has another network: {', '.join(differing[:4])} differ")
+    model.load_state_dict(theirs, strict=False)
 
 
 @torch.no_grad()
