@@ -22,8 +22,8 @@ def ranking(records: Iterable[dict[str, Any]], resamples: int = 1000, seed: int 
         seed: of the bootstrap.
 
     Returns:
-        Rows of model, mode, and {"value", "low", "high"} of rank (1 is the best), si_sdr_improvement, si_sdr_lost (dB), mask_lee (dB, no
-        less than -60 per rate).
+        Rows of model, mode, and {"value", "low", "high"} of rank (1 is the best), rank_in_mode (among those of the same mode),
+        si_sdr_improvement, si_sdr_lost (dB), mask_lee (dB, no less than -60 per rate).
 
     Raises:
         InputError: no rate but F0 that all have.
@@ -46,9 +46,11 @@ def ranking(records: Iterable[dict[str, Any]], resamples: int = 1000, seed: int 
         for name, x in tables.items()
     }
     gained = means["si_sdr_improvement"]
-    ranks = 1 + (gained[:, None, :] > gained[:, :, None]).sum(2).astype(float)
+    better = gained[:, None, :] > gained[:, :, None]
+    modes = np.array([mode for _, mode in pairs])
+    ranks, in_mode = (1.0 + x.sum(2) for x in (better, better & (modes[:, None] == modes)))
     rows = [
-        {"model": model, "mode": mode, "rank": interval(ranks[:, i])}
+        {"model": model, "mode": mode, "rank": interval(ranks[:, i]), "rank_in_mode": interval(in_mode[:, i])}
         | {name: interval(means[name][:, i]) for name in FIGURES}
         for i, (model, mode) in enumerate(pairs)
     ]

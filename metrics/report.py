@@ -115,18 +115,26 @@ def as_markdown(title: str, parts: Sequence[Section]) -> str:
         lines += ["", f"## {part.title}"]
         lines += ["", part.text] if part.text else []
         if part.header:
-            table = [part.header, ["---"] * len(part.header), *part.rows]
-            lines += ["", *("| " + " | ".join(x.replace("|", "\\|") for x in row) + " |" for row in table)]
+            lines += ["", *markdown_table(part.header, part.rows)]
     return "\n".join(lines) + "\n"
 
 
-def write_scores(records: Sequence[Record], settings: dict[str, Any], folder: Path) -> list[Path]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Its lines."""
+    table = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(x.replace("|", "\\|") for x in row) + " |" for row in table]
+
+
+def write_scores(
+    records: Sequence[Record], settings: dict[str, Any], folder: Path, dataset: str | None = None
+) -> list[Path]:
     """Writes `<folder>/<model>/scores.json` for each model: what it was measured on, and the rows of `rows_of`.
 
     Args:
         records: of one scoring run.
         settings: its manifest.
         folder: `hub_configs`, or another; the last part of a model's name is its folder there.
+        dataset: what the data is, for people.
 
     Returns:
         The files.
@@ -140,7 +148,8 @@ def write_scores(records: Sequence[Record], settings: dict[str, Any], folder: Pa
             if r["mode"] == "native" and r["sample_rate"] == r["trained_rate"] and "failed" not in r
         ]
         scores = {
-            **{key: settings[key] for key in ("data", "sfi_zoo", "torch", "measures")},
+            "data": settings["data"] | ({"what": dataset} if dataset else {}),
+            **{key: settings[key] for key in ("sfi_zoo", "torch", "measures")},
             "weights": settings["models"][model],
             "rows": [
                 {k: v for k, v in row.items() if k != "model"}
@@ -148,14 +157,14 @@ def write_scores(records: Sequence[Record], settings: dict[str, Any], folder: Pa
             ],
             "improvement_at_trained_rate_db": _by_source(at_trained),
         }
-        path = folder / _folder_name(model) / "scores.json"
+        path = folder / folder_name(model) / "scores.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(scores, indent=1) + "\n")
         written.append(path)
     return written
 
 
-def _folder_name(model: str) -> str:
+def folder_name(model: str) -> str:
     """The last part of a model's name."""
     name = Path(model).name
     if name in ("", ".."):
@@ -165,7 +174,7 @@ def _folder_name(model: str) -> str:
     return name
 
 
-def number(x: float) -> str:
+def number(x: float | None) -> str:
     """Two places; a dash for none."""
     return "-" if x is None or math.isnan(x) else f"{x:.2f}"
 
@@ -195,10 +204,11 @@ def _ranking(records: Sequence[Record], resamples: int) -> Section:
         ranked = ranking(records, resamples)
     except InputError as error:
         return Section(title, str(error))
-    header = ("rank", "model", "mode", "SI-SDR gained", "SI-SDR lost", "mask LEE")
+    header = ("rank", "in its mode", "model", "mode", "SI-SDR gained", "SI-SDR lost", "mask LEE")
     rows = [
         [
             with_interval(r["rank"], ".0f"),
+            with_interval(r["rank_in_mode"], ".0f"),
             r["model"],
             r["mode"],
             *(with_interval(r[name]) for name in FIGURES),

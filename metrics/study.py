@@ -27,7 +27,6 @@ from sfi_zoo.metrics.scoring.unit import ORACLE
 
 COSTS = ("si_sdr_lost", "si_sdr_drop", "sdr_lost", "sdr_drop", "bss_sdr_lost", "bss_sdr_drop")
 CONSTANT = 1e-12  # relative size of what is rounding
-BLOCK = 10_000_000  # comparisons of values at once
 
 
 def study(
@@ -121,13 +120,18 @@ def correlation(x: Array, y: Array, weights: Array) -> Array:
 
 def ranks(x: Array, weights: Array) -> Array:
     """Ranks 1 ... in each row, (rows, points): equal values share the mean of theirs; a point of weight n is n equal values."""
+    order = np.argsort(x, axis=1)
+    x, weights = (np.take_along_axis(v, order, axis=1) for v in (x, weights))
+    upto = np.pad(np.cumsum(weights, axis=1), ((0, 0), (1, 0)))  # the weight before each point, and in all
+    place = np.arange(x.shape[1])
+    begins = np.pad(x[:, 1:] != x[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    ends = np.roll(begins, -1, axis=1)
+    ends[:, -1] = True
+    first = np.maximum.accumulate(np.where(begins, place, 0), axis=1)  # of the points that are equal
+    last = np.minimum.accumulate(np.where(ends, place, len(place))[:, ::-1], axis=1)[:, ::-1]
+    less, together = (np.take_along_axis(upto, at, axis=1) for at in (first, last + 1))
     found = np.empty_like(x)
-    rows = max(1, BLOCK // x.shape[1] ** 2)
-    for start in range(0, len(x), rows):
-        block, w = x[start : start + rows], weights[start : start + rows]
-        less = np.einsum("bij,bj->bi", block[:, None, :] < block[:, :, None], w)
-        same = np.einsum("bij,bj->bi", block[:, None, :] == block[:, :, None], w)
-        found[start : start + rows] = less + (same + 1) / 2
+    np.put_along_axis(found, order, (less + together + 1) / 2, axis=1)
     return found
 
 

@@ -34,3 +34,15 @@ def test_scores_of_the_bundled_model():
 def test_unknown_mode_is_named():
     with pytest.raises(InputError, match="magic"):
         score_model(sfi_zoo.load("convtasnet_mgf.music4"), [8000], modes=["magic"])
+
+
+def test_everything_public_is_there_and_described():
+    """Imported on first use or not."""
+    from sfi_zoo import metrics
+
+    assert set(metrics.__all__) <= set(dir(metrics)) | set(metrics._HOME)
+    for name in metrics.__all__:
+        found = getattr(metrics, name)
+        assert found.__doc__ or not callable(found), name
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        _ = metrics.nothing_of_the_kind

@@ -7,8 +7,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 
 from sfi_zoo import InputError, cli
+from sfi_zoo.metrics.cards import BEGIN, END, update_card
+from sfi_zoo.metrics.leaderboard import leaderboard
 from sfi_zoo.metrics.ranking import ranking
 from tests.test_study import record
 
@@ -156,6 +159,169 @@ def test_scores_json_holds_the_rows(written):
     assert row["si_sdr_improvement_db"] == pytest.approx(4.0) and -21 < row["mask_lee_db"] < -20
     assert scores["improvement_at_trained_rate_db"] == pytest.approx({"a": 3.0, "b": 5.0})
     assert scores["data"] == {"kind": "synthetic"}
+
+
+# the leaderboard ----------------------------------------------------------------------------------------------------
+
+
+def boards(made, **options):
+    return {(row["model"], row["mode"]): row for row in leaderboard(made, **{"resamples": 0} | options)}
+
+
+def grouped(gains):
+    """A model in one mode at F0, 8 and 16 kHz; gains {track: (source a, source b)}, None where silent."""
+    made = []
+    for track, gain in gains.items():
+        for rate, lost in ((32000.0, 0.0), (8000.0, 3.0), (16000.0, 1.0), (44100.0, 2.0)):
+            one = record("m", "native", rate, track, -20.0, lost)
+            one["si_sdr"] = one["si_sdr"] | {
+                "estimate": list(gain),
+                "trained": [None if g is None else g + lost for g in gain],
+            }
+            made.append(one)
+    return made
+
+
+def test_gains_are_means_of_sources_and_apart_by_group():
+    """The mean of the sources' means is not that of all (track, source) pairs where a source is silent somewhere."""
+    row = boards(grouped({"EIF - A 000s": (6.0, None), "EIF - B": (8.0, 2.0), "PJS - 089": (1.0, 3.0)}))[
+        "m", "native"
+    ]
+    assert row["si_sdr_improvement"]["value"] == pytest.approx((5.0 + 2.5) / 2)
+    assert {s: x["value"] for s, x in row["by_source"].items()} == pytest.approx({"a": 5.0, "b": 2.5})
+    eif, pjs = row["by_group"]["EIF"], row["by_group"]["PJS"]
+    assert (eif["tracks"], pjs["tracks"], row["tracks"]) == (2, 1, 3)
+    assert eif["si_sdr_improvement"]["value"] == pytest.approx((7.0 + 2.0) / 2)
+    assert pjs["by_source"]["b"]["value"] == pytest.approx(3.0)
+
+
+def test_losses_and_lee_of_a_leaderboard():
+    row = boards(grouped({"x": (6.0, 4.0)}))["m", "native"]
+    assert (row["worst_lost"]["value"], row["worst_lost"]["sample_rate"]) == (pytest.approx(2.0), 44100.0)
+    assert row["lost_at_8k"]["value"] == pytest.approx(3.0)
+    assert row["mask_lee"]["value"] == pytest.approx(-20) and row["by_group"] == {}
+    assert [r["sample_rate"] for r in row["rates"]] == [8000, 16000, 32000, 44100]
+    assert row["rates"][0]["si_sdr_lost_db"] == pytest.approx(3.0)
+
+
+def test_intervals_of_a_leaderboard_are_those_of_a_bootstrap():
+    rng = np.random.default_rng(0)
+    gains = rng.normal(5, 3, (15, 2))
+    row = boards(grouped({f"t{i:02d}": tuple(g) for i, g in enumerate(gains)}), resamples=4000)["m", "native"]
+    expected = np.percentile(gains.mean(1)[rng.integers(0, 15, (4000, 15))].mean(1), [2.5, 97.5])
+    found = row["si_sdr_improvement"]
+    assert [found["low"], found["high"]] == pytest.approx(expected, abs=0.1)
+
+
+def test_a_leaderboard_is_json_with_the_best_first(tmp_path):
+    folder = results(tmp_path / "results", records([4.0, 5.0]))
+    out = tmp_path / "board.json"
+    pytest.importorskip("matplotlib")
+    assert cli.main(["report", str(folder), "--resamples", "5", "--json", str(out)]) == 0
+    rows = json.loads(out.read_text())
+    assert [row["model"] for row in rows] == ["m1"] * 4 + ["m0"] * 4
+    assert {row["mode"] for row in rows} == set(MODES)
+
+
+def test_a_leaderboard_of_nothing_is_refused():
+    with pytest.raises(InputError, match="no record holds a score"):
+        leaderboard([])
+
+
+# cards --------------------------------------------------------------------------------------------------------------
+
+PROSE = "\n# m0\n\nSome *prose* with  two spaces,\ttabs, umlauts \u00fc --- and rules\n\n---\nend"
+
+
+@pytest.fixture
+def card(tmp_path):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "hub" / "m0"
+    folder.mkdir(parents=True)
+    path = folder / "README.md"
+    path.write_text("---\nlicense: mit\ntags:\n- b\n- a\n---\n" + PROSE + "\n")
+    return path
+
+
+def report_cards(tmp_path, gains, data="synthetic"):
+    made = results(tmp_path / f"results {gains}", records(gains), data)
+    return cli.main(
+        ["report", str(made), "--resamples", "0", "--cards", str(tmp_path / "hub"), "--dataset", "the songs"]
+    )
+
+
+def test_cards_carry_the_scores_and_keep_their_prose(card, tmp_path):
+    assert report_cards(tmp_path, [5.0, 4.0]) == 0
+    loaded = ModelCard.load(card)
+    assert loaded.data.license == "mit" and loaded.data.tags == ["b", "a"] and loaded.data.model_name == "m0"
+    rows = json.loads((card.parent / "scores.json").read_text())["rows"]
+    native = {f"{row['sample_rate']:g} Hz": row for row in rows if row["mode"] == "native"}
+    kinds = {"si_sdr_improvement": "si_sdr_improvement_db", "si_sdr": "si_sdr_db", "mask_lee": "mask_lee"}
+    kinds |= {"predictor_lee": "predictor_lee", "masked_latent_lee": "masked_latent_lee"}
+    found = {(r.dataset_config, r.metric_type): r.metric_value for r in loaded.data.eval_results}
+    expected = {(rate, kind): row[key] for rate, row in native.items() for kind, key in kinds.items()}
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert all(
+        "our reading of arXiv:2506.03550" in r.metric_name
+        for r in loaded.data.eval_results
+        if "lee" in r.metric_type
+    )
+    before, table, after = parts_of(card)
+    assert before == PROSE + "\n\n## Scores\n\n" and after == "\n"
+    assert "6 tracks of the songs" in table and "| native | 8000 |" in table
+
+
+def parts_of(card):
+    """Prose before the table, the table, and after it."""
+    body = card.read_bytes().decode().split("---\n", 2)[2]
+    before, rest = body.split(BEGIN)
+    table, after = rest.split(END)
+    return before, table, after
+
+
+def test_a_table_is_replaced_where_it_stands(card, tmp_path):
+    card.write_text(card.read_text() + f"\n{BEGIN}old{END}\nmore prose \r\n")
+    assert report_cards(tmp_path, [5.0]) == 0
+    first = card.read_bytes()
+    assert report_cards(tmp_path, [6.0]) == 0 and card.read_bytes() != first
+    before, table, after = parts_of(card)
+    assert (before, after) == (PROSE + "\n\n", "\nmore prose \r\n")
+    assert "old" not in table and table.count("| native | 8000 |") == 1
+    assert update_card(card.parent) == card and parts_of(card) == (before, table, after)
+
+
+def test_models_without_a_folder_get_none(card, tmp_path):
+    assert report_cards(tmp_path, [5.0, 4.0]) == 0
+    assert [path.name for path in (tmp_path / "hub").iterdir()] == ["m0"]
+
+
+def test_a_comment_without_the_other_is_refused_and_nothing_is_written(card, tmp_path):
+    card.write_text(card.read_text() + BEGIN)
+    before = card.read_bytes()
+    assert report_cards(tmp_path, [5.0]) == 2 and card.read_bytes() == before
+
+
+# the study ----------------------------------------------------------------------------------------------------------
+
+
+def test_models_and_modes_can_be_left_out_of_the_study(tmp_path, capsys):
+    folder = results(tmp_path / "results", records([5.0, 4.0, 3.0]))
+    command = ["study", str(folder), "--resamples", "0", "--no-plots", "--json"]
+    assert cli.main([*command, "--leave-out", "m1", "--leave-out", "none"]) == 0
+    row = next(r for r in json.loads(capsys.readouterr().out) if r["group"] == "all")
+    assert (row["models"], row["points"]) == (2, 2 * 2 * 3)
+    assert cli.main([*command, "--leave-out", "m9"]) == 2
+    assert "m9: not among" in capsys.readouterr().err
+
+
+def test_ranks_within_a_mode():
+    made = records([5.0, 4.0])
+    for r in made:
+        if r["mode"] == "none":
+            r["si_sdr"] = r["si_sdr"] | {"estimate": [0.0, 0.0] if r["model"] == "m0" else [1.0, 1.0]}
+    rows = {(row["model"], row["mode"]): row for row in ranking(made, 0)}
+    assert rows["m1", "none"]["rank"]["value"] == 7 and rows["m1", "none"]["rank_in_mode"]["value"] == 1
+    assert rows["m1", "native"]["rank_in_mode"]["value"] == 2
 
 
 def test_study_writes_its_figures(tmp_path, capsys):

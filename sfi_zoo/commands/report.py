@@ -25,6 +25,9 @@ def study_command(
     cost: Annotated[str, typer.Option(help="Which is printed; all are written.")] = "si_sdr_lost",
     resamples: Resamples = 1000,
     plots: Annotated[bool, typer.Option(help="Scatter plots, by matplotlib.")] = True,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A model or a mode to leave out; may be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Correlate each LEE with the SDR lost, over models, modes and sample rates.
@@ -35,7 +38,7 @@ def study_command(
     """
     from sfi_zoo.metrics import report, study
 
-    records, _ = read_results(results)
+    records = _without(read_results(results)[0], leave_out or [])
     if cost not in study.COSTS:
         raise InputError(f"--cost {cost}: not one of {', '.join(study.COSTS)}")
     found = study.study(records, resamples)
@@ -68,13 +71,25 @@ def report_command(
     scores_json: Annotated[
         Path | None, typer.Option("--scores-json", help="Also write DIR/<model>/scores.json.", metavar="DIR")
     ] = None,
+    cards: Annotated[
+        Path | None,
+        typer.Option(
+            help="Update scores.json and README.md of each model that has DIR/<model>/.", metavar="DIR"
+        ),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="What the data is called in scores and cards.")] = None,
+    board: Annotated[
+        Path | None, typer.Option("--json", help="Also write a leaderboard.", metavar="FILE")
+    ] = None,
     resamples: Resamples = 1000,
 ) -> None:
     """Write a page on scored models, HTML and Markdown: rankings, curves, tables, the study.
 
-    Example: sfi-zoo report results --scores-json hub_configs
+    Example: sfi-zoo report results --cards hub_configs --json leaderboard.json
     """
     from sfi_zoo.metrics import report
+    from sfi_zoo.metrics.cards import CARD, update_card
+    from sfi_zoo.metrics.leaderboard import leaderboard
 
     records, settings = read_results(results)
     folder = out or results[0]
@@ -85,10 +100,33 @@ def report_command(
     write_text(folder / "report.md", report.as_markdown(title, parts))
     print(folder / "report.html")
     print(folder / "report.md")
-    if scores_json is not None:
-        for own, made_with in settings:
-            for path in report.write_scores(own, made_with, scores_json):
+    if board is not None:
+        write_text(board, json.dumps(leaderboard(records, resamples), indent=1) + "\n")
+        print(board)
+    for own, made_with in settings:
+        if scores_json is not None:
+            for path in report.write_scores(own, made_with, scores_json, dataset):
                 print(path)
+        if cards is not None:
+            there = [
+                record for record in own if (cards / report.folder_name(record["model"]) / CARD).is_file()
+            ]
+            for path in report.write_scores(there, made_with, cards, dataset):
+                print(path)
+                print(update_card(path.parent))
+
+
+def _without(records: list[dict[str, Any]], left_out: list[str]) -> list[dict[str, Any]]:
+    """The records of other models and modes.
+
+    Raises:
+        InputError: a name that is of neither.
+    """
+    known = {record[key] for record in records for key in ("model", "mode")}
+    unknown = sorted(set(left_out) - known)
+    if unknown:
+        raise InputError(f"--leave-out {', '.join(unknown)}: not among {', '.join(sorted(known))}")
+    return [record for record in records if not {record["model"], record["mode"]} & set(left_out)]
 
 
 def read_results(
