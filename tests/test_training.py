@@ -17,7 +17,7 @@ import sfi_zoo
 from sfi_zoo import InputError, cli
 from sfi_zoo.training.recipe import TrainConfig, read_recipe
 from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
-from sfi_zoo.training.trainer import TrainingError, rate_factor, train
+from sfi_zoo.training.trainer import TrainingError, optimizer_of, rate_factor, train
 from tests.tiny_separators import tiny
 from tests.training_folder import write_recipe, write_songs
 
@@ -303,6 +303,19 @@ def test_the_learning_rate_follows_the_schedule():
     assert factors[99] == pytest.approx((1 + np.cos(np.pi * 0.99)) / 2)
     plateau = TrainConfig(schedule="plateau", warmup_steps=0)
     assert rate_factor(plateau, 5, 0.25) == 0.25
+
+
+def test_filters_move_in_proportion_to_their_size(tmp_path):
+    config = TrainConfig(learning_rate=0.01, filter_rate=0.5)
+    model = tiny("convtasnet")
+    groups = optimizer_of(model, config).param_groups
+    highest = {id(p): group["highest"] for group in groups for p in group["params"]}
+    centres = model.encoder.filters.center_khz
+    assert highest[id(centres)] == pytest.approx(0.005 * np.sqrt(np.mean(centres.detach().numpy() ** 2)))
+    assert highest[id(model.masker.bottleneck.weight)] == 0.01
+    still = optimizer_of(model, TrainConfig(filter_rate=0.0))
+    assert len(still.param_groups) == 1
+    assert not centres.requires_grad
 
 
 def test_training_ends_early_without_a_gain(songs, tmp_path):

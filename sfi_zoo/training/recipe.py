@@ -30,6 +30,7 @@ SCHEDULES = ("cosine", "plateau", "constant")
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 MATMUL_PRECISIONS = ("highest", "high", "medium")
 ON_BROKEN = ("refuse", "skip")
+FILTERS = ("encoder.", "decoder.")  # names of their parameters begin so
 DEEPEST = 8  # files that extend each other
 
 
@@ -89,7 +90,8 @@ class TrainConfig:
         steps: in all.
         batch_size: examples in a step, over all processes.
         learning_rate: its highest value.
-        filter_rate: learning rate of encoder and decoder, as a factor on the other; 0 keeps them as they start.
+        filter_rate: learning rate of encoder and decoder, as a factor on the other and on the root mean square that each of their
+            tensors starts with; 0 keeps them as they start.
         weight_decay: of AdamW.
         warmup_steps: the rate grows linearly over these.
         schedule: "cosine" to zero at the last step, "plateau" (halved after every two validations without a gain), or "constant".

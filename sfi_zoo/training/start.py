@@ -16,10 +16,9 @@ from sfi_zoo.models.filterbank import FilterbankSeparator
 from sfi_zoo.models.initialise import start_from
 from sfi_zoo.models.open_unmix import OpenUnmix, OpenUnmixTarget
 from sfi_zoo.training.excerpts import Excerpts, validation_excerpts
-from sfi_zoo.training.recipe import Recipe, read_recipe
+from sfi_zoo.training.recipe import FILTERS, Recipe, read_recipe
 from sfi_zoo.training.trainer import Examples
 
-FILTERS = ("encoder.", "decoder.")
 DEVIATION_FLOOR = 0.05  # of a feature that is nearly silent in the data
 SCALE_FLOOR = 1e-4  # of the largest deviation, as in openunmix
 

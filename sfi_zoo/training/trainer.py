@@ -22,13 +22,14 @@ from sfi_zoo.models.base import Separator
 from sfi_zoo.training.bands import band_limit, band_rates
 from sfi_zoo.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from sfi_zoo.training.objective import Objective
-from sfi_zoo.training.recipe import PRECISIONS, Recipe, TrainConfig
+from sfi_zoo.training.recipe import FILTERS, PRECISIONS, Recipe, TrainConfig
 from sfi_zoo.training.stopping import Stopping
 from sfi_zoo.training.validation import Validation
 from sfi_zoo.whole_files import write_text
 
 LOG = "log.jsonl"
 MODEL = "model"
+SMALLEST = 1e-4  # root mean square of a tensor of filters
 PLATEAU = 2  # validations without a gain
 # what a run may change when it goes on: it does not decide which weights come out, or only from there on
 FREE = frozenset({"data.folder", "data.workers", "data.cache", "train.patience", "train.valid_every"})
@@ -122,7 +123,7 @@ class _Run:
             self.average = torch.optim.swa_utils.AveragedModel(
                 self.model, multi_avg_fn=_moving_average(config.ema), use_buffers=False
             )
-        optimizer = _optimizer(self.model, config)
+        optimizer = optimizer_of(self.model, config)
         self.objective, self.optimizer = self.engine.prepare(Objective(self.model, recipe.loss), optimizer)
         self.examples = examples
         self.validation = Validation(examples.valid, self.engine)
@@ -302,21 +303,22 @@ def rate_factor(config: TrainConfig, step: int, plateau: float = 1.0) -> float:
             return warmup
 
 
-def _optimizer(model: Separator, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW; encoder and decoder at their own rate."""
-    filters: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        is_filter = name.startswith(("encoder.", "decoder."))
-        if is_filter and not config.filter_rate:
-            parameter.requires_grad_(False)
-        (filters if is_filter else others).append(parameter)
-    rates = (config.learning_rate, config.learning_rate * config.filter_rate)
+def optimizer_of(model: Separator, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW; each tensor of encoder and decoder at a rate in proportion to its size, for it may be in kHz or a thousandth."""
+    network: list[nn.Parameter] = []
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in params if p.requires_grad], "highest": rate, "weight_decay": decay}
-        for params, rate, decay in zip((others, filters), rates, (config.weight_decay, 0.0), strict=True)
+        {"params": network, "highest": config.learning_rate, "weight_decay": config.weight_decay}
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate)
+    for name, parameter in model.named_parameters():
+        if not name.startswith(FILTERS):
+            network.append(parameter)
+        elif not config.filter_rate:
+            parameter.requires_grad_(False)
+        else:
+            size = max(SMALLEST, float(parameter.detach().square().mean().sqrt()))
+            rate = config.learning_rate * config.filter_rate * size
+            groups.append({"params": [parameter], "highest": rate, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 def _moving_average(decay: float) -> Any:
