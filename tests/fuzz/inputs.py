@@ -1,0 +1,152 @@
+"""What is mutated, and what `sfi-zoo` is asked to do with it."""
+
+import io
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from tests.fuzz import mutations
+from tests.tiny_separators import ARCHITECTURES, tiny
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+SOUNDS = (
+    *(("wav", "WAV", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM")),
+    *(
+        ("wav", "WAVEX", "PCM_16"),
+        ("wav", "RF64", "PCM_16"),
+        ("flac", "FLAC", "PCM_16"),
+        ("ogg", "OGG", "VORBIS"),
+    ),
+    *(
+        ("ogg", "OGG", "OPUS"),
+        ("mp3", "MP3", "MPEG_LAYER_III"),
+        ("aiff", "AIFF", "PCM_24"),
+        ("au", "AU", "PCM_16"),
+    ),
+    *(("caf", "CAF", "PCM_16"), ("w64", "W64", "PCM_16")),
+)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A mutated input.
+
+    Attributes:
+        files: to write, by name.
+        calls: of `sfi-zoo`, as long as they succeed.
+    """
+
+    files: dict[str, bytes]
+    calls: list[list[str]]
+
+
+def audio(random: Random) -> Input:
+    """A damaged sound file, to be separated."""
+    sounds = _sounds()
+    (ending, data), (_, other) = random.choice(sounds), random.choice(sounds)
+    name = random.choice(("x",) * 20 + ("-x", "..", "[bold]x", "x" * 240)) + f".{ending}"
+    options = random.choice(([], [], ["--sample-rate", "8000"], ["--format", "wav"], ["--clip", "clamp"]))
+    call = ["separate", "-m", "half", "-o", "out", "--chunk-seconds", "0.1", *options, "--", f"in/{name}"]
+    return Input({name: mutations.damaged(data, random, other)}, [call])
+
+
+def weights(random: Random) -> Input:
+    """A model folder with a damaged model.safetensors, to be described and used."""
+    return _model(random, "model.safetensors", mutations.safetensors)
+
+
+def config(random: Random) -> Input:
+    """A model folder with a damaged config.json, to be described and used."""
+
+    def change(data: bytes, random: Random) -> bytes:
+        import json
+
+        return mutations.json_text(mutations.changed(json.loads(data), random), random)
+
+    return _model(random, "config.json", change)
+
+
+def checkpoint(random: Random) -> Input:
+    """A damaged checkpoint of somebody else, to be imported."""
+    call = ["import", "in/file", "-o", "out", *random.choice(([], ["--sample-rate", "8000"]))]
+    return Input({"file": mutations.checkpoint(random.choice(_checkpoints()), random)}, [call])
+
+
+KINDS: dict[str, Callable[[Random], Input]] = {
+    "audio": audio,
+    "weights": weights,
+    "config": config,
+    "checkpoint": checkpoint,
+}
+
+
+def _model(random: Random, changed: str, change: Callable[[bytes, Random], bytes]) -> Input:
+    files = dict(random.choice(_models())) | {"sound.wav": _sounds()[0][1]}
+    files[changed] = change(files[changed], random)
+    separate = [
+        "separate",
+        "-m",
+        "in",
+        "-o",
+        "out",
+        "in/sound.wav",
+        "--chunk-seconds",
+        "0.1",
+        "--sample-rate",
+        "8000",
+    ]
+    return Input(files, [["info", "in"], separate])
+
+
+@cache
+def _sounds() -> list[tuple[str, bytes]]:
+    signal = np.random.default_rng(0).uniform(-0.3, 0.3, (1000, 2))
+    made = []
+    for ending, container, subtype in SOUNDS:
+        file = io.BytesIO()
+        soundfile.write(file, signal, 8000, subtype, format=container)
+        made.append((ending, file.getvalue()))
+    return made
+
+
+@cache
+def _models() -> list[dict[str, bytes]]:
+    import tempfile
+
+    from sfi_zoo.hub import save
+
+    made = []
+    for name in ARCHITECTURES:
+        with tempfile.TemporaryDirectory() as place:
+            folder = save(tiny(name), Path(place) / "model")
+            made.append({file: (folder / file).read_bytes() for file in ("config.json", "model.safetensors")})
+    return made
+
+
+@cache
+def _checkpoints() -> list[bytes]:
+    names = (
+        "asteroid_global_relu.bin",
+        "asteroid_batch_linear.bin",
+        "fd_mgf.best_checkpoint",
+        "td_mpgtf.best_checkpoint",
+    )
+    made = [(GOLDEN / name).read_bytes() for name in names]
+    unmix = load_file(GOLDEN / "openunmix.state.safetensors")
+    nested = OrderedDict(
+        epoch=1, state_dict=OrderedDict(unmix), args={"a": [1, (2.0, None, True, "x")], "s": {1, 2}}
+    )
+    for content in (unmix, nested):
+        for new in (True, False):
+            file = io.BytesIO()
+            torch.save(content, file, _use_new_zipfile_serialization=new)
+            made.append(file.getvalue())
+    return made
