@@ -1,0 +1,139 @@
+"""A finished run of `sfi-zoo train` on ../shared/music becomes a folder of hub_configs: weights as float16, card, log and recipe.
+
+    python examples/bundle_row.py runs/convtasnet_mgf recipes/convtasnet_mgf.toml
+    python examples/bundle_row.py runs/convtasnet_mgf recipes/convtasnet_mgf.toml --dead-fill level --data MUSIC
+
+With --alive-norm or --dead-fill the row is the same weights with another treatment of dead features, which needs no training; levels of
+the fill are measured on the training songs of --data. Scores come from `sfi-zoo score`, and into the card from `sfi-zoo report --cards`.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import sfi_zoo
+from sfi_zoo.models.dead_features import calibrate, treated
+from sfi_zoo.training.recipe import Recipe, read_recipe
+from sfi_zoo.training.start import examples_of
+
+HUB = Path(__file__).resolve().parents[1] / "hub_configs"
+LICENCE = """## Data and licence
+
+Weights: CC BY-SA 4.0, because they were trained with PJS. Two singers in all: scores say little about unseen voices, and nothing
+comparable with MUSDB18.
+
+- "Everything is Free" by Software-Entwicklungskit, CC0 1.0.
+- PJS: phoneme-balanced Japanese singing-voice corpus, (c) Junya Koguchi and Shinnosuke Takamichi, CC BY-SA 4.0; with accompaniments
+  rendered from sampled instruments: MuldjordKit (Lars Muldjord, CC BY 4.0), Karoryfer, FreePats, Sonic Pi and uzu kits (CC0 / public domain),
+  Splendid Grand Piano (public domain).
+"""
+CARD = """---
+library_name: sfi-zoo
+pipeline_tag: audio-to-audio
+license: cc-by-sa-4.0
+tags:
+- audio-source-separation
+- music-source-separation
+- sampling-frequency-independent
+- {architecture}
+---
+
+# {name}
+
+{about} Separates {sources} at any sampling frequency from 4 to 192 kHz. Trained at {rate:g} kHz, {parameters:.2f} M parameters, stored as
+float16.
+
+```python
+import sfi_zoo
+
+model = sfi_zoo.load("{name}")
+stems = model.separate(waveform, sample_rate)  # (sources, channels, time), at that sample rate
+```
+
+## Training
+
+    {command}
+
+{training}
+
+{licence}"""
+
+
+def about_recipe(path: Path) -> str:
+    """The comment at a recipe's head."""
+    return path.read_text().splitlines()[0].removeprefix("# ")
+
+
+def training_text(recipe: Recipe, log: list[dict[str, object]]) -> str:
+    """Steps, start and last validation of a run."""
+    config, last = recipe.train, log[-1]
+    score = last["valid_si_sdr_improvement"]
+    assert isinstance(score, dict)
+    start = f", from the network of `{config.start}`" if config.start else ""
+    return (
+        f"{last['step']} steps of {config.batch_size} x {recipe.data.seconds:g} s, seed {config.seed}{start}; the whole recipe is in "
+        f"`recipe.json`, the log in `training_log.jsonl`. SI-SDR improvement on the validation excerpts at the last step, in dB: "
+        + ", ".join(f"{source} {value:.2f}" for source, value in score.items())
+        + "."
+    )
+
+
+def main() -> None:
+    """Bundle one run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--name")
+    parser.add_argument("--hub", type=Path, default=HUB)
+    parser.add_argument("--alive-norm", action="store_true")
+    parser.add_argument("--dead-fill", choices=("noise", "level"))
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    recipe = read_recipe(args.recipe)
+    model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
+    command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
+    if args.alive_norm or args.dead_fill:
+        model = treated(model, alive_norm=args.alive_norm, dead_fill=args.dead_fill or False)
+        about += " Not retrained: dead features are treated by " + " and ".join(
+            ["alive_norm"] * args.alive_norm + [f"dead_fill = {args.dead_fill}"] * bool(args.dead_fill)
+        )
+        about += "."
+    if args.dead_fill:
+        plan = read_recipe(args.recipe).as_dict()
+        plan["data"]["folder"] = str(args.data)
+        from sfi_zoo.training.recipe import recipe_from
+
+        examples = examples_of(recipe_from(plan), model.sources, model.sample_rate)
+        calibrate(model, (examples.train[i].sum(0) for i in range(32)))
+    name = args.name or f"{args.recipe.stem}.music4"
+    log = [json.loads(line) for line in (args.run / "log.jsonl").read_text().splitlines()]
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    card = CARD.format(
+        architecture=model.architecture,
+        name=name,
+        about=about,
+        sources=", ".join(model.sources[:-1]) + " and " + model.sources[-1],
+        rate=model.sample_rate / 1000,
+        parameters=count,
+        command=command,
+        training=training_text(recipe, log),
+        licence=LICENCE,
+    )
+    with tempfile.TemporaryDirectory(dir=args.hub) as work:
+        folder = Path(work) / name
+        sfi_zoo.save(model, folder, half=True)
+        (folder / "README.md").write_text(card)
+        (folder / "recipe.json").write_text(json.dumps(recipe.as_dict(), indent=1) + "\n")
+        shutil.copy(args.run / "log.jsonl", folder / "training_log.jsonl")
+        target = args.hub / name
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    size = (target / "model.safetensors").stat().st_size
+    print(f"{target}: {size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
