@@ -26,8 +26,8 @@ comparable with MUSDB18.
 
 - "Everything is Free" by Software-Entwicklungskit, CC0 1.0.
 - PJS: phoneme-balanced Japanese singing-voice corpus, (c) Junya Koguchi and Shinnosuke Takamichi, CC BY-SA 4.0; with accompaniments
-  rendered from sampled instruments: MuldjordKit (Lars Muldjord, CC BY 4.0), Karoryfer, FreePats, Sonic Pi and uzu kits (CC0 / public domain),
-  Splendid Grand Piano (public domain).
+  rendered from sampled instruments: MuldjordKit (Lars Muldjord, CC BY 4.0), Karoryfer, FreePats, Sonic Pi and uzu kits (CC0 / public
+  domain), Splendid Grand Piano (public domain).
 """
 CARD = """---
 library_name: sfi-zoo
