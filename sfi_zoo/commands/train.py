@@ -62,7 +62,8 @@ def train_command(
     for problem in examples.skipped:
         complain(InputError(f"left out: {problem}"))
     if not plan.train.start:
-        fit_to_data(model, (examples.train[i].sum(0) for i in range(CALIBRATION)))
+        some = range(min(CALIBRATION, plan.train.steps * plan.train.batch_size))
+        fit_to_data(model, (examples.train[i].sum(0) for i in some))
     with _Bar(recipe.stem) as bar:
         done = train(
             model,
