@@ -10,6 +10,7 @@ import sfi_zoo
 from sfi_zoo import InputError
 from sfi_zoo.data.synthetic import song
 from sfi_zoo.filters import create_filters
+from sfi_zoo.models.initialise import start_from
 
 RATE = 16000
 SCALE = {"scale": "log1p", "corner_hz": 8000.0, "frequency_range": [30.0, 7600.0]}
@@ -142,3 +143,71 @@ def test_other_pairs_come_back_at_their_level(family, gain):
 def test_a_bank_without_gains_cannot_invert():
     with pytest.raises(InputError, match="gain=True"):
         create_filters("multi_phase_gammatone", 4, quadrature=True).set_dual_gains(10)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_plain_model_starts_with_the_kernels_of_another(training):
+    reference, model, x = create("mgf").eval(), create("plain").train(training), mixture()
+    with torch.no_grad():
+        model(x)  # what was designed before is forgotten
+        assert start_from(model, reference) == {"encoder": 0, "decoder": 0}
+        wanted = reference.encode(x).values
+        torch.testing.assert_close(
+            model.eval().encode(x).values, wanted, rtol=0, atol=1e-6 * float(wanted.abs().max())
+        )
+    assert reconstruction(model, x) == pytest.approx(reconstruction(reference, x), abs=1e-3)
+
+
+@pytest.mark.parametrize("family", ["mgf", "mgf frequency", "mgf reference", "mgf frequency reference"])
+def test_a_bank_of_the_same_family_takes_the_parameters(family):
+    reference, model = create("mgf"), create(family)
+    for part in (reference.encoder, reference.decoder):
+        part.filters.center_khz.data.mul_(0.99)
+        part.filters.phase.data.add_(0.5)
+    error = start_from(model, reference)
+    for part in ("encoder", "decoder"):
+        wanted = getattr(reference, part).filters.state_dict()
+        for key, value in getattr(model, part).filters.state_dict().items():
+            assert torch.equal(value, wanted[key]) or (key == "log_gain" and "reference" in family)
+        if family != "mgf frequency reference":  # whose kernels lie half a sample beside
+            assert error[part] < (1e-6 if family == "mgf" else 0.3)  # the others have another taper, or none
+    assert reconstruction(model.eval(), mixture()) > 20
+
+
+@pytest.mark.parametrize("family", ["naf time", "naf frequency"])
+def test_neural_filters_are_the_least_squares_fit(family):
+    """No step of the last layer makes the squared error smaller: its gradient vanishes against that of a random start."""
+    reference, model, fresh = create("mgf"), create(family), create(family)
+    error = start_from(model, reference)
+    target = reference.encoder.weights()[0].detach()
+
+    def gradient(one):
+        kernels = one.encoder.weights()[0]
+        last = one.encoder.filters.implicit_filter[-1]
+        loss = (kernels - target).square().sum()
+        return float(loss.detach().sqrt() / target.norm()), torch.autograd.grad(loss, last.weight)[0].norm()
+
+    (reached, slope), (before, steep) = gradient(model), gradient(fresh)
+    assert reached == pytest.approx(error["encoder"], rel=1e-3)
+    assert reached < min(1, before)
+    assert slope < 1e-3 * steep
+    frozen = [key for key in fresh.state_dict() if "implicit_filter.6" not in key]
+    assert all(torch.equal(fresh.state_dict()[key], model.state_dict()[key]) for key in frozen)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "message"),
+    [
+        ("plain", {"stride": 80}, "stride 80 and 160"),
+        ("plain", {"latent": "relu", "features": 320}, "features 320 and 160, latent 'relu' and 'complex'"),
+        ("gammatone", {}, "MultiPhaseGammatone cannot start from ModulatedGaussian"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_named(family, settings, message):
+    with pytest.raises(InputError, match=message):
+        start_from(create(family, **settings), create("mgf"))
+
+
+def test_only_filter_banks_can_start():
+    with pytest.raises(InputError, match=r"the model .* has no filter banks"):
+        start_from(sfi_zoo.create("openunmix"), create("mgf"))
