@@ -21,6 +21,9 @@ def train_command(
         Path | None, typer.Option("-o", "--out", help="Folder of the run: run again, it goes on.")
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded tracks; else the recipe's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, examples and noise; else the recipe's.")
+    ] = None,
     stop_at: Annotated[int | None, typer.Option(help="Stop after so many steps; run again to go on.")] = None,
     threads: Annotated[int | None, typer.Option(help="Per process, on a CPU.")] = None,
     device: Device = None,
@@ -39,7 +42,7 @@ def train_command(
         from accelerate import PartialState
     except ImportError:
         raise InputError("training needs accelerate: pip install 'sfi-zoo[train]'") from None
-    from sfi_zoo.training.recipe import read_recipe
+    from sfi_zoo.training.recipe import checked, read_recipe
     from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
     from sfi_zoo.training.trainer import train
 
@@ -53,6 +56,8 @@ def train_command(
     if cache is not None:
         changes["cache"] = str(cache)
     plan = replace(plan, data=replace(plan.data, **changes))
+    if seed is not None:
+        plan = checked(replace(plan, train=replace(plan.train, seed=seed)))
     if not plan.data.folder:
         raise InputError("no data: give --data FOLDER, or folder in the recipe's [data]")
     model, apart = starting_model(plan, recipe.parent)

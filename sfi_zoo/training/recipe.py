@@ -193,9 +193,7 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         if not isinstance(table[name], Mapping):
             raise InputError(f"{name} is a table: write [{name}] and its keys below, got {table[name]!r}")
         parts[name] = _filled(entry.default_factory, name, table[name])
-    recipe = Recipe(**parts)
-    _check(recipe)
-    return recipe
+    return checked(Recipe(**parts))
 
 
 def _filled(cls: Any, table: str, values: Mapping[str, Any]) -> Any:
@@ -221,8 +219,12 @@ def _refuse_unknown(where: str, values: Mapping[str, Any], known: Mapping[str, A
         raise InputError(f"{where}unknown: {', '.join(unknown)}; known: {', '.join(known)}")
 
 
-def _check(recipe: Recipe) -> None:
-    """Raises InputError for values out of range."""
+def checked(recipe: Recipe) -> Recipe:
+    """The recipe, if its values are in range.
+
+    Raises:
+        InputError: one is not.
+    """
     data, train, band, loss = recipe.data, recipe.train, recipe.bandwidth, recipe.loss
     for name, value, allowed in (
         ("[data] on_broken", data.on_broken, ON_BROKEN),
@@ -256,3 +258,4 @@ def _check(recipe: Recipe) -> None:
     weights = [getattr(loss, f.name) for f in fields(loss)]
     if not all(0 <= w < float("inf") for w in weights) or not any(weights):
         raise InputError(f"[loss] weights must be 0 or more, and not all 0; got {weights}")
+    return recipe

@@ -83,7 +83,18 @@ def train(
         InputError: a checkpoint made with another recipe, a batch that cannot be shared by the processes.
         TrainingError: the loss is not finite, or a worker died; the last checkpoint is kept.
     """
-    return _Run(model, examples, recipe, Path(out), report, device).go(stop_at)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(recipe.train.matmul_precision)
+    try:
+        return _Run(model, examples, recipe, Path(out), report, device).go(stop_at)
+    except RuntimeError as error:  # a signal handler raises it, wherever the main thread is
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"a worker that reads excerpts died ({_first_line(error)}); the checkpoint in {out} is whole: run again to go on"
+        ) from None
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class _Run:
@@ -102,7 +113,6 @@ class _Run:
 
         config = recipe.train
         self.recipe, self.config, self.out, self.report = recipe, config, out, report
-        torch.set_float32_matmul_precision(config.matmul_precision)
         # some networks have outputs that nobody uses, whose weights get no gradient
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.engine = Accelerator(
@@ -195,13 +205,6 @@ class _Run:
             cause = str(error).splitlines()[-1].removeprefix("sfi_zoo.errors.InputError: ")
             raise TrainingError(
                 f"{cause}; the checkpoint in {self.out} is whole: run again to go on when it is mended"
-            ) from None
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(
-                f"a worker that reads excerpts died after step {self.progress.step} ({_first_line(error)}); "
-                f"the checkpoint in {self.out} is whole: run again to go on"
             ) from None
 
     def _step(self, targets: Tensor) -> tuple[float, float]:
