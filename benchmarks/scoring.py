@@ -5,7 +5,8 @@
 
 cost:    all records of a clip (three LEE, SI-SDR, SDR, at all rates) against encoding, predicting and decoding what they need: at F0, at
          each F in each mode, and M(A_F z) at each F < F0. Once with the mode native alone, once as `sfi-zoo score` does it: three modes and
-         the oracle, whose only pass is the decoder. Clips are rendered before, for both.
+         the oracle, whose only pass is the decoder. Clips are rendered before, for both. The last column: seconds of one record for each
+         minute of audio.
 scaling: `sfi-zoo score` as one process and as two, one thread each: the time from the first record to the last, and that with the start.
 """
 
@@ -96,6 +97,7 @@ def cost_rows(args: argparse.Namespace) -> Iterator[list[str]]:
             quartiles,
             f"{first:.1f}",
             f"{second:.1f}",
+            f"{first / (len(found) * len(units) * args.seconds / 60):.2f}",
         ]
 
 
@@ -113,6 +115,7 @@ def scaling_rows(args: argparse.Namespace) -> Iterator[list[str]]:
             "",
             f"{one:.1f}",
             f"{two:.1f}",
+            "",
         ]
 
 
@@ -161,7 +164,13 @@ def main() -> None:
     if args.quick:
         args.clips, args.seconds, args.rates = 2, 1.0, [8000, 32000]
     print(f"{machine()}; {args.clips} clips of {args.seconds:g} s at {len(args.rates)} rates\n")
-    print(table(("first / second", "target", "ratio", "quartiles", "first, s", "second, s"), []), flush=True)
+    print(
+        table(
+            ("first / second", "target", "ratio", "quartiles", "first, s", "second, s", "s / record / min"),
+            [],
+        ),
+        flush=True,
+    )
     for section in args.only:
         for row in SECTIONS[section](args):
             print(line(row), flush=True)

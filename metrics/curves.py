@@ -49,15 +49,16 @@ def plot_curves(points: Points, model: str) -> Any:
 def styles(points: Points) -> dict[tuple[str, str], dict[str, Any]]:
     """(model, mode) -> marker of the model, colour of the mode."""
     models = sorted(set(points.models))
+    modes = [*ROWS, *sorted(set(points.modes) - set(ROWS))]
     return {
         (model, mode): {
             "marker": MARKERS[models.index(model) % len(MARKERS)],
-            "color": f"C{ROWS.index(mode)}",
+            "color": f"C{modes.index(mode)}",
             "linestyle": "--" if mode == "oracle" else "-",
             "markersize": 4,
         }
         for model in models
-        for mode in ROWS
+        for mode in modes
         if ((points.models == model) & (points.modes == mode)).any()
     }
 

@@ -16,7 +16,7 @@ from sfi_zoo.metrics.curves import plot_curves
 from sfi_zoo.metrics.ranking import FIGURES, ranking
 from sfi_zoo.metrics.scoring.points import points_of
 from sfi_zoo.metrics.scoring.rows import Record, as_json, differences, rows_of
-from sfi_zoo.metrics.scoring.unit import ROWS
+from sfi_zoo.metrics.scoring.unit import place
 from sfi_zoo.metrics.study import plot_study, study
 from sfi_zoo.whole_files import write_text
 
@@ -280,8 +280,8 @@ def study_rows(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     ]
 
 
-def _place(row: Record) -> tuple[int, float]:
-    return ROWS.index(row["mode"]), row["sample_rate"]
+def _place(row: Record) -> tuple[tuple[int, str], float]:
+    return place(row["mode"]), row["sample_rate"]
 
 
 def _html_row(cell: str, values: Sequence[str]) -> str:

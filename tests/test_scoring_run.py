@@ -13,13 +13,13 @@ import soundfile
 import torch
 
 from sfi_zoo import InputError, cli
-from sfi_zoo.metrics import controls, mask_lee, masked_latent_lee, observe, predictor_lee
+from sfi_zoo.metrics import controls, mask_lee, masked_latent_lee, observe, predictor_lee, si_sdr
 from sfi_zoo.metrics.scoring.records import RecordWriter, claim, read_records
 from sfi_zoo.metrics.scoring.rows import rows_of
 from sfi_zoo.metrics.scoring.run import Loaded, Plan, score, share
 from sfi_zoo.metrics.scoring.signals import SharedSignals
 from sfi_zoo.metrics.scoring.songs import SyntheticSongs
-from sfi_zoo.metrics.scoring.unit import Measures
+from sfi_zoo.metrics.scoring.unit import Measures, place
 from tests.small_models import small_tasnet
 
 STEMS = ("vocals", "drums", "bass")
@@ -127,6 +127,20 @@ def test_the_oracle_is_at_the_floor_and_loses_nothing_of_its_masks(outcome):
     for row in rows_of(outcome.records):
         if row["mode"] == "oracle":
             assert row["mask_lee_db"] <= -100 and row["predictor_lee_db"] <= -100
+
+
+@pytest.mark.parametrize("resampler", ["windowed_sinc", "noisy_kernel"])
+def test_resampling_is_scored_with_the_resampler_that_is_named(resampler):
+    from sfi_zoo.metrics import Adapted
+
+    mode, model = f"resample:{resampler}", tasnet()
+    records = run(model, songs=SyntheticSongs(1, 0.5), sample_rates=(6000,), modes=(mode, "resample")).records
+    assert sorted({r["mode"] for r in records}, key=place) == ["resample", mode, "none", "oracle"]
+    mixture, references = SyntheticSongs(1, 0.5).clip("synthetic 0", STEMS, 1).at(6000.0)
+    with torch.no_grad():
+        estimates = Adapted(model, "resample", resampler)(mixture[None].double(), 6000.0)[0, :, 0]
+    expected = si_sdr(estimates, references[:, 0].double()).tolist()
+    assert next(r for r in records if r["mode"] == mode)["si_sdr"]["estimate"] == pytest.approx(expected)
 
 
 def test_a_silent_reference_has_no_ratio():
@@ -407,8 +421,14 @@ def test_many_processes_need_a_folder(model_folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"modes": ("magic",)}, {"sample_rates": ()}, {"threads": 0}],
-    ids=["mode", "rates", "threads"],
+    [
+        {"modes": ("magic",)},
+        {"modes": ("native:soxr",)},
+        {"modes": ("resample:magic",)},
+        {"sample_rates": ()},
+        {"threads": 0},
+    ],
+    ids=["mode", "native by a resampler", "resampler", "rates", "threads"],
 )
 def test_plans_that_cannot_be(settings):
     with pytest.raises(InputError):

@@ -17,7 +17,7 @@ from sfi_zoo.metrics.adaptation import MODES
 from sfi_zoo.metrics.scoring.records import RecordWriter, claim, key_of, read_records
 from sfi_zoo.metrics.scoring.signals import SharedSignals
 from sfi_zoo.metrics.scoring.songs import Songs, channels_of
-from sfi_zoo.metrics.scoring.unit import CONTROLS, Measures, records_of
+from sfi_zoo.metrics.scoring.unit import CONTROLS, Measures, parts_of, records_of
 from sfi_zoo.models.base import Separator
 
 Load = Callable[[], Separator]
@@ -31,7 +31,8 @@ class Plan:
 
     Attributes:
         sample_rates: Hz.
-        modes: of "native", "resample", "none"; the controls, "oracle" and "none", are always measured too.
+        modes: of "native", "resample" (by soxr), "resample:NAME" (by another resampler), "none"; the controls, "oracle" and "none", are
+            always measured too.
         measures: what of each.
         threads: of the CPU in each process. Sums depend on their number in the last bit: it is part of the settings.
     """
@@ -42,9 +43,8 @@ class Plan:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.modes) - set(MODES))
-        if unknown:
-            raise InputError(f"unknown mode {', '.join(unknown)}; known: {', '.join(MODES)}")
+        for mode in self.modes:
+            parts_of(mode)
         if not self.sample_rates:
             raise InputError("no sample rates to score at; give one or more in Hz")
         if self.threads < 1:

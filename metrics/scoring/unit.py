@@ -13,6 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from sfi_zoo.audio.resampling import Resampler, create_resampler
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.adaptation import MODES, Adapted
 from sfi_zoo.metrics.controls import EquivariantOracle
@@ -34,6 +35,23 @@ if TYPE_CHECKING:
 ORACLE = "oracle"  # beside the modes: the control at the numerical floor
 CONTROLS = (ORACLE, "none")
 ROWS = (*MODES, ORACLE)
+
+
+def place(mode: str) -> tuple[int, str]:
+    """Where a mode stands in tables: native, resample, resample:NAME ..., none, oracle."""
+    return ROWS.index(mode.partition(":")[0]), mode
+
+
+def parts_of(mode: str) -> tuple[str, Resampler]:
+    """A mode as `Adapted` takes it: one of `MODES`, or "resample:NAME" with another resampler than soxr.
+
+    Raises:
+        InputError: unknown mode or resampler, or a resampler for a mode that does not resample.
+    """
+    base, named, resampler = mode.partition(":")
+    if base not in MODES or (named and base != "resample"):
+        raise InputError(f"unknown mode {mode}; known: {', '.join(MODES)}, resample:NAME")
+    return base, create_resampler(resampler if named else "soxr")
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,7 @@ def records_of(
     Args:
         model: in the mode "native", and in evaluation mode.
         clip: the track.
-        units: (mode or "oracle", F in Hz), those of one rate in a row.
+        units: (mode as in `parts_of`, or "oracle", F in Hz), those of one rate in a row.
         measures: what to measure.
         shared: the signals of this track, which other models have too.
 
@@ -106,13 +124,26 @@ class _Estimated:
     estimates: Tensor
 
 
+class _Modes(dict[str, Adapted]):
+    """A model in each mode that is asked for."""
+
+    def __init__(self, model: Separator) -> None:
+        self.model = model
+
+    def __missing__(self, mode: str) -> Adapted:
+        oracle = mode == ORACLE
+        self[mode] = (
+            Adapted(EquivariantOracle(self.model)) if oracle else Adapted(self.model, *parts_of(mode))
+        )
+        return self[mode]
+
+
 class _Track:
     """What all rates and modes of a track share."""
 
     def __init__(self, model: Separator, signals: Signals, measures: Measures) -> None:
         self.model, self.signals, self.measures = model, signals, measures
-        self.adapted = {mode: Adapted(model, mode) for mode in MODES}
-        self.adapted[ORACLE] = Adapted(EquivariantOracle(model))
+        self.adapted = _Modes(model)
         self.at_trained: dict[bool, Ratios] = {}  # of the model's estimate at F0, and of the oracle's
         self._references: dict[bool, _Estimated] = {}
         self._failed: InputError | None = None
@@ -220,8 +251,8 @@ class _AtRate:
         )
 
         model, margin = self.track.adapted[mode], self.track.measures.margin
-        if mode == "resample":  # soxr has no derivative
-            model = Adapted(self.track.model, mode, "windowed_sinc")
+        if model.mode == "resample" and not model.resampler.differentiable_rates:
+            model = Adapted(self.track.model, "resample", "windowed_sinc")
         moved = motion(model, self.signals.middle(), self.signals.rate, self.signals.rate)
         trained_rate = float(self.track.model.sample_rate)
         native = self.track.adapted[ORACLE if mode == ORACLE else "native"]

@@ -41,7 +41,10 @@ def score_command(
         str, typer.Option(help="In Hz, with commas.")
     ] = "8000,16000,24000,32000,44100,48000",
     modes: Annotated[
-        str, typer.Option(help="With commas. The controls, oracle and none, are always there.")
+        str,
+        typer.Option(
+            help="With commas; resample:NAME for other resamplers than soxr. The controls, oracle and none, are always there."
+        ),
     ] = "native,resample,none",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the records: run again, it goes on.")
@@ -121,11 +124,11 @@ def show(scored: list[dict[str, Any]]) -> None:
         print_table(table)
 
 
-def _place(row: dict[str, Any]) -> tuple[int, float]:
+def _place(row: dict[str, Any]) -> tuple[tuple[int, str], float]:
     """Modes in their order, the oracle last."""
-    from sfi_zoo.metrics.scoring.unit import ROWS
+    from sfi_zoo.metrics.scoring.unit import place
 
-    return ROWS.index(row["mode"]), row["sample_rate"]
+    return place(row["mode"]), row["sample_rate"]
 
 
 def _plain(x: Any) -> str:
