@@ -7,13 +7,12 @@ Calls: /api/whoami-v2, /api/repos/create, /api/models/<id>[/revision/<rev>], /ap
 import base64
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from tests.hub_server import LARGE, commit
+from tests.hub_server import LARGE, Loopback, commit
 
 TOKEN = "hf_" + "t" * 34
 OWNER = "me"
@@ -34,41 +33,23 @@ class Repository:
     commits: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Recorder:
+class Recorder(Loopback):
     """The server.
 
     Attributes:
         repositories: by id.
         calls: method and path of all requests.
-        fail: path endings to the status that is answered instead.
+        fail: parts of paths to the status that is answered instead.
+        complaints: about the head of a card.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.calls: list[str] = []
         self.fail: dict[str, int] = {}
+        self.complaints: list[str] = []
         self._uploaded: dict[str, bytes] = {}
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                recorder.answer(self)
-
-            do_GET = do_HEAD = do_PUT = do_POST
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def into_git(self, root: Path) -> None:
         """Files of all repositories to root/models/<id>, as olah serves them."""
@@ -79,7 +60,7 @@ class Recorder:
         path = handler.path.split("?")[0]
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         self.calls.append(f"{handler.command} {path}")
-        failed = next((status for ending, status in self.fail.items() if path.endswith(ending)), None)
+        failed = next((status for part, status in self.fail.items() if part in path), None)
         if failed is not None:
             status, given = failed, {"error": "as told"}
         elif not path.startswith("/upload/") and handler.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -107,7 +88,8 @@ class Recorder:
             case ["api", "repos", "create"]:
                 return self._create(json.loads(body))
             case ["api", "validate-yaml"]:
-                return 200, {"errors": [], "warnings": []}
+                said = [{"message": message} for message in self.complaints]
+                return (400 if said else 200), {"errors": said, "warnings": []}
             case ["api", "models", owner, name, "preupload", _]:
                 files = json.loads(body)["files"]
                 modes = [

@@ -125,7 +125,42 @@ class Request:
     sent: int = 0
 
 
-class Proxy:
+class Loopback:
+    """An HTTP server in a thread; a subclass has `answer`.
+
+    Attributes:
+        url: where it is.
+    """
+
+    def __init__(self) -> None:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                server.answer(self)
+
+            do_HEAD = do_POST = do_PUT = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        """One request."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Proxy(Loopback):
     """Passes requests on to a server, and spoils the answers to those that `spoil` names.
 
     Attributes:
@@ -136,27 +171,7 @@ class Proxy:
         self.upstream = upstream
         self.requests: list[Request] = []
         self._faults: dict[tuple[str, str], list[Fault]] = defaultdict(list)
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                proxy.answer(self)
-
-            do_HEAD = do_GET
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def spoil(self, method: str, file: str, *faults: Fault) -> None:
         """The next answers to `method` for paths that end in `file`, one fault each; the last one stays if it is the only one."""

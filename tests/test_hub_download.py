@@ -267,6 +267,22 @@ def test_offline_with_half_of_a_model_says_what_is_not_there(
     assert f"{WEIGHTS} is not cached" in refused()
 
 
+@pytest.mark.parametrize("options", [{}, {"local_files_only": True}])
+def test_a_forced_download_that_cannot_be_is_one_line(options: dict[str, bool], hub_proxy: Proxy) -> None:
+    sfi_zoo.load(ID)
+    hub_proxy.spoil("HEAD", CONFIG, *[Fault(503)] * 20)
+    with pytest.raises(hub.HubError, match=f"^{ID}: (the Hub is out of order|Cannot pass)"):
+        Separator.from_pretrained(ID, force_download=True, **options)
+
+
+def test_an_error_of_the_xet_client_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CAS\nclient")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    assert refused() == f"{ID}: CAS client"
+
+
 def test_no_server_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = "http://127.0.0.1:9"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", nobody)

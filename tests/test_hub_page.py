@@ -49,7 +49,8 @@ def test_a_users_own_network_goes_to_a_hub_and_comes_back(
     script = (
         "import torch, sfi_zoo\n"
         "try:\n    sfi_zoo.load('me/own')\nexcept sfi_zoo.InputError as error:\n    print(error)\n"
-        "import own\n"
+        "import own, sfi_zoo.cli\n"
+        "assert sfi_zoo.cli.main(['info', 'me/own']) == 0\n"
         "torch.save(sfi_zoo.load('me/own').separate(torch.load('mixture'), 44100), 'stems')\n"
     )
     variables = environment(hub_proxy.url, tmp_path / "home", PYTHONPATH=str(tmp_path))

@@ -233,8 +233,8 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str
     assert cli.main(["publish", str(folder), "--to", "org/mine", "--yes", *more]) == 2
     said = capsys.readouterr().err
     assert "Traceback" not in said
-    last = said.splitlines()[-1]  # before it: how much was sent, what was tried again
-    assert last.startswith("sfi-zoo: org/mine: ")
+    last = said[said.index("sfi-zoo: ") :]  # before it: how much was sent, what was tried again
+    assert last.startswith("sfi-zoo: org/mine: ") and last.count("\n") == 1
     return last
 
 
@@ -264,19 +264,21 @@ def test_without_a_good_token_it_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("ending", "status", "reason"),
+    ("part", "status", "reason"),
     [
         ("/create", 403, "does not permit it"),
         ("/validate-yaml", 500, "out of order"),
         ("/preupload/main", 403, "does not permit it"),
         ("/batch", 403, "does not permit it"),
+        ("/upload/", 403, "does not permit it"),
+        ("/upload/", 503, "out of order"),
         ("/commit/main", 429, "too many requests"),
         ("/commit/main", 503, "out of order"),
         ("/commit/main", 413, "413"),
     ],
 )
 def test_an_upload_that_fails_is_one_line(
-    ending: str,
+    part: str,
     status: int,
     reason: str,
     folder: Path,
@@ -285,9 +287,16 @@ def test_an_upload_that_fails_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
-    hub_recorder.fail[ending] = status
+    hub_recorder.fail[part] = status
     assert reason in refused(folder, capsys)
     assert not any(repository.files for repository in hub_recorder.repositories.values())
+
+
+def test_a_head_that_the_hub_does_not_take_is_told(
+    folder: Path, hub_recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub_recorder.complaints.append('"license" must be one of ...')
+    assert '"license" must be one of' in refused(folder, capsys)
 
 
 def test_offline_nothing_is_sent_and_it_is_one_line(

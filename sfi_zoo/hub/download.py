@@ -108,18 +108,11 @@ def hub_errors(where: str, file: str | None = None) -> Iterator[None]:
         where: the id, for the message.
         file: what is fetched, for the message; None for sending.
     """
-    from huggingface_hub import errors as hub
-
-    expected = (
-        hub.HTTPError,
-        hub.EntryNotFoundError,
-        hub.HFValidationError,
-        hub.OfflineModeIsEnabled,
-        OSError,
-    )
     try:
         yield
-    except expected as error:
+    except InputError:
+        raise
+    except Exception as error:  # it wraps those of HTTP, of files and of the Xet client in many ways
         raise HubError(f"{where}: {_reason(error, file)}") from error
 
 
@@ -144,9 +137,15 @@ def _reason(error: BaseException, file: str | None) -> str:
         return f"{here}{file} is not cached and {_why_not_asked(error.__cause__, file)}"
     if isinstance(error, hub.HfHubHTTPError):
         return _of_status(error.response.status_code, error)
-    said = first_line(error)
     if isinstance(error, hub.HTTPError):
-        return f"the connection to the Hub broke ({said}); try again"
+        return f"the connection to the Hub broke ({first_line(error)}); try again"
+    if (
+        error.__cause__
+        and not isinstance(error, OSError)
+        and not isinstance(error.__cause__, hub.BadRequestError)
+    ):
+        return _reason(error.__cause__, file)
+    said = " ".join(str(error).split())
     return f"{file} came incomplete; try again" if said.startswith("Consistency check failed") else said
 
 

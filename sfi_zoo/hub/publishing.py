@@ -71,7 +71,7 @@ def parcel(name: str | Path, repo_id: str) -> Parcel:
         repo_id: where to, org/name.
 
     Raises:
-        InputError: no such model, one that does not load, an id that is none, a file that is no part of a model, a secret, or or a card
+        InputError: no such model, one that does not load, an id that is none, a file that is no part of a model, a secret, or a card
             without a licence or what the Hub knows our models by.
     """
     from huggingface_hub.utils import validate_repo_id
