@@ -1,0 +1,104 @@
+"""A hook of mkdocs: where a page says so, tables are made of hub_configs/*/scores.json while the site is built. No figure is typed.
+
+<!-- leaderboard -->    one row for each model
+<!-- scores -->         one section for each model: every mode and rate
+<!-- on -->             what the scores were measured on
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent.parent / "hub_configs"
+MODES = ("native", "resample", "none", "oracle")
+FIGURES = {
+    "si_sdr_improvement_db": "SI-SDR gained",
+    "si_sdr_lost_db": "lost",
+    "mask_lee_db": "mask LEE",
+    "predictor_lee_db": "predictor LEE",
+    "masked_latent_lee_db": "masked-latent LEE",
+}
+Row = dict[str, Any]
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by mkdocs with the text of every page."""
+    for marker, tables in (("leaderboard", leaderboard), ("scores", each_model), ("on", measured_on)):
+        if (comment := f"<!-- {marker} -->") in markdown:
+            markdown = markdown.replace(comment, tables(published()))
+    return markdown
+
+
+def published(folder: Path = FOLDER) -> dict[str, Row]:
+    """Name -> content of scores.json, those with the most SI-SDR improvement at F0 first."""
+    found = {path.parent.name: json.loads(path.read_text("utf-8")) for path in folder.glob("*/scores.json")}
+    return dict(sorted(found.items(), key=lambda item: -at_trained(item[1]).get("si_sdr_improvement_db", 0)))
+
+
+def at_trained(scores: Row) -> Row:
+    """The row of the native mode at F0; empty where there is none."""
+    return next(
+        (r for r in scores["rows"] if r["mode"] == "native" and r["sample_rate"] == r["trained_rate"]), {}
+    )
+
+
+def leaderboard(models: dict[str, Row]) -> str:
+    """At F0; and away from it the worst of all rates for each figure, native mode."""
+    header = ["model", "F0 in kHz", "SI-SDR gained at F0", "lost, at worst", "mask LEE, at worst", "tracks"]
+    rows = []
+    for name, scores in models.items():
+        here = at_trained(scores)
+        away = [r for r in scores["rows"] if r["mode"] == "native" and r["sample_rate"] != r["trained_rate"]]
+        worst = (_largest(away, key) for key in ("si_sdr_lost_db", "mask_lee_db"))
+        cells = [f"[{name}](#{_anchor(name)})", _kilohertz(here.get("sample_rate"))]
+        rows.append(
+            [*cells, _number(here.get("si_sdr_improvement_db")), *worst, str(here.get("tracks", "-"))]
+        )
+    return _table(header, rows)
+
+
+def each_model(models: dict[str, Row]) -> str:
+    """A table of modes and rates for each."""
+    parts = []
+    for name, scores in models.items():
+        rows = sorted(scores["rows"], key=lambda row: (MODES.index(row["mode"]), row["sample_rate"]))
+        cells = [
+            [row["mode"], _kilohertz(row["sample_rate"]), *(_number(row.get(key)) for key in FIGURES)]
+            for row in rows
+        ]
+        table = _table(["mode", "F in kHz", *FIGURES.values()], cells)
+        parts.append(f"### {name} {{: #{_anchor(name)} }}\n\n{table}")
+    return "\n\n".join(parts)
+
+
+def measured_on(models: dict[str, Row]) -> str:
+    """Data and versions, each once."""
+    lines = {
+        f"- {s['data'].get('what') or s['data']['kind']}; {s['data'].get('tracks', '?')} tracks; "
+        f"sfi_zoo {s['sfi_zoo']}, torch {s['torch']}"
+        for s in models.values()
+    }
+    return "\n".join(sorted(lines)) or "No model has scores yet."
+
+
+def _largest(rows: list[Row], key: str) -> str:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return _number(max(values, default=None))
+
+
+def _number(value: float | None) -> str:
+    """Two places; a dash where JSON has null (the LEE of identical masks in dB, a score of nothing)."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _kilohertz(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate / 1000:g}"
+
+
+def _anchor(name: str) -> str:
+    return name.replace(".", "-")
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
