@@ -8,7 +8,7 @@ from torch import Tensor
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import trained, widest
 from sfi_zoo.filters.quadrature import QuadratureBank
-from sfi_zoo.filters.scales import ERB_CORNER_HZ, spaced_frequencies
+from sfi_zoo.filters.scales import ERB_CORNER_HZ, spaced_bandwidths, spaced_frequencies
 
 # ERB(f) = 24.7 + f / 9.265 in Hz; the factor makes b the width of an order-2 gammatone of that ERB.
 _ERB_TO_B = 1 / (math.pi * math.factorial(2) * 2.0**-2 / math.factorial(1) ** 2)
@@ -17,7 +17,7 @@ _ERB_TO_B = 1 / (math.pi * math.factorial(2) * 2.0**-2 / math.factorial(1) ** 2)
 class MultiPhaseGammatone(QuadratureBank):
     r"""Order-2 gammatones on a perceptual scale, each centre in several phases and their negatives.
 
-        h(t) = a t exp(-2 pi b t) cos(2 pi f t + phi), t >= 0, b = 0.637 ERB(f)
+        h(t) = a t exp(-2 pi b t) cos(2 pi f t + phi), t >= 0, b = 0.637 ERB(f), or trained
 
     With I_b = integral of t exp(-2 pi b t) exp(-j 2 pi (nu - f) t) dt = 1 / (2 pi b + j 2 pi (nu - f))^2, the response is
     H(nu) = a/2 (exp(j phi) / (2 pi b + j 2 pi (nu - f))^2 + exp(-j phi) / (2 pi b + j 2 pi (nu + f))^2). The native
@@ -37,6 +37,8 @@ class MultiPhaseGammatone(QuadratureBank):
         trainable: whether centres, phases and gains require gradients.
         quadrature: the second half of the filters are the quadrature pairs of the first half.
         gain: train a gain for each filter of the first half, which its pair has, too.
+        bandwidth: train b for each centre, from this in Hz: one number, or (low, high): 0.6 times the spacing of the centres, clamped to
+            that range. With a long hop bands of 0.637 ERB alias: they are wider than the rate of frames.
 
     Raises:
         InputError: C odd or num_centers not within 1 ... C / 2.
@@ -55,6 +57,7 @@ class MultiPhaseGammatone(QuadratureBank):
         trainable: bool = True,
         quadrature: bool = False,
         gain: bool = False,
+        bandwidth: float | tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if num_centers is None:
@@ -75,6 +78,8 @@ class MultiPhaseGammatone(QuadratureBank):
         self.center_khz = trained(centers / 1000, trainable)
         self.phase = trained(phases, trainable)
         self.log_gain = trained(torch.zeros_like(phases), trainable) if gain else None
+        widths = None if bandwidth is None else spaced_bandwidths(centers, bandwidth)
+        self.log_bandwidth_hz = None if widths is None else trained(widths.log(), trainable)
 
     def _each_phase(self, x: Tensor) -> Tensor:
         """Values of the centres -> of the first half of the filters."""
@@ -84,7 +89,10 @@ class MultiPhaseGammatone(QuadratureBank):
     def _parameters_as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Centres f and widths b in Hz, phases: (C, 1) each, in `dtype`."""
         f = 1000 * self._each_phase(self.center_khz.to(dtype)).repeat(2)[:, None]
-        b = _ERB_TO_B * 24.7 * (1 + f / ERB_CORNER_HZ)
+        if self.log_bandwidth_hz is None:
+            b = _ERB_TO_B * 24.7 * (1 + f / ERB_CORNER_HZ)
+        else:
+            b = self._each_phase(self.log_bandwidth_hz.to(dtype).exp()).repeat(2)[:, None]
         phi = self.phase.to(dtype)
         return f, b, torch.cat([phi, phi + (-math.pi / 2 if self.quadrature else math.pi)])[:, None]
 

@@ -8,13 +8,12 @@ from torch import Tensor
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import trained, widest
 from sfi_zoo.filters.quadrature import QuadratureBank
-from sfi_zoo.filters.scales import spaced_frequencies
+from sfi_zoo.filters.scales import spaced_bandwidths, spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
 NOTHING = (
     -60.0
 )  # ln of a response that is taken for zero; products with it are no denormal numbers in float32
-SPACING_TO_BANDWIDTH = 0.6  # neighbours cross at |H|^2 = exp(-(0.5 / 0.6)^2) = 0.5
 
 
 class ModulatedGaussian(QuadratureBank):
@@ -64,16 +63,10 @@ class ModulatedGaussian(QuadratureBank):
                 f"num_filters must be positive, and even with quadrature=True; got {num_filters}"
             )
         self.num_filters, self.quadrature, self.one_sided = num_filters, quadrature, one_sided
-        if not min(bandwidth if isinstance(bandwidth, (tuple, list)) else (bandwidth,)) > 0:
-            raise InputError(f"bandwidth must be positive, in Hz; got {bandwidth}")
         count = num_filters // 2 if quadrature else num_filters
         low_high = (float(frequency_range[0]), float(frequency_range[1]))
         centers = spaced_frequencies(count, low_high, scale, corner_hz)
-        if isinstance(bandwidth, (tuple, list)):
-            spacing = torch.gradient(centers)[0] if count > 1 else torch.full_like(centers, bandwidth[0])
-            widths = (SPACING_TO_BANDWIDTH * spacing).clamp(float(bandwidth[0]), float(bandwidth[1]))
-        else:
-            widths = torch.full_like(centers, float(bandwidth))
+        widths = spaced_bandwidths(centers, bandwidth)
 
         self.center_khz = trained(centers / 1000, trainable)
         self.log_bandwidth_hz = trained(widths.log(), trainable)

@@ -9,6 +9,7 @@ from sfi_zoo.errors import InputError
 
 ERB_CORNER_HZ = 24.7 * 9.265  # Glasberg and Moore (1990): ERB(f) = 24.7 + f / 9.265
 MEL_CORNER_HZ = 700.0
+SPACING_TO_BANDWIDTH = 0.6  # neighbouring Gaussians cross at |H|^2 = exp(-(0.5 / 0.6)^2) = 0.5
 
 
 def spaced_frequencies(
@@ -46,3 +47,25 @@ def spaced_frequencies(
     ends = math.log1p(low / corner), math.log1p(high / corner)
     u = torch.linspace(*ends, count, dtype=torch.float64, device="cpu")
     return corner * torch.expm1(u)
+
+
+def spaced_bandwidths(centers: Tensor, bandwidth: float | tuple[float, float]) -> Tensor:
+    """Bandwidths for a bank: one number for all, or (low, high): 0.6 times the spacing of the centres, clamped to that range.
+
+    Args:
+        centers: (count,) Hz.
+        bandwidth: Hz.
+
+    Returns:
+        (count,) Hz.
+
+    Raises:
+        InputError: a bandwidth that is not positive.
+    """
+    limits = bandwidth if isinstance(bandwidth, (tuple, list)) else (bandwidth,)
+    if not min(limits) > 0:
+        raise InputError(f"bandwidth must be positive, in Hz; got {bandwidth}")
+    if len(limits) == 1 or len(centers) < 2:
+        return torch.full_like(centers, float(limits[0]))
+    low, high = limits
+    return (SPACING_TO_BANDWIDTH * torch.gradient(centers)[0]).clamp(float(low), float(high))
