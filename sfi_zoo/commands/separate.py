@@ -49,7 +49,10 @@ def separate_command(
         bool, typer.Option("--rescale", help="A gain for each stem, by least squares onto the mixture.")
     ] = False,
     chunk_seconds: Annotated[
-        float, typer.Option(help="Piece separated at once; memory grows with it.")
+        float,
+        typer.Option(
+            help="Piece separated at once; memory grows with it. With less than seconds of context stems get worse."
+        ),
     ] = 12.0,
     overlap_seconds: Annotated[
         float | None, typer.Option(help="What two pieces share; default: 1.5, at most a quarter of one.")
