@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 import sfi_zoo
 from sfi_zoo import hub, models
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.config_version import present
 from sfi_zoo.hub.results import METRICS, fill_model_index
 from sfi_zoo.models.adaptation import Adapted
 from sfi_zoo.models.base import Separator
@@ -55,7 +56,7 @@ def test_saved_and_loaded_by_its_class_it_is_the_same(model: Separator, tmp_path
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
     assert json.loads((tmp_path / "x" / "config.json").read_text()) == json.loads(
-        json.dumps({"architecture": model.architecture} | model.config_dict())
+        json.dumps({"architecture": model.architecture, "config_version": present()} | model.config_dict())
     )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.config_version import migrated
 from sfi_zoo.hub.wording import first_line, shortened
 from sfi_zoo.models import architecture_class
 
-NOT_SETTINGS = {"architecture", "sfi_zoo_version"}
 MOST_CONFIG_BYTES = 2**20
 
 
@@ -30,12 +30,13 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise InputError(f'{path}: not a JSON object with "architecture", a text')
     try:
+        config = migrated(config)
         config_class = architecture_class(config["architecture"]).config_class
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     known = {field.name for field in fields(config_class)}
     later = {field.name for field in fields(config_class) if field.metadata.get("later")}
-    unknown = sorted(set(config) - known - NOT_SETTINGS)
+    unknown = sorted(set(config) - known - {"architecture"})
     missing = sorted(known - set(config) - later)
     if unknown or missing:
         parts = [f"unknown {shortened(unknown)}"] * bool(unknown) + [f"missing {shortened(missing)}"] * bool(

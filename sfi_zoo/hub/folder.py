@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.config_version import KEY, present
 from sfi_zoo.importers.model_card import model_card
 from sfi_zoo.interruption import uninterrupted
 from sfi_zoo.models.base import Separator
@@ -52,7 +53,7 @@ def write(model: Separator, folder: Path, half: bool, card: str, replace_card: b
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         state = {k: _stored(k, v.detach().cpu(), half) for k, v in model.state_dict().items()}
-        config = {"architecture": model.architecture, **model.config_dict()}
+        config = {"architecture": model.architecture, KEY: present(), **model.config_dict()}
         save_file(state, str(temporary / WEIGHTS), metadata={"format": "pt"})
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card, encoding="utf-8")
