@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sfi_zoo import __version__
+from sfi_zoo.commands.demo import demo_command
 from sfi_zoo.commands.doctor import doctor_command
 from sfi_zoo.commands.example import example_command
 from sfi_zoo.commands.import_checkpoint import import_command
@@ -48,6 +49,7 @@ app.command("import")(import_command)
 app.command("publish")(publish_command)
 app.command("train")(train_command)
 app.command("example")(example_command)
+app.command("demo")(demo_command)
 app.command("doctor")(doctor_command)
 
 

@@ -1,0 +1,33 @@
+"""`sfi-zoo demo`."""
+
+from typing import Annotated
+
+import typer
+
+from sfi_zoo.commands.separate import DEFAULT_MODEL
+from sfi_zoo.commands.shared import Device, available, bundled
+
+
+def demo_command(
+    model: Annotated[
+        str,
+        typer.Option(
+            "-m", "--model", help="Chosen at first: name, folder or Hub id.", autocompletion=bundled
+        ),
+    ] = DEFAULT_MODEL,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(help="Default: the first free one from 7860 on.", min=1, max=65535)
+    ] = None,
+    share: Annotated[bool, typer.Option("--share", help="Also at a public address of gradio.live.")] = False,
+    device: Device = None,
+) -> None:
+    """Serve a page: separate songs, hear and see the stems, compare the models. Ends with Ctrl-C.
+
+    Example: sfi-zoo demo --port 7860
+    """
+    from sfi_zoo.demo.app import serve
+
+    serve(host, port, share, model, available(device))

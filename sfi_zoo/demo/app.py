@@ -1,0 +1,113 @@
+"""The page as a program: what `sfi-zoo demo` starts, and the `app.py` of a Space on the Hub.
+
+For a Space (sdk: gradio) put a copy of this file there, beside a requirements.txt with the line `sfi-zoo[demo]`.
+"""
+
+import os
+import tempfile
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfi_zoo import hub
+from sfi_zoo.commands.separate import DEFAULT_MODEL
+from sfi_zoo.errors import InputError
+
+if TYPE_CHECKING:
+    import gradio
+
+    from sfi_zoo.models.base import Separator
+
+
+TITLE = "sfi_zoo: source separation at any sampling frequency"
+INTRODUCTION = f"# {TITLE}\n\nOne set of weights for every sampling frequency (SF), 4 to 192 kHz. Drop a song, hear its stems."
+MODELS_KEPT = 4
+LARGEST = "1gb"  # upload
+SWEEP, AGE = 600, 3600  # seconds: how often files of that age are removed
+
+
+def serve(
+    host: str | None = None,
+    port: int | None = None,
+    share: bool = False,
+    model: str = DEFAULT_MODEL,
+    device: str | None = None,
+) -> None:
+    """Serve the page until interrupted; its address is printed. Uploads and stems lie in a folder that goes at the end.
+
+    Args:
+        host: to listen on; None for GRADIO_SERVER_NAME, which a Space sets, or this machine only.
+        port: None for the first free one from 7860 on.
+        share: also by a public address of gradio's.
+        model: bundled name, folder or Hub id, chosen at first.
+        device: where to compute.
+
+    Raises:
+        InputError: gradio is not installed, or no such model.
+        OSError: no free port, or no such host.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    with tempfile.TemporaryDirectory(prefix="sfi-zoo-demo-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        blocks = page(Path(folder).resolve(), model, device)
+        import gradio as gr
+
+        try:
+            _, local, public = blocks.launch(
+                server_name=host,
+                server_port=port,
+                share=share,
+                theme=gr.themes.Default(
+                    font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+                ),
+                footer_links=[],
+                run_history=False,
+                max_file_size=LARGEST,
+                ssr_mode=False,
+                prevent_thread_lock=True,
+                quiet=True,
+            )
+            print(public or local, flush=True)
+            threading.Event().wait()
+        finally:
+            blocks.close(verbose=False)
+
+
+def page(folder: Path, model: str = DEFAULT_MODEL, device: str | None = None) -> "gradio.Blocks":
+    """Two tabs: separate, and the leaderboard.
+
+    Args:
+        folder: for stems, one that gradio may serve.
+        model: chosen at first; it is loaded here.
+        device: where to compute.
+
+    Raises:
+        InputError: gradio is not installed, or no such model.
+    """
+    try:
+        import gradio as gr
+    except ImportError:
+        raise InputError("the page needs gradio: pip install 'sfi-zoo[demo]'") from None
+    from sfi_zoo.demo.leaderboard_tab import leaderboard_tab
+    from sfi_zoo.demo.separate_tab import separate_tab
+
+    @lru_cache(MODELS_KEPT)
+    def load(name: str) -> "Separator":
+        return hub.load(name, device)
+
+    load(model)
+    models = list(dict.fromkeys([*hub.list_models(), model]))
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(SWEEP, AGE), fill_width=True
+    ) as blocks:
+        gr.Markdown(INTRODUCTION)
+        with gr.Tab("Separate"):
+            separate_tab(folder, models, model, load)
+        with gr.Tab("Leaderboard"):
+            leaderboard_tab(hub.BUNDLED)
+    return blocks
+
+
+if __name__ == "__main__":
+    serve()

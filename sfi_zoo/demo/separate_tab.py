@@ -1,0 +1,87 @@
+"""The first tab: a song in, stems and spectrograms out."""
+
+import html
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from sfi_zoo.demo.separation import LONGEST, OWN, RATES, separate_song
+from sfi_zoo.errors import InputError
+from sfi_zoo.models.adaptation import MODES, Adapted
+from sfi_zoo.models.base import Separator
+
+MODE_LABELS = {
+    "native": "native: the layers adapt to the SF",
+    "resample": "resample: to the SF of the training, and back",
+    "none": "none: run as it is",
+}
+HINT = "Stems to hear, and spectrograms, appear here."
+STEMS_IN_ROW = 2
+
+
+def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callable[[str], Separator]) -> None:
+    """Lays the tab out, within `gr.Blocks`.
+
+    Args:
+        folder: for stems.
+        models: names to choose from; no other is loaded.
+        chosen: which of them is at first.
+        load: a separator by name.
+    """
+
+    def separate(
+        song: str | None,
+        model: str,
+        mode: str,
+        rate: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008, where gradio looks for it
+    ) -> tuple[dict[str, str], Any, str]:
+        try:
+            if song is None:
+                raise InputError("no song yet: drop a file on the page, or record one")
+            separator = Adapted(load(model), mode)
+            report = lambda done, total: progress(done / total if total else 0, desc="Separating")  # noqa: E731
+            shown = separate_song(separator, Path(song), rate or OWN, folder, report)
+        except (InputError, OSError) as error:
+            # gradio takes the text for HTML, and a file may have any name
+            raise gr.Error(html.escape(str(error)), print_exception=False, duration=None) from error
+        return {name: str(path) for name, path in shown.stems.items()}, shown.figure, shown.summary
+
+    with gr.Row():
+        with gr.Column(scale=1, min_width=320):
+            inputs = [
+                gr.Audio(
+                    label=f"Song, up to {LONGEST / 60:g} min",
+                    sources=["upload", "microphone"],
+                    type="filepath",
+                    editable=False,
+                    buttons=[],
+                    elem_id="song",
+                ),
+                gr.Dropdown(list(models), value=chosen, label="Model"),
+                gr.Radio([(MODE_LABELS[mode], mode) for mode in MODES], value="native", label="Mode"),
+                gr.Dropdown(
+                    [OWN, *map(str, RATES)],
+                    value=OWN,
+                    allow_custom_value=True,
+                    label="SF in Hz",
+                    info="To another than the song's own it is resampled first: any from 4000 to 192000.",
+                ),
+            ]
+            button = gr.Button("Separate", variant="primary")
+        with gr.Column(scale=2, min_width=480):
+            summary = gr.Markdown(HINT, elem_id="summary")
+            stems = gr.State({})
+            gr.render(inputs=stems)(_players)
+            picture = gr.Plot(format="png", show_label=False, elem_id="spectrograms")
+    button.click(separate, inputs, [stems, picture, summary], api_name="separate")
+
+
+def _players(stems: dict[str, str]) -> None:
+    names = list(stems)
+    for start in range(0, len(names), STEMS_IN_ROW):
+        with gr.Row():
+            for name in names[start : start + STEMS_IN_ROW]:
+                gr.Audio(stems[name], label=name, interactive=False, buttons=["download"])

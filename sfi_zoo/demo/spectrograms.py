@@ -1,0 +1,97 @@
+"""Pictures of what there is up to the Nyquist frequency, of a song and its stems. Needs matplotlib."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfi_zoo.audio.io import probe, read_blocks
+from sfi_zoo.metrics.curves import figure_of
+
+WINDOW_SECONDS = 0.05  # about: rounded to a power of two in samples
+COLUMNS = 500  # at most
+WINDOWS_IN_BLOCK = 64
+FLOOR_DB = -90.0
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """Levels over time and frequency, of the mean of all channels.
+
+    Attributes:
+        decibels: (bins, columns); 0 dB is a sine of full scale; no less than `FLOOR_DB`.
+        sample_rate: in Hz; the bins lie evenly from 0 to half of it.
+        seconds: length; the columns share it.
+        silent: no sample differs from zero.
+    """
+
+    decibels: Tensor
+    sample_rate: int
+    seconds: float
+    silent: bool
+
+
+def spectrogram(path: Path) -> Spectrogram:
+    """Of a sound file, in memory that does not grow with its length: a column is the mean power of its windows.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    info = probe(path)
+    size = 2 ** round(math.log2(WINDOW_SECONDS * info.sample_rate))
+    hop = size // 4
+    window = torch.hann_window(size)
+    columns = max(1, min(COLUMNS, info.frames // hop))
+    power, count = torch.zeros(size // 2 + 1, columns), torch.zeros(columns)
+    position, block_frames = 0, WINDOWS_IN_BLOCK * size
+    for block in read_blocks(info, block_frames):
+        mono = torch.nn.functional.pad(block.mean(0), (0, max(0, size - block.shape[-1])))
+        bins = torch.stft(mono, size, hop, window=window, center=False, return_complex=True)
+        middles = position + hop * torch.arange(bins.shape[-1]) + size / 2
+        place = (middles / max(1, info.frames) * columns).long().clamp(max=columns - 1)
+        power.index_add_(1, place, (2 * bins.abs() / window.sum()) ** 2)
+        count.index_add_(0, place, torch.ones(len(place)))
+        position += block.shape[-1]
+    decibels = 10 * (power / count.clamp(min=1)).clamp(min=10 ** (FLOOR_DB / 10)).log10()
+    return Spectrogram(decibels, info.sample_rate, info.duration, not power.any())
+
+
+def plot_spectrograms(panels: Mapping[str, Spectrogram], trained_rate: float) -> Any:
+    """A panel for each, all with one frequency axis and one scale of levels; lines at F / 2 and F0 / 2.
+
+    Args:
+        panels: title -> levels.
+        trained_rate: F0 in Hz.
+
+    Returns:
+        A `matplotlib.figure.Figure`, made without pyplot.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    figure, axes = figure_of(len(panels))
+    top = 1.08 * max(panel.sample_rate for panel in panels.values()) / 2000
+    loudest = max(float(panel.decibels.max()) for panel in panels.values())
+    for axis, (title, panel) in zip(axes, panels.items(), strict=True):
+        nyquist = panel.sample_rate / 2000
+        axis.set_facecolor("0.85")  # above the Nyquist frequency there is nothing, not even silence
+        image = axis.imshow(
+            panel.decibels,
+            origin="lower",
+            aspect="auto",
+            extent=(0, panel.seconds, 0, nyquist),
+            cmap="magma",
+            vmin=FLOOR_DB,
+            vmax=loudest,
+        )
+        axis.axhline(nyquist, color="C0", label="F/2, the Nyquist frequency")
+        if trained_rate / 2000 < top:
+            axis.axhline(trained_rate / 2000, color="C2", linestyle="--", label="F0/2, that of the training")
+        axis.set(title=f"{title}, {panel.sample_rate} Hz", xlabel="s", ylabel="kHz", ylim=(0, top))
+    figure.legend(handles=axes[0].get_lines(), loc="outside lower center", ncols=2)
+    figure.colorbar(image, ax=list(axes), label="dB")
+    return figure
