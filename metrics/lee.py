@@ -1,7 +1,8 @@
 r"""Local equivariance errors (LEE) of a mask predictor, in finite form: what changes when only the sampling frequency changes?
 
-Our reading of arXiv:2506.03550, which proposes three LEE-based metrics for the parts of a network that predict masks, with resampling as the
-transformation of the input. We know its abstract and the beginning of its introduction, which say no more; its formulas were not available. x_F is one and the same signal at sampling frequency F, F0 the trained one,
+Our reading of arXiv:2506.03550, which proposes three LEE-based metrics for the parts of a network that predict masks, resampling being the
+transformation of the input. We know its abstract and the beginning of its introduction, which say no more; its formulas were not
+available. x_F is one and the same signal at sampling frequency F, F0 the trained one,
 
     z_F = encode(x_F),    m_F = M(z_F) the masks,
     A_F: the action of resampling on a latent: frames stay, features with a centre above min(F, F0) / 2 vanish,

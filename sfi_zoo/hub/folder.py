@@ -68,5 +68,7 @@ def write(model: Separator, folder: Path, half: bool, card: str, replace_card: b
 
 
 def _stored(name: str, value: Tensor, half: bool) -> Tensor:
-    exact = not value.is_floating_point() or name.startswith(("encoder.filters.", "decoder.filters."))
+    """A tensor as it is stored: a number for each filter (a centre frequency, a bandwidth) stays exact also where all else is halved."""
+    of_filters = name.startswith(("encoder.filters.", "decoder.filters.")) and value.ndim < 2
+    exact = not value.is_floating_point() or of_filters
     return (value.half() if half and not exact else value).contiguous()
