@@ -304,6 +304,29 @@ def test_no_data_is_told(recipe_file, tmp_path, capsys):
     assert "give --data FOLDER" in capsys.readouterr().err
 
 
+def test_only_some_tracks(songs, tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path / "r.toml", ("[data]", '[data]\nonly = "song [13]"')))
+    model, _ = starting_model(recipe)
+    examples = examples_of_songs(recipe, songs, model)
+    assert [track.name.split("/")[-1] for track in examples.train.tracks] == ["song 1"]
+    none = read_recipe(write_recipe(tmp_path / "r.toml", ("[data]", '[data]\nonly = "PJS*"')))
+    with pytest.raises(InputError, match=r"\[data\] only = 'PJS\*': no train track"):
+        examples_of_songs(none, songs, model)
+
+
+def test_a_checkpoint_from_before_a_key_existed_is_taken(songs, recipe_file, uninterrupted, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(uninterrupted / "checkpoint.safetensors", "pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    old = json.loads(about["recipe"])
+    del old["data"]["only"]
+    save_file(tensors, tmp_path / "checkpoint.safetensors", metadata=about | {"recipe": json.dumps(old)})
+    assert run(recipe_file, songs, tmp_path) == 0
+
+
 def test_the_learning_rate_follows_the_schedule():
     cosine = TrainConfig(steps=100, warmup_steps=10)
     factors = [rate_factor(cosine, step) for step in range(100)]

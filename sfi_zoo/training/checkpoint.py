@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.training.recipe import recipe_from
 from sfi_zoo.whole_files import replacing
 
 FILE = "checkpoint.safetensors"
@@ -95,7 +96,9 @@ def load_checkpoint(
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         progress = Progress(**json.loads(about["progress"]))
-        made_with = json.loads(about["recipe"])
+        made_with = recipe_from(
+            json.loads(about["recipe"])
+        ).as_dict()  # keys that were not known then mean their defaults
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: no checkpoint that can be read ({error}); remove it to begin again"

@@ -40,6 +40,7 @@ class DataConfig:
 
     Attributes:
         folder: of the MUSDB layout; the command line may name another.
+        only: tracks whose names match this shell pattern, such as "PJS*".
         seconds: length of an excerpt.
         channels: 1 (mixed down) or 2.
         workers: processes that decode; 0 for none.
@@ -49,6 +50,7 @@ class DataConfig:
     """
 
     folder: str = ""
+    only: str = "*"
     seconds: float = 4.0
     channels: int = 1
     workers: int = 2

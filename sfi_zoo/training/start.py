@@ -1,5 +1,6 @@
 """What training starts from: new weights, a trained model's, or another model's filters; then statistics of the data."""
 
+import fnmatch
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,11 @@ def examples_of(recipe: Recipe, sources: Sequence[str], sample_rate: int) -> Exa
     def tracks(split: str) -> Sequence[Track]:
         found, problems = training_tracks(data.folder, split, sources, data.on_broken)
         skipped.extend(problems)
+        found = [track for track in found if fnmatch.fnmatch(track.name, data.only)]
+        if not found:
+            raise InputError(
+                f"[data] only = {data.only!r}: no {split} track in {data.folder} has such a name"
+            )
         if not data.cache:
             return found
         from sfi_zoo.training.stem_cache import cached_tracks
