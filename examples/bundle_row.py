@@ -1,7 +1,7 @@
 """A finished run of `sfi-zoo train` on ../shared/music becomes a folder of hub_configs: weights as float16, card, log and recipe.
 
-    python examples/bundle_row.py runs/convtasnet_mgf recipes/convtasnet_mgf.toml
-    python examples/bundle_row.py runs/convtasnet_mgf recipes/convtasnet_mgf.toml --dead-fill level --data MUSIC
+    python examples/bundle_row.py runs/convtasnet_mgf_native recipes/convtasnet_mgf_native.toml
+    python examples/bundle_row.py runs/convtasnet_mgf_native recipes/convtasnet_mgf_native.toml --dead-fill level --data MUSIC
 
 With --alive-norm or --dead-fill the row is the same weights with another treatment of dead features, which needs no training; levels of
 the fill are measured on the training songs of --data. Scores come from `sfi-zoo score`, and into the card from `sfi-zoo report --cards`.
@@ -129,6 +129,8 @@ def main() -> None:
         shutil.copy(args.run / "log.jsonl", folder / "training_log.jsonl")
         target = args.hub / name
         if target.exists():
+            if not (target / "recipe.json").exists():
+                parser.error(f"{target} is not of this script; it stays")
             shutil.rmtree(target)
         folder.rename(target)
     size = (target / "model.safetensors").stat().st_size

@@ -32,7 +32,7 @@ def train_command(
 
     More processes: accelerate launch --num_processes N -m sfi_zoo.cli train ... (on a CPU with --multi_gpu, and --device cpu after train).
 
-    Example: sfi-zoo train recipes/convtasnet_mgf.toml --data MUSDB18HQ -o runs/convtasnet_mgf
+    Example: sfi-zoo train recipes/convtasnet_mgf_native.toml --data MUSDB18HQ -o runs/convtasnet_mgf_native
     """
     from dataclasses import replace
 
