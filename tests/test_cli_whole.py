@@ -1,10 +1,10 @@
 """What all commands of `sfi-zoo` share: help with examples, JSON, completion, exit codes; and `sfi-zoo doctor`."""
 
 import json
+import resource
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +34,12 @@ def test_the_example_in_the_help_of_a_command_is_a_call_that_it_takes(
 
 
 def test_help_is_quick_and_says_how_to_complete_names() -> None:
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-m", "sfi_zoo.cli", "--help"], capture_output=True, text=True, check=True
     )
-    assert time.perf_counter() - start < 5  # 0.25 s on an idle core
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime < 1  # seconds of CPU; measured: 0.13
     assert "--install-completion" in done.stdout and "Exit codes" in done.stdout
 
 
@@ -47,8 +48,8 @@ def test_help_is_quick_and_says_how_to_complete_names() -> None:
     [
         (["sep"], ["separate"]),
         (["separate", "--two"], ["--two-stems"]),
-        (["separate", "-m", "convtasnet_m"], ["convtasnet_mgf.music4"]),
-        (["info", "convtasnet_m"], ["convtasnet_mgf.music4"]),
+        (["separate", "-m", "convtasnet_mgf.m"], ["convtasnet_mgf.music4"]),
+        (["info", "convtasnet_mgf.m"], ["convtasnet_mgf.music4"]),
         (["separate", "--mode", "re"], ["resample"]),
         (["separate", "--dtype", "float"], ["float16", "float32", "float64"]),
     ],
