@@ -5,6 +5,7 @@ import io
 import os
 import resource
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -18,6 +19,7 @@ from unittest import mock
 MEMORY = 2**30  # bytes beyond what the libraries take
 GROWTH = 2**29  # of resident memory by one input: a hop of one sample is costly and no mistake
 SECONDS = 10.0  # of CPU time for one input
+HANG = 30.0  # after which it is ended
 LONGEST = 2000  # characters of a message
 FORBIDDEN = (
     "subprocess.Popen",
@@ -78,6 +80,7 @@ def attempt(guard: Guard, tried: Any) -> str:
     for name, content in tried.files.items():
         (work / "in" / name).write_bytes(content)
     guard.found.clear()
+    signal.setitimer(signal.ITIMER_PROF, HANG)  # SIGPROF ends the process
     guard.on = True
     try:
         problem, code = "", 0
@@ -87,6 +90,7 @@ def attempt(guard: Guard, tried: Any) -> str:
                 break
     finally:
         guard.on = False
+        signal.setitimer(signal.ITIMER_PROF, 0)
         os.chdir(guard.folder)
     problems = [problem] if problem else []
     for path in sorted(guard.folder.rglob("*")):

@@ -1,6 +1,7 @@
 """Inputs one by one into a prison; a prison that crashes or hangs is told and replaced."""
 
 import multiprocessing
+import signal
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +11,11 @@ from pathlib import Path
 from random import Random
 
 from tests.fuzz.inputs import KINDS
-from tests.fuzz.prison import serve
+from tests.fuzz.prison import HANG, serve
 
-PATIENCE = 60.0  # seconds for one input before it counts as a hang, on a machine that is busy
+PATIENCE = (
+    300.0  # seconds for one input that waits for something; one that computes is ended by `prison.HANG`
+)
 START = 300.0  # for the libraries
 
 
@@ -74,6 +77,8 @@ class Prison:
         except EOFError:
             self._process.join()
             problem = f"crashes with exit code {self._process.exitcode}"
+            if self._process.exitcode == -signal.SIGPROF:
+                problem = f"hangs: no end after {HANG:g} s of CPU time"
         self.close()
         self._start()
         return problem
