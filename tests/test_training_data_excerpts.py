@@ -1,5 +1,6 @@
 """Random excerpts: which, how they are varied, and that each depends on (seed, index) alone."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from sfi_zoo import InputError
 from sfi_zoo.data.tracks import training_tracks
-from sfi_zoo.training.augment import Alteration, AugmentConfig
+from sfi_zoo.training.augment import Alteration, AugmentConfig, equalised
 from sfi_zoo.training.excerpts import Excerpts, read_excerpt, validation_excerpts
 from tests.musdb_layout import RATE, STEMS, ArrayTrack, ramp, write_track
 
@@ -343,3 +344,23 @@ def test_validation_of_tracks_shorter_than_an_excerpt():
 def test_no_validation_at_all_is_refused():
     with pytest.raises(InputError, match="give 1 or more"):
         validation_excerpts([noise(0)], STEMS, RATE, 0.5, 1, 0)
+
+
+def test_an_equaliser_has_its_gains_at_octaves_and_a_line_between():
+    rate, gains = 32000, np.linspace(-6, 10, 9)
+    frequencies = [62.5 * 2**k for k in range(8)] + [1000 * 2**0.5]
+    t = np.arange(rate * 2) / rate
+    for f, expected in zip(frequencies, [*gains[:8], gains[4] + 1], strict=True):
+        tone = np.cos(2 * np.pi * round(2 * f) / 2 * t)
+        heard = equalised(torch.from_numpy(tone), rate, gains).numpy()
+        assert 20 * np.log10(heard.std() / tone.std()) == pytest.approx(expected, abs=0.01)
+
+
+def test_equalised_sources_differ_in_colour_alone():
+    config = dataclasses.replace(PLAIN, eq_db=6.0)
+    plain, coloured = (excerpts([noise(1)], augment=c)[0].numpy() for c in (PLAIN, config))
+    a, b = (np.abs(np.fft.rfft(x)) for x in (plain, coloured))
+    gains = 20 * np.log10(b[..., 1:] / a[..., 1:])
+    assert 1 < np.abs(gains).max() < 6.01
+    assert not np.allclose(gains[0], gains[1], atol=0.5)
+    assert np.abs(np.diff(gains, axis=-1)).max() < 12 / np.log2(1.5)  # a smooth curve

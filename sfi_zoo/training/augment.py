@@ -12,6 +12,7 @@ from sfi_zoo.audio.resample import resample
 from sfi_zoo.errors import InputError
 
 Range = tuple[float, float]
+LOWEST_OCTAVE, OCTAVES = 62.5, 9  # Hz; up to 16 kHz
 _LIMITS = {
     "gain_db": (-60, 60),
     "speed": (0.25, 4),
@@ -35,6 +36,7 @@ class AugmentConfig:
         speed: lowest and highest factor of the speed; tempo and pitch go along, as with a tape (by soxr).
         tempo: lowest and highest factor of the tempo, at the same pitch (by Signalsmith Stretch).
         pitch: lowest and highest change of the pitch in semitones, at the same tempo (by Signalsmith Stretch).
+        eq_db: largest gain or loss of a source at a frequency: a smooth curve through random values at octaves; 0 for none.
     """
 
     remix: float = 0.6
@@ -45,6 +47,7 @@ class AugmentConfig:
     speed: Range = (1.0, 1.0)
     tempo: Range = (1.0, 1.0)
     pitch: Range = (0.0, 0.0)
+    eq_db: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises `InputError` for values out of range."""
@@ -104,16 +107,21 @@ def draw_alteration(config: AugmentConfig, rng: np.random.Generator) -> Alterati
     return Alteration(rng.uniform(*config.speed), rng.uniform(*config.tempo), rng.uniform(*config.pitch))
 
 
-def vary(stems: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Level, sign and channels of each source, in place.
+def vary(stems: Tensor, sample_rate: float, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """Level, timbre, sign and channels of each source, in place.
 
     Args:
         stems: (sources, channels, time).
+        sample_rate: in Hz.
         config: what is done.
         rng: read in the same way whatever the config, so that switching one thing off leaves the others as they were.
     """
     gains = 10 ** (rng.uniform(*config.gain_db, size=len(stems)) / 20)
     flips, swaps = rng.random((2, len(stems))) < 0.5
+    colours = rng.uniform(-1, 1, size=(len(stems), OCTAVES))
+    if config.eq_db:
+        for stem, colour in zip(stems, colours, strict=True):
+            stem.copy_(equalised(stem, sample_rate, config.eq_db * colour))
     if config.flip_sign:
         gains = np.where(flips, -gains, gains)
     stems *= torch.from_numpy(gains).to(stems)[:, None, None]
@@ -121,6 +129,21 @@ def vary(stems: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tens
         swapped = torch.from_numpy(swaps)
         stems[swapped] = stems[swapped].flip(1)
     return stems
+
+
+def equalised(signal: Tensor, sample_rate: float, gains_db: np.ndarray) -> Tensor:
+    """A signal through a zero-phase equaliser, (..., time); the signal counts as periodic.
+
+    Args:
+        signal: (..., time).
+        sample_rate: in Hz.
+        gains_db: at 62.5 Hz and the octaves above, linear in log f between, constant beyond.
+    """
+    frequencies = torch.fft.rfftfreq(signal.shape[-1], 1 / sample_rate).clamp(min=1).numpy()
+    places = np.log2(frequencies / LOWEST_OCTAVE)
+    gain = 10 ** (np.interp(places, np.arange(len(gains_db)), gains_db) / 20)
+    spectrum = torch.fft.rfft(signal) * torch.from_numpy(gain).to(signal)
+    return torch.fft.irfft(spectrum, n=signal.shape[-1])
 
 
 def _stretched(signal: Tensor, sample_rate: float, tempo: float, pitch: float) -> Tensor:

@@ -118,7 +118,7 @@ class Excerpts(Dataset[Tensor]):
             stems = self._draw(where)
             if any(map(_is_heard, stems)):
                 break
-        return vary(stems, self.augment, how)
+        return vary(stems, self.sample_rate, self.augment, how)
 
     def _draw(self, rng: np.random.Generator) -> Tensor:
         count = len(self.sources) if rng.random() < self.augment.remix else 1
