@@ -4,11 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sfi_zoo import filters, models
+from sfi_zoo.metrics.registry import METRICS
 from tests.pages import DOCS, blocks_of, run_page
 
 ELSEWHERE = {
@@ -22,13 +24,16 @@ MOST_NOT_RUN = 1  # blocks of a page that cannot run in the tests
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder to work in; what a page registers is forgotten after it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(models, "_REGISTERED", {})
     monkeypatch.setattr(filters, "FILTER_FAMILIES", dict(filters.FILTER_FAMILIES))
-    return tmp_path
+    before = dict(METRICS)
+    yield tmp_path
+    METRICS.clear()
+    METRICS.update(before)
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)

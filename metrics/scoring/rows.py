@@ -23,10 +23,10 @@ def rows_of(records: Iterable[Record]) -> list[dict[str, Any]]:
         Rows of model (where the records name it), mode, sample_rate, trained_rate, tracks (that have a score), failed (tracks), and
 
         - mask_lee, predictor_lee, masked_latent_lee (local_mask_lee ... too where they were measured), linear, with _db beside each (-inf
-          where nothing differs);
+            where nothing differs);
         - of si_sdr, sdr and, where measured, bss_sdr, means over tracks and sources that are not silent: _db, _improvement_db (over the
-          mixture), _lost_db (F0 estimate resampled to F, less the estimate at F, against references at F), _drop_db (F0 estimate against
-          references at F0, less the estimate at F). NaN where there is none.
+            mixture), _lost_db (F0 estimate resampled to F, less the estimate at F, against references at F), _drop_db (F0 estimate against
+            references at F0, less the estimate at F). NaN where there is none.
     """
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:

@@ -14,6 +14,7 @@ import torch
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.adaptation import MODES
+from sfi_zoo.metrics.registry import METRICS
 from sfi_zoo.metrics.scoring.records import RecordWriter, claim, key_of, read_records
 from sfi_zoo.metrics.scoring.signals import SharedSignals
 from sfi_zoo.metrics.scoring.songs import Songs, channels_of
@@ -201,7 +202,7 @@ def _settings(loaded: Loaded, songs: Songs, plan: Plan) -> dict[str, Any]:
         "data": songs.description,
         "sample_rates": list(plan.sample_rates),
         "modes": list(plan.modes),
-        "measures": asdict(plan.measures),
+        "measures": asdict(plan.measures) | ({"registered": sorted(METRICS)} if METRICS else {}),
         "threads": plan.threads,
     }
 

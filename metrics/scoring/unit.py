@@ -25,6 +25,7 @@ from sfi_zoo.metrics.lee import (
     observe,
     predictor_lee,
 )
+from sfi_zoo.metrics.registry import METRICS
 from sfi_zoo.metrics.scoring.signals import Ratios, SharedSignals, Signals
 from sfi_zoo.metrics.scoring.songs import Clip
 from sfi_zoo.models.base import Separator
@@ -203,6 +204,7 @@ class _AtRate:
             "predictor": self._predictor_lee(mode, reference.seen),
             "masked_latent": mask_lee(estimated.masked, reference.masked, measures.margin),
         }
+        lee |= {name: of(estimated.seen, reference.seen, measures.margin) for name, of in METRICS.items()}
         found: dict[str, Any] = {}
         if measures.local or measures.layers:
             local, moved = self._local(mode)

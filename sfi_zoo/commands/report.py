@@ -87,8 +87,9 @@ def report_command(
 
     Example: sfi-zoo report results --cards hub_configs --json leaderboard.json
     """
+    from sfi_zoo.hub.folder import CARD
     from sfi_zoo.metrics import report
-    from sfi_zoo.metrics.cards import CARD, update_card
+    from sfi_zoo.metrics.cards import update_card
     from sfi_zoo.metrics.leaderboard import leaderboard
 
     records, settings = read_results(results)

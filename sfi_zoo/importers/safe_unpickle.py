@@ -176,7 +176,7 @@ FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
 _InPython: Any = pickle._Unpickler
 
 
-class _Unpickler(_InPython):
+class _Unpickler(_InPython):  # type: ignore[misc]
     """Python's own one in Python: the one in C takes the memory that a few bytes of a pickle ask for, and hashes for ever.
 
     No pickle of torch has the opcodes that are left out. What becomes a key or a member of a set is hashed, and a tuple of tuples that
