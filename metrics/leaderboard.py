@@ -48,7 +48,7 @@ def leaderboard(
         - si_sdr_improvement: at F0, the mean over sources of each one's mean over the tracks where it is not silent;
         - by_source: {source: the same of one}; by_group: {group: {"tracks", "si_sdr_improvement", "by_source"}};
         - worst_lost: the largest SI-SDR lost over the rates other than F0 that are 11.025 kHz or more (mean over tracks and sources), with
-          its sample_rate; lost_at_8k: that at 8 kHz; null where it was not measured;
+            its sample_rate; lost_at_8k: that at 8 kHz; null where it was not measured;
         - mask_lee, predictor_lee, masked_latent_lee: the mean over the rates other than F0, no less than -60 each;
         - rates: [{"sample_rate", and of each the five curves of a report without intervals}].
 

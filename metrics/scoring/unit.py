@@ -96,7 +96,7 @@ def records_of(
         - lee: {metric: {"error": [...], "reference": [...]}}, squared norms per source;
         - layers, where asked for: {"contribution": {part: ...}, "reference": ...}, see `sfi_zoo.metrics.layerwise`;
         - si_sdr, sdr (bss_sdr ... too where asked for): dB per source, None where the reference is silent, of the "estimate" at F, of the
-          "mixture" at F, of "trained", the estimate at F0 resampled to F, and "at_trained", the estimate at F0 against references at F0.
+            "mixture" at F, of "trained", the estimate at F0 resampled to F, and "at_trained", the estimate at F0 against references at F0.
 
     Raises:
         InputError: the track cannot be read.
