@@ -433,3 +433,15 @@ def test_many_processes_need_a_folder(model_folder, monkeypatch, capsys):
 def test_plans_that_cannot_be(settings):
     with pytest.raises(InputError):
         Plan(**{"sample_rates": (8000,)} | settings)
+
+
+def test_models_join_a_results_folder(tmp_path):
+    plan = Plan((8000,), ("native",), Measures(False, False, False), 1)
+    one = score({"one": tasnet}, SONGS, plan, tmp_path)
+    both = score({"two": lambda: tasnet(hidden=12)}, SONGS, plan, tmp_path)
+    assert {record["model"] for record in both.records} == {"two"}
+    assert both.complete
+    assert {record["model"] for record in read_records(tmp_path)} == {"one", "two"}
+    assert score({"one": tasnet}, SONGS, plan, tmp_path).records == one.records
+    with pytest.raises(InputError, match=r"other settings \(models.one .* there, .* now\)"):
+        score({"one": lambda: tasnet(hidden=12)}, SONGS, plan, tmp_path)

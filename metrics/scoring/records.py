@@ -8,13 +8,16 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.whole_files import write_text
 
 MANIFEST = "manifest.json"
+MODELS = "models."  # their part of the settings, by name
 Key = tuple[str, str, str, float]  # model, track, mode, sample rate
 
 
@@ -116,29 +119,52 @@ def _lock(file: int, path: Path) -> None:
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Makes the folder one of these settings, or checks that it is.
+    """Makes the folder one of these settings, or checks that it is; models that it has not yet join it.
 
     Raises:
-        InputError: it was made with other settings; the message says which.
+        InputError: it was made with other settings, or with another model of the same name; the message says which.
     """
     settings = json.loads(json.dumps(settings))
     path = folder / MANIFEST
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            if any(folder.glob("records-*.jsonl")):
-                raise InputError(f"{folder}: has records but no {MANIFEST}; choose another folder")
-            draft = folder / f".{MANIFEST}.{os.getpid()}"
-            draft.write_text(json.dumps(settings, indent=1) + "\n")
-            draft.replace(path)  # processes that start together write the same
+        with _alone(folder):
+            if not path.exists():
+                if any(folder.glob("records-*.jsonl")):
+                    raise InputError(f"{folder}: has records but no {MANIFEST}; choose another folder")
+                write_text(path, json.dumps(settings, indent=1) + "\n")
+            made_with = read_manifest(folder)
+            there, here = _flat(made_with), _flat(settings)
+            differing = [
+                name
+                for name in dict.fromkeys((*there, *here))
+                if there.get(name) != here.get(name)
+                and not (name.startswith(MODELS) and (name not in there or name not in here))
+            ]
+            if differing:
+                shown = "; ".join(f"{name} {there.get(name)} there, {here.get(name)} now" for name in differing)
+                raise InputError(f"{folder}: made with other settings ({shown}); choose another folder")
+            models = made_with.get("models", {}) | settings.get("models", {})
+            if models != made_with.get("models", {}):
+                write_text(path, json.dumps(made_with | {"models": models}, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"{error.filename or folder}: {error.strerror}") from error
-    made_with = read_manifest(folder)
-    if made_with != settings:
-        there, here = _flat(made_with), _flat(settings)
-        names = [name for name in dict.fromkeys((*there, *here)) if there.get(name) != here.get(name)]
-        shown = "; ".join(f"{name} {there.get(name)} there, {here.get(name)} now" for name in names)
-        raise InputError(f"{folder}: made with other settings ({shown}); choose another folder")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Other processes wait at the same place."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing keeps two runs apart
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Outcome:
     """What became of a run.
 
     Attributes:
-        records: of all processes, as far as they are; see `records.read_records`.
+        records: of these models, by all processes, as far as they are; see `records.read_records`.
         left_out: what could not be scored, and why: broken tracks, failed units.
         complete: whether no process has anything left to do.
     """
@@ -131,7 +131,9 @@ def score(
                                 progress(done, total)
                     except InputError as error:  # of the track; what fails of a model is in its record
                         left_out.append(f"{name}, {track}: {error}")
-    records = read_records(folder) if folder is not None else sorted(sink.records, key=key_of)
+    records = sorted(sink.records, key=key_of)
+    if folder is not None:  # which may have other models too
+        records = [record for record in read_records(folder) if record["model"] in models]
     left_out += [_failure(record) for record in records if "failed" in record]
     everything = len(models) * len(songs.names) * len(plan.units)
     return Outcome(records, left_out, complete=len(records) == everything)
