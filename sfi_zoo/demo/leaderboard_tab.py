@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -106,10 +106,13 @@ def _show(board: Board) -> None:
                     title="" if math.isnan(r) else f"r = {r:.2f}, {len(chosen)} points",
                 )
 
+    kinds: list[Literal["str", "number"]] = ["str", "str"] + ["number"] * (
+        figures.shape[1] - 2
+    )  # numbers sort as such
     modes = gr.CheckboxGroup(list(ROWS), value=list(MODES), label="Modes")
     shown = gr.Dataframe(
         rows(MODES),
-        datatype="auto",
+        datatype=kinds,
         interactive=False,
         show_search="search",
         elem_classes="leaderboard",

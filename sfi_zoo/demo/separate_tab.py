@@ -84,4 +84,6 @@ def _players(stems: dict[str, str]) -> None:
     for start in range(0, len(names), STEMS_IN_ROW):
         with gr.Row():
             for name in names[start : start + STEMS_IN_ROW]:
-                gr.Audio(stems[name], label=name, interactive=False, buttons=["download"])
+                gr.Audio(
+                    stems[name], label=name, interactive=False, buttons=["download"], elem_classes="stem"
+                )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from sfi_zoo.metrics.curves import figure_of
 
 WINDOW_SECONDS = 0.05  # about: rounded to a power of two in samples
 COLUMNS = 500  # at most
-WINDOWS_IN_BLOCK = 64
 FLOOR_DB = -90.0
 
 
@@ -47,15 +47,19 @@ def spectrogram(path: Path) -> Spectrogram:
     window = torch.hann_window(size)
     columns = max(1, min(COLUMNS, info.frames // hop))
     power, count = torch.zeros(size // 2 + 1, columns), torch.zeros(columns)
-    position, block_frames = 0, WINDOWS_IN_BLOCK * size
-    for block in read_blocks(info, block_frames):
-        mono = torch.nn.functional.pad(block.mean(0), (0, max(0, size - block.shape[-1])))
-        bins = torch.stft(mono, size, hop, window=window, center=False, return_complex=True)
-        middles = position + hop * torch.arange(bins.shape[-1]) + size / 2
-        place = (middles / max(1, info.frames) * columns).long().clamp(max=columns - 1)
-        power.index_add_(1, place, (2 * bins.abs() / window.sum()) ** 2)
-        count.index_add_(0, place, torch.ones(len(place)))
-        position += block.shape[-1]
+    margin = torch.zeros(1, size // 2)  # so that the middle of window k is at sample k hop
+    rest, done = margin[0], 0
+    for block in chain(read_blocks(info), [margin]):
+        mono = torch.cat([rest, block.mean(0)])
+        if len(mono) >= size:
+            bins = torch.stft(mono, size, hop, window=window, center=False, return_complex=True)
+            middles = hop * torch.arange(done, done + bins.shape[-1])
+            place = (middles * columns // info.frames).clamp(max=columns - 1)
+            power.index_add_(1, place, (2 * bins.abs() / window.sum()) ** 2)
+            count.index_add_(0, place, torch.ones(len(place)))
+            done += len(middles)
+            mono = mono[hop * len(middles) :]
+        rest = mono
     decibels = 10 * (power / count.clamp(min=1)).clamp(min=10 ** (FLOOR_DB / 10)).log10()
     return Spectrogram(decibels, info.sample_rate, info.duration, not power.any())
 
@@ -80,7 +84,7 @@ def plot_spectrograms(panels: Mapping[str, Spectrogram], trained_rate: float) ->
         nyquist = panel.sample_rate / 2000
         axis.set_facecolor("0.85")  # above the Nyquist frequency there is nothing, not even silence
         image = axis.imshow(
-            panel.decibels,
+            panel.decibels.numpy(),
             origin="lower",
             aspect="auto",
             extent=(0, panel.seconds, 0, nyquist),

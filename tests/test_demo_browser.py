@@ -1,0 +1,233 @@
+"""The page, `sfi-zoo demo`, in a browser: Debian's chromium, without which these tests are skipped."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import soundfile
+
+from sfi_zoo import cli
+from tests.hub_server import free_port
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
+    *("--disable-component-update", "--disable-sync"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),  # a microphone that beeps
+)
+PATIENCE = 30_000  # ms, for a busy machine
+RATE, SECONDS = 22050, 2
+SOURCES = ("vocals", "drums", "bass", "other")
+PICTURES = os.environ.get(
+    "SFI_ZOO_DEMO_PICTURES"
+)  # a folder, docs for instance, that gets a picture of each tab
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs chromium: apt-get install chromium")
+
+
+@dataclass
+class Server:
+    """`sfi-zoo demo` in a process of its own."""
+
+    process: subprocess.Popen
+    url: str
+    errors: Path  # its standard error
+    temporary: Path  # its TMPDIR
+
+
+@dataclass
+class Watched:
+    """The page in a tab of the browser, and what happened there."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    def separate(self) -> None:
+        self.page.get_by_role("button", name="Separate", exact=True).click()
+
+    def drop(self, song: Path) -> None:
+        """Puts a song in the place of the one that is there."""
+        clear = self.page.locator("#song").get_by_label("Clear")
+        if clear.count():
+            clear.click()
+        self.page.locator("#song input[type=file]").set_input_files(song)
+        self.page.locator("#song").get_by_label("Clear").wait_for()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("demo")
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "sfi_zoo.cli", "demo", "--port", str(free_port())]
+    with (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | {"TMPDIR": str(temporary)},
+        )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        assert url.endswith(f":{command[-1]}/"), (folder / "errors").read_text()
+        yield Server(process, url, folder / "errors", temporary)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=CHROMIUM,
+            args=FLAGS,
+            viewport={"width": 1400, "height": 1000},
+        )
+        context.set_default_timeout(PATIENCE)
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def tab(server: Server, browser: Any) -> Iterator[Watched]:
+    page = browser.new_page()
+    watched = Watched(page)
+    page.on("console", lambda m: watched.errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: watched.errors.append(str(error)))
+    page.on("request", lambda request: watched.hosts.add(urlsplit(request.url).hostname or "127.0.0.1"))
+    page.goto(server.url)
+    page.get_by_role("button", name="Separate", exact=True).wait_for()
+    yield watched
+    page.close()
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    assert cli.main(["example", str(path), "--sample-rate", str(RATE), "--duration", str(SECONDS)]) == 0
+    return path
+
+
+def picture(page: Any, name: str) -> None:
+    if PICTURES:
+        page.wait_for_timeout(3000)  # what moves comes to rest
+        page.screenshot(path=Path(PICTURES) / f"demo_{name}.png", full_page=True)
+
+
+def test_a_song_is_dropped_separated_heard_and_downloaded(tab: Watched, song: Path, tmp_path: Path) -> None:
+    tab.drop(song)
+    tab.separate()
+    tab.page.get_by_text(f"separated at {RATE} Hz").wait_for()
+    for number, source in enumerate(SOURCES):
+        player = tab.page.locator(".stem").nth(number)
+        player.get_by_label("Play", exact=True).wait_for()
+        assert source in player.inner_text()
+        with tab.page.expect_download() as download:
+            player.get_by_label("Download").click()
+        assert download.value.suggested_filename == f"{source}.wav"
+        download.value.save_as(tmp_path / f"{source}.wav")
+        info = soundfile.info(tmp_path / f"{source}.wav")
+        assert (info.samplerate, info.channels, info.frames) == (RATE, 2, RATE * SECONDS)
+    picture(tab.page, "separate")
+    player.get_by_label("Play", exact=True).click()
+    player.get_by_label("Pause", exact=True).wait_for()
+    image = tab.page.locator("#spectrograms img")
+    assert image.evaluate("image => image.naturalWidth") > 500
+    assert tab.errors == []
+    assert tab.hosts == {"127.0.0.1"}
+
+
+def column(table: Any, name: str) -> list[float]:
+    names = [x.strip() for x in table.get_by_role("columnheader").locator("span").all_inner_texts()]
+    rows = table.locator(".virtual-row").evaluate_all(
+        "rows => rows.map(row => [row.getBoundingClientRect().y, row.children[PLACE].innerText])".replace(
+            "PLACE", str(names.index(name))
+        )
+    )
+    return [float(text) for _, text in sorted(rows)]
+
+
+def test_the_leaderboard_is_sorted_and_drawn(tab: Watched) -> None:
+    tab.page.get_by_role("tab", name="Leaderboard").click()
+    table = tab.page.locator(".leaderboard").first
+    table.get_by_test_id("cell-0-0").wait_for()
+    tab.page.locator(".vega-embed").nth(7).wait_for()
+    picture(tab.page, "leaderboard")
+    before = column(table, "mask LEE")
+    header = table.get_by_role("columnheader").filter(has_text="mask LEE")
+    for order in ("ascending", "descending"):
+        header.hover()
+        header.get_by_label("Open cell menu").click()
+        tab.page.get_by_text(f"Sort {order}").click()
+        wanted = sorted(before, reverse=order == "descending")
+        for _ in range(PATIENCE // 200):
+            if column(table, "mask LEE") == wanted:
+                break
+            tab.page.wait_for_timeout(200)
+        assert column(table, "mask LEE") == wanted
+    tab.page.get_by_label("none", exact=True).first.uncheck()
+    tab.page.wait_for_function(
+        "count => document.querySelectorAll('.leaderboard .virtual-row').length < count", arg=len(before)
+    )
+    assert tab.errors == []
+    assert tab.hosts == {"127.0.0.1"}
+
+
+def test_bad_input_is_told_and_the_next_song_is_separated(
+    tab: Watched, server: Server, song: Path, tmp_path: Path
+) -> None:
+    def told(text: str) -> None:
+        tab.separate()
+        tab.page.get_by_test_id("toast-text").filter(has_text=text).wait_for()
+        tab.page.get_by_test_id("toast-close").click()
+
+    told("no song yet")
+    no_song = tmp_path / "<b>no song.wav"
+    no_song.write_text("words")
+    tab.drop(no_song)
+    told("<b>no song.wav: not a sound file that can be read")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
+    tab.drop(tmp_path / "silent.wav")
+    told("silent.wav: is silent, there is nothing to separate")
+    tab.drop(song)
+    rate = tab.page.get_by_label("SF in Hz")
+    rate.fill("3000")
+    rate.press("Enter")
+    told("SF: a sample rate of 3000 Hz is outside 4000..192000 Hz")
+    rate.fill("8000")
+    rate.press("Enter")
+    tab.separate()
+    tab.page.get_by_text("separated at 8000 Hz").wait_for()
+    assert "Traceback" not in server.errors.read_text()
+
+
+def test_a_recording_is_separated(tab: Watched) -> None:
+    tab.page.locator("#song").get_by_label("Record audio").click()
+    tab.page.get_by_role("button", name="Record", exact=True).click()
+    tab.page.wait_for_timeout(1500)
+    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    tab.page.locator("#song").get_by_label("Play", exact=True).wait_for()
+    tab.separate()
+    tab.page.get_by_text(re.compile(r"separated at \d+ Hz")).wait_for()
+    assert tab.errors == []
+
+
+def test_sigterm_ends_it_and_nothing_stays(server: Server) -> None:
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) == 128 + signal.SIGTERM
+    assert list(server.temporary.glob("sfi-zoo*")) == []
