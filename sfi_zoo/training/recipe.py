@@ -100,8 +100,8 @@ class TrainConfig:
         clip_norm: of the gradient.
         ema: decay of the average of the weights that is validated and published; 0 for none.
         precision: of the mask network: "float32", "bfloat16" or "float16".
-        matmul_precision: of products of float32 matrices, as `torch.set_float32_matmul_precision`: "medium" is several times faster
-            where there are bfloat16 units.
+        matmul_precision: of products of float32 matrices, as `torch.set_float32_matmul_precision`: "medium" is faster where there are
+            bfloat16 units.
         seed: of weights, examples and noise.
         valid_every: steps between validations; a validation ends with a checkpoint.
         patience: validations without a gain after which training ends; 0 for all steps.
