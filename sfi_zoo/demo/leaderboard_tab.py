@@ -106,13 +106,11 @@ def _show(board: Board) -> None:
                     title="" if math.isnan(r) else f"r = {r:.2f}, {len(chosen)} points",
                 )
 
-    kinds: list[Literal["str", "number"]] = ["str", "str"] + ["number"] * (
-        figures.shape[1] - 2
-    )  # numbers sort as such
+    number: Literal["number"] = "number"  # sorted as such
     modes = gr.CheckboxGroup(list(ROWS), value=list(MODES), label="Modes")
     shown = gr.Dataframe(
         rows(MODES),
-        datatype=kinds,
+        datatype=["str", "str", *[number] * (figures.shape[1] - 2)],
         interactive=False,
         show_search="search",
         elem_classes="leaderboard",
