@@ -7,6 +7,7 @@ to the order of sums.
 
 import json
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from sfi_zoo.training.bands import band_limit, band_rates
 from sfi_zoo.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from sfi_zoo.training.objective import Objective
 from sfi_zoo.training.recipe import FILTERS, PRECISIONS, Recipe, TrainConfig
-from sfi_zoo.training.stopping import Stopping
+from sfi_zoo.training.stopping import SIGNALS, Stopping
 from sfi_zoo.training.validation import Validation
 from sfi_zoo.whole_files import write_text
 
@@ -195,7 +196,7 @@ class _Run:
             batch_sampler=indices,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_prepare_worker,
             pin_memory=self.engine.device.type == "cuda",
         )
         try:
@@ -366,8 +367,11 @@ def _cut_log(path: Path, step: int) -> None:
         write_text(path, "".join(line + "\n" for line in kept))
 
 
-def _one_thread(_: int) -> None:
+def _prepare_worker(_: int) -> None:
+    """In a worker: one thread, and signals to the group of processes are for the main one, which ends the others in order."""
     torch.set_num_threads(1)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _rounded(value: Any) -> Any:
