@@ -142,7 +142,9 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
                 and not (name.startswith(MODELS) and (name not in there or name not in here))
             ]
             if differing:
-                shown = "; ".join(f"{name} {there.get(name)} there, {here.get(name)} now" for name in differing)
+                shown = "; ".join(
+                    f"{name} {there.get(name)} there, {here.get(name)} now" for name in differing
+                )
                 raise InputError(f"{folder}: made with other settings ({shown}); choose another folder")
             models = made_with.get("models", {}) | settings.get("models", {})
             if models != made_with.get("models", {}):
