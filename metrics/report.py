@@ -256,14 +256,14 @@ def _study(records: Sequence[Record], resamples: int) -> list[Section]:
     except InputError as error:
         return [Section(title, str(error))]
     text = (
-        "Correlation of each LEE in dB with the SDR lost in dB over (model, mode, F), with 95 % intervals of a bootstrap over tracks and"
-        " models; partial: given the bandwidth removed, log2(min(F, F0) / F0). See sfi_zoo.metrics.study."
+        "Correlation of each LEE, in dB and as it is, with the SDR lost in dB over (model, mode, F), with 95 % intervals of a bootstrap"
+        " over tracks and models; partial: given the bandwidth removed, log2(min(F, F0) / F0). See sfi_zoo.metrics.study."
     )
-    return [Section(title, text, STUDY_COLUMNS, study_rows(rows), plot_study(records))]
+    return [Section(title, text, STUDY_COLUMNS, study_rows(rows), plot_study(records, scale="linear"))]
 
 
 STATISTICS = ("pearson", "spearman", "partial_pearson", "partial_spearman")
-STUDY_COLUMNS = ("group", "LEE", "lost", "points", *(name.replace("_", " ") for name in STATISTICS))
+STUDY_COLUMNS = ("group", "LEE", "scale", "lost", "points", *(name.replace("_", " ") for name in STATISTICS))
 
 
 def study_rows(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -272,6 +272,7 @@ def study_rows(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
         [
             row["group"],
             row["metric"],
+            row["scale"],
             row["cost"],
             str(row["points"]),
             *(with_interval(row[s]) for s in STATISTICS),

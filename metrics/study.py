@@ -2,7 +2,8 @@ r"""Does a LEE tell what SDR is lost? Correlation of each metric with the SDR lo
 
 arXiv:2506.03550 reports a strong correlation. What is correlated here, with its 95 % interval:
 
-- x: a LEE in dB, its sums over all tracks taken before the division; no less than -60 dB, below which it is rounding;
+- x: a LEE, its sums over all tracks taken before the division: as it is ("linear"), and in dB, no less than -60 dB, below which it is
+  rounding. Where many points lose nothing at all, their LEEs differ by tens of dB and their linear ones hardly: r is of the scale;
 - y: the SDR lost in dB, in both definitions (see `sfi_zoo.metrics.scoring.rows.rows_of`), the mean over tracks and sources;
 - Pearson's r, and Spearman's rho (r of the ranks, equal values share a rank);
 - partial correlation given c = log2(min(F, F0) / F0), the bandwidth removed in octaves,
@@ -26,6 +27,7 @@ from sfi_zoo.metrics.scoring.points import FLOOR_DB, Array, Points, interval, po
 from sfi_zoo.metrics.scoring.unit import ORACLE
 
 COSTS = ("si_sdr_lost", "si_sdr_drop", "sdr_lost", "sdr_drop", "bss_sdr_lost", "bss_sdr_drop")
+SCALES = ("dB", "linear")
 CONSTANT = 1e-12  # relative size of what is rounding
 
 
@@ -41,8 +43,8 @@ def study(
         floor_db: LEE are no less than this, in dB.
 
     Returns:
-        One row per (group, metric, cost): numbers of points, models and tracks; pearson, spearman, partial_pearson, partial_spearman, each
-        {"value", "low", "high"}.
+        One row per (group, metric, scale, cost): numbers of points, models and tracks; pearson, spearman, partial_pearson,
+        partial_spearman, each {"value", "low", "high"}.
 
     Raises:
         InputError: fewer than 3 points.
@@ -56,7 +58,11 @@ def study(
     names, owner = np.unique(points.models, return_inverse=True)
     tracks = resampled(len(points.tracks), resamples, rng)
     weights = resampled(len(names), resamples, rng)[:, owner]
-    lee = {metric: points.lee_db(metric, tracks, floor_db) for metric in points.error}
+    lee = {
+        (metric, scale): scaled(points, metric, tracks, scale, floor_db)
+        for metric in points.error
+        for scale in SCALES
+    }
     costs = {cost: points.mean_db(cost, tracks) for cost in COSTS if cost in points.total}
     removed = np.log2(np.minimum(points.rates, points.trained) / points.trained)[None]
     rows = []
@@ -68,12 +74,18 @@ def study(
             "tracks": len(points.tracks),
         }
         part = owner[chosen] if within else np.zeros(int(chosen.sum()), int)
-        for metric, x in lee.items():
+        for (metric, scale), x in lee.items():
             for cost, y in costs.items():
                 values = _correlations(x[:, chosen], y[:, chosen], removed[:, chosen], own[:, chosen], part)
                 found = {name: interval(value) for name, value in values.items()}
-                rows.append({"group": group, "metric": metric, "cost": cost} | sizes | found)
+                place = {"group": group, "metric": metric, "scale": scale, "cost": cost}
+                rows.append(place | sizes | found)
     return rows
+
+
+def scaled(points: Points, metric: str, weights: Array, scale: str, floor_db: float) -> Array:
+    """A LEE of all points on one of the `SCALES`: weights (resamples, tracks) -> (resamples, points)."""
+    return points.lee(metric, weights) if scale == "linear" else points.lee_db(metric, weights, floor_db)
 
 
 def compared(points: Points) -> Points:
@@ -153,7 +165,10 @@ def _centred(x: Array, weights: Array, part: Array) -> Array:
 
 
 def plot_study(
-    records: Iterable[dict[str, Any]], cost: str = "si_sdr_lost", floor_db: float = FLOOR_DB
+    records: Iterable[dict[str, Any]],
+    cost: str = "si_sdr_lost",
+    floor_db: float = FLOOR_DB,
+    scale: str = "dB",
 ) -> Any:
     """A scatter plot for each metric: LEE against the SDR lost, a colour for each mode, a marker for each model.
 
@@ -161,6 +176,7 @@ def plot_study(
         records: of scoring runs.
         cost: one of `COSTS`.
         floor_db: as in `study`.
+        scale: of the LEE, "dB" or "linear".
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -179,10 +195,11 @@ def plot_study(
     figure, axes = figure_of(len(points.error))
     y = points.mean_db(cost, once)[0]
     for axis, metric in zip(axes, points.error, strict=True):
-        x = points.lee_db(metric, once, floor_db)[0]
+        x = scaled(points, metric, once, scale, floor_db)[0]
         for (model, mode), style in styles(points).items():
             own = (points.models == model) & (points.modes == mode)
             axis.plot(x[own], y[own], label=f"{model}, {mode}", **style | {"linestyle": "none"})
-        axis.set(xlabel=f"{metric.replace('_', ' ')} LEE in dB", ylabel=f"{cost.replace('_', ' ')} in dB")
+        unit = "LEE in dB" if scale == "dB" else "LEE"
+        axis.set(xlabel=f"{metric.replace('_', ' ')} {unit}", ylabel=f"{cost.replace('_', ' ')} in dB")
     axes[-1].legend(fontsize="x-small")
     return figure

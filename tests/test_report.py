@@ -329,7 +329,7 @@ def test_study_writes_its_figures(tmp_path, capsys):
     folder = results(tmp_path / "results", records([5.0, 4.0]))
     assert cli.main(["study", str(folder), "--resamples", "20", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((folder / "study.json").read_text())
-    assert len(list(folder.glob("scatter_*.svg"))) == 4
+    assert len(list(folder.glob("scatter_*.svg"))) == 8  # four costs, two scales
 
 
 def test_several_folders_are_one_zoo(tmp_path, capsys):

@@ -62,9 +62,10 @@ def as_arrays(made):
     return np.array(lee), np.array(lost), np.array(octaves)
 
 
-def row_of(made, group="all", metric="mask", cost="si_sdr_lost", **options):
+def row_of(made, group="all", metric="mask", cost="si_sdr_lost", scale="dB", **options):
     found = study(made, **{"resamples": 0} | options)
-    return next(r for r in found if (r["group"], r["metric"], r["cost"]) == (group, metric, cost))
+    wanted = (group, metric, scale, cost)
+    return next(r for r in found if (r["group"], r["metric"], r["scale"], r["cost"]) == wanted)
 
 
 def test_pearson_and_spearman_are_those_of_scipy():
@@ -73,6 +74,9 @@ def test_pearson_and_spearman_are_those_of_scipy():
     row = row_of(made)
     assert row["pearson"]["value"] == pytest.approx(stats.pearsonr(lee, lost).statistic)
     assert row["spearman"]["value"] == pytest.approx(stats.spearmanr(lee, lost).statistic)
+    linear = row_of(made, scale="linear")
+    assert linear["pearson"]["value"] == pytest.approx(stats.pearsonr(10 ** (lee / 10), lost).statistic)
+    assert linear["spearman"]["value"] == pytest.approx(row["spearman"]["value"])
     assert (row["points"], row["models"], row["tracks"]) == (36, 3, 4)
 
 

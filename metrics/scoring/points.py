@@ -46,11 +46,15 @@ class Points:
         sums = (of(self.error), of(self.reference), of(self.total), of(self.count))
         return Points(*places, self.tracks, *sums)
 
+    def lee(self, metric: str, weights: Array) -> Array:
+        """LEE: weights (resamples, tracks) -> (resamples, points), NaN where there is none."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (weights @ self.error[metric].T) / (weights @ self.reference[metric].T)
+
     def lee_db(self, metric: str, weights: Array, floor_db: float = FLOOR_DB) -> Array:
         """LEE in dB, no less than a floor: weights (resamples, tracks) -> (resamples, points), NaN where there is none."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            lee = (weights @ self.error[metric].T) / (weights @ self.reference[metric].T)
-            return np.maximum(10 * np.log10(lee), floor_db)
+            return np.maximum(10 * np.log10(self.lee(metric, weights)), floor_db)
 
     def mean_db(self, quantity: str, weights: Array) -> Array:
         """Means over tracks and sources: weights (resamples, tracks) -> (resamples, points), NaN where there is none."""

@@ -47,13 +47,14 @@ def study_command(
     write_text(folder / "study.json", json.dumps(found, indent=1) + "\n")
     if plots:
         for each in dict.fromkeys(row["cost"] for row in found):
-            with replacing(folder / f"scatter_{each}.svg") as draft:
-                study.plot_study(records, each).savefig(draft)
+            for scale, name in (("linear", f"scatter_{each}"), ("dB", f"scatter_{each}_db")):
+                with replacing(folder / f"{name}.svg") as draft:
+                    study.plot_study(records, each, scale=scale).savefig(draft)
     if as_json:
         print_json(found)
         return
     shown = [r for r in found if r["cost"] == cost and not r["group"].startswith("model ")]
-    table = Table(title=f"LEE against {cost}, in dB", box=SIMPLE)
+    table = Table(title=f"LEE against {cost}", box=SIMPLE)
     for heading in report.STUDY_COLUMNS:
         table.add_column(heading, justify="right")
     for line in report.study_rows(shown):
