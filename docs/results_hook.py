@@ -2,6 +2,7 @@
 
 <!-- leaderboard -->    one row for each model
 <!-- scores -->         one section for each model: every mode and rate
+<!-- study -->          correlations, from docs/study.json
 <!-- on -->             what the scores were measured on
 """
 
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "hub_configs"
+README = FOLDER.parent / "README.md"
+BEGIN, END = "<!-- the zoo: python docs/results_hook.py -->", "<!-- end of the zoo -->"
+STUDY = Path(__file__).parent / "study.json"
 MODES = ("native", "resample", "none", "oracle")
 FIGURES = {
     "si_sdr_improvement_db": "SI-SDR gained",
@@ -26,7 +30,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for marker, tables in (("leaderboard", leaderboard), ("scores", each_model), ("on", measured_on)):
         if (comment := f"<!-- {marker} -->") in markdown:
             markdown = markdown.replace(comment, tables(published()))
-    return markdown
+    return markdown.replace("<!-- study -->", correlations()) if "<!-- study -->" in markdown else markdown
 
 
 def published(folder: Path = FOLDER) -> dict[str, Row]:
@@ -42,7 +46,32 @@ def at_trained(scores: Row) -> Row:
     )
 
 
-def leaderboard(models: dict[str, Row]) -> str:
+def correlations(path: Path = STUDY) -> str:
+    """Pearson's r and the partial one of each LEE, on both scales, with 95 % intervals."""
+    header = ["points", "LEE", "scale", "number", "Pearson's r", "given the bandwidth", "Spearman's rho"]
+    statistics = ("pearson", "partial_pearson", "spearman")
+    rows = [
+        [
+            r["group"],
+            r["metric"].replace("_", " "),
+            r["scale"],
+            str(r["points"]),
+            *map(_interval, (r[s] for s in statistics)),
+        ]
+        for r in json.loads(path.read_text("utf-8"))
+    ]
+    return _table(header, rows)
+
+
+def in_readme(text: str) -> str:
+    """README.md with the table of the zoo as the scores have it now."""
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    table = leaderboard(published(), "hub_configs/{name}/README.md")
+    return f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}"
+
+
+def leaderboard(models: dict[str, Row], link: str = "#{anchor}") -> str:
     """At F0; and away from it the worst of all rates for each figure, native mode."""
     header = ["model", "F0 in kHz", "SI-SDR gained at F0", "lost, at worst", "mask LEE, at worst", "tracks"]
     rows = []
@@ -50,7 +79,8 @@ def leaderboard(models: dict[str, Row]) -> str:
         here = at_trained(scores)
         away = [r for r in scores["rows"] if r["mode"] == "native" and r["sample_rate"] != r["trained_rate"]]
         worst = (_largest(away, key) for key in ("si_sdr_lost_db", "mask_lee_db"))
-        cells = [f"[{name}](#{_anchor(name)})", _kilohertz(here.get("sample_rate"))]
+        place = link.format(name=name, anchor=_anchor(name))
+        cells = [f"[{name}]({place})", _kilohertz(here.get("sample_rate"))]
         rows.append(
             [*cells, _number(here.get("si_sdr_improvement_db")), *worst, str(here.get("tracks", "-"))]
         )
@@ -96,6 +126,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def _interval(found: Row) -> str:
+    return f"{_number(found['value'])} ({_number(found['low'])} ... {_number(found['high'])})"
+
+
 def _kilohertz(rate: float | None) -> str:
     return "-" if rate is None else f"{rate / 1000:g}"
 
@@ -107,3 +141,7 @@ def _anchor(name: str) -> str:
 def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+if __name__ == "__main__":
+    README.write_text(in_readme(README.read_text("utf-8")), "utf-8")

@@ -198,8 +198,12 @@ def plot_study(
         x = scaled(points, metric, once, scale, floor_db)[0]
         for (model, mode), style in styles(points).items():
             own = (points.models == model) & (points.modes == mode)
-            axis.plot(x[own], y[own], label=f"{model}, {mode}", **style | {"linestyle": "none"})
+            axis.plot(x[own], y[own], **style | {"linestyle": "none"})
         unit = "LEE in dB" if scale == "dB" else "LEE"
         axis.set(xlabel=f"{metric.replace('_', ' ')} {unit}", ylabel=f"{cost.replace('_', ' ')} in dB")
-    axes[-1].legend(fontsize="x-small")
+    looks = styles(points)
+    colours = {mode: style | {"marker": "o", "linestyle": "none"} for (_, mode), style in looks.items()}
+    markers = {model: style | {"color": "0.4", "linestyle": "none"} for (model, _), style in looks.items()}
+    handles = [axes[0].plot([], [], label=name, **style)[0] for name, style in (colours | markers).items()]
+    figure.legend(handles=handles, loc="outside right upper", fontsize="x-small")
     return figure

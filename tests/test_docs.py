@@ -1,5 +1,6 @@
 """What the pages in docs/ say runs, and the site builds without a warning and without a network."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -108,3 +109,12 @@ def test_results_are_those_of_the_published_models(site: Path) -> None:
         assert scores.parent.name in text
         for row in native:
             assert f"{row['si_sdr_improvement_db']:.2f}" in text
+
+
+def test_the_table_in_the_readme_is_made_of_the_scores() -> None:
+    spec = importlib.util.spec_from_file_location("results_hook", DOCS / "results_hook.py")
+    assert spec and spec.loader
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    readme = (DOCS.parent / "README.md").read_text("utf-8")
+    assert hook.in_readme(readme) == readme, "run python docs/results_hook.py"
