@@ -10,13 +10,22 @@ class ProgressBar:
     def __init__(self, title: str) -> None:
         """`title` is shown as it is, without markup."""
         console = Console(stderr=True)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task(title, total=None)
+        self._task = self._progress.add_task(title, total=None, note="")
 
-    def update(self, done: float, total: float | None) -> None:
+    def update(self, done: float, total: float | None, note: str = "") -> None:
         """How much is done, and in all where that is known: the `progress` argument of `separate` and `score_model`."""
-        self._progress.update(self._task, completed=done, total=total)
+        self._progress.update(self._task, completed=done, total=total, note=note)
+
+    def line(self, text: str) -> None:
+        """A line that stays, above the bar; also where there is no terminal."""
+        self._progress.console.print(text, markup=False, highlight=False)
 
     def __enter__(self) -> "ProgressBar":
         """Show it."""

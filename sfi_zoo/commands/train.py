@@ -42,6 +42,7 @@ def train_command(
         from accelerate import PartialState
     except ImportError:
         raise InputError("training needs accelerate: pip install 'sfi-zoo[train]'") from None
+    from sfi_zoo.progress_bar import ProgressBar
     from sfi_zoo.training.recipe import checked, read_recipe
     from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
     from sfi_zoo.training.trainer import train
@@ -69,13 +70,21 @@ def train_command(
     if not plan.train.start:
         some = range(min(CALIBRATION, plan.train.steps * plan.train.batch_size))
         fit_to_data(model, (examples.train[i].sum(0) for i in some))
-    with _Bar(recipe.stem) as bar:
+    with ProgressBar(recipe.stem) as bar:
+
+        def report(step: int, steps: int, figures: dict[str, float]) -> None:
+            shown = f"loss {figures['loss']:.2f}, {figures['step_seconds']:.2f} s a step"
+            place = f"step {step} of {steps}"
+            bar.update(step, steps, f"{place}, {shown}")
+            if "valid" in figures:
+                bar.line(f"{place}: {shown}, improvement {figures['valid']:.2f} dB")
+
         done = train(
             model,
             examples,
             plan,
             out or Path("runs") / recipe.stem,
-            report=bar.report,
+            report=report,
             device=device,
             stop_at=stop_at,
         )
@@ -84,39 +93,3 @@ def train_command(
         best = "none yet" if done.best is None else f"{done.best:.2f} dB"
         shared = f" by {state.num_processes} processes" if state.num_processes > 1 else ""
         print(f"{done.step} steps{shared}; best SI-SDR improvement on the validation excerpts: {best}")
-
-
-class _Bar:
-    """Progress with the loss; a line for each validation where there is no terminal."""
-
-    def __init__(self, title: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-        )
-        self.progress = Progress(
-            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
-        )
-        self.task = self.progress.add_task(title, total=None, figures="")
-
-    def report(self, step: int, steps: int, figures: dict[str, float]) -> None:
-        """One step is done."""
-        shown = f"loss {figures['loss']:.2f}, {figures['step_seconds']:.2f} s a step"
-        self.progress.update(self.task, completed=step, total=steps, figures=shown)
-        if "valid" in figures:
-            line = f"step {step} of {steps}: {shown}, improvement {figures['valid']:.2f} dB"
-            self.console.print(line, markup=False, highlight=False)
-
-    def __enter__(self) -> "_Bar":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.progress.stop()

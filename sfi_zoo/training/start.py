@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sfi_zoo.data.tracks import Track, training_tracks
 from sfi_zoo.errors import InputError
-from sfi_zoo.hub import load
+from sfi_zoo.hub import WeightsError, load, load_state
+from sfi_zoo.hub.wording import shortened
 from sfi_zoo.models import create
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.filterbank import FilterbankSeparator
@@ -62,18 +63,14 @@ def take_network(model: Separator, trained: Separator) -> None:
     Raises:
         InputError: networks of other sizes.
     """
-    ours, theirs = (
-        {name: value for name, value in m.state_dict().items() if not name.startswith(FILTERS)}
-        for m in (model, trained)
-    )
-    differing = sorted(
-        name
-        for name in ours.keys() | theirs.keys()
-        if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape
-    )
-    if differing:
-        raise InputError(f"the model to start from has another network: {', '.join(differing[:4])} differ")
-    model.load_state_dict(theirs, strict=False)
+    own, network = model.state_dict(), trained.state_dict()
+    filters = {name: value for name, value in own.items() if name.startswith(FILTERS)}
+    network = {name: value for name, value in network.items() if not name.startswith(FILTERS)}
+    try:
+        load_state(model, filters | network)
+    except WeightsError as error:
+        names = shortened([name for found in error.problems.values() for name in found])
+        raise InputError(f"the model to start from has another network: {names} differ") from None
 
 
 @torch.no_grad()

@@ -185,15 +185,10 @@ class _Run:
 
     def _batches(self, first: int, last: int) -> Iterator[Tensor]:
         """This process' share of the batches of steps `first` ... `last` - 1."""
-        size, rank = self.config.batch_size, self.engine.process_index
-        indices = [
-            list(range(step * size + rank * self.share, step * size + (rank + 1) * self.share))
-            for step in range(first, last)
-        ]
         workers = self.recipe.data.workers
         loader = DataLoader(
             self.examples.train,
-            batch_sampler=indices,
+            batch_sampler=cast(Any, [self._own(step) for step in range(first, last)]),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=_prepare_worker,
@@ -208,17 +203,21 @@ class _Run:
                 f"{cause}; the checkpoint in {self.out} is whole: run again to go on when it is mended"
             ) from None
 
+    def _own(self, step: int) -> range:
+        """Which examples of a step are this process' share, by their index in the whole run."""
+        first = step * self.config.batch_size + self.engine.process_index * self.share
+        return range(first, first + self.share)
+
     def _step(self, targets: Tensor) -> tuple[float, float]:
         """One step: loss and norm of the gradient, over all processes."""
         config, band, step = self.config, self.recipe.bandwidth, self.progress.step
-        rank = self.engine.process_index
-        torch.manual_seed((config.seed * 1_000_003 + step) * 4096 + rank)  # noise in the network
-        first = step * config.batch_size + rank * self.share
+        noise = (config.seed * 1_000_003 + step) * 4096 + self.engine.process_index
+        torch.manual_seed(noise)  # in the network
         limited, rate = None, None
         if band.share:
             drawn = band_rates(config.seed, step, band.share, band.lowest, self.model.sample_rate)
             rate = drawn.sample_rate
-            limited = drawn.limited(range(first, first + self.share)).to(targets.device)
+            limited = drawn.limited(self._own(step)).to(targets.device)
             if bool(limited.any()):
                 targets[limited] = band_limit(targets[limited], self.model.sample_rate, rate / 2)
         self._set_rates(step)
