@@ -22,7 +22,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
     *("--disable-component-update", "--disable-sync"),
-    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),  # a microphone that beeps
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
 PATIENCE = 120_000  # ms for each wait: CI machines are shared
 RATE, SECONDS = 22050, 2
@@ -91,11 +91,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api")
+    heard = tmp_path_factory.mktemp("microphone") / "noise.wav"  # without a pause: any part of it will do
+    soundfile.write(heard, 0.1 * np.random.default_rng(0).standard_normal(48000), 48000)
     with sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),
             executable_path=CHROMIUM,
-            args=FLAGS,
+            args=[*FLAGS, f"--use-file-for-fake-audio-capture={heard}"],
             viewport={"width": 1400, "height": 1000},
         )
         context.set_default_timeout(PATIENCE)
@@ -226,8 +228,10 @@ def test_bad_input_is_told_and_the_next_song_is_separated(
 def test_a_recording_is_separated(tab: Watched) -> None:
     tab.page.locator("#song").get_by_label("Record audio").click()
     tab.page.get_by_role("button", name="Record", exact=True).click()
-    tab.page.wait_for_timeout(1500)
-    tab.page.get_by_role("button", name="Stop", exact=True).click()
+    tab.page.locator("#song").get_by_text(re.compile(r"^0:0[1-9]")).first.wait_for()  # it runs
+    with tab.page.expect_response(lambda response: "/upload" in response.url) as uploaded:
+        tab.page.get_by_role("button", name="Stop", exact=True).click()
+    uploaded.value.finished()
     tab.page.locator("#song").get_by_label("Play", exact=True).wait_for()
     tab.separate()
     tab.page.get_by_text(re.compile(r"separated at \d+ Hz")).wait_for()
