@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sfi_zoo import InputError, at_sample_rate, set_sample_rate
 from sfi_zoo.audio.resampling import NoisyKernel, WindowedSinc
+from sfi_zoo.filters.interpolated import InterpolatedKernels, interpolate_kernel
 from sfi_zoo.layers import (
     KernelInterpolatedConv1d,
     KernelInterpolatedConvTranspose1d,
@@ -21,7 +22,7 @@ from sfi_zoo.layers import (
     ResampledConvTranspose1d,
     SFIConv1d,
 )
-from sfi_zoo.layers.kernel_interpolated import interpolate_kernel, kernel_size_at
+from sfi_zoo.layers.kernel_interpolated import kernel_size_at
 from tests.signals import band_limited, relative_error
 
 ANALYSIS = [KernelInterpolatedConv1d, ResampledConv1d]
@@ -124,6 +125,15 @@ def test_kernel_hop_and_padding_keep_their_durations(rate: int, taps: int, strid
     torch.testing.assert_close(
         layer(x, rate), nn.functional.conv1d(x, kernel, stride=stride, padding=padding)
     )
+
+
+@pytest.mark.parametrize("rate", (8000, 16000, 22050, 48000))
+def test_an_sfi_layer_of_flavour_reference_interpolates_kernels_linearly(rate: int) -> None:
+    layer = smooth_conv(KernelInterpolatedConv1d)
+    bank = InterpolatedKernels(8, 32000, weight=layer.weight.detach())
+    reference = SFIConv1d(1, 8, 160, 80, 40, sample_rate=32000, filters=bank, flavour="reference")
+    x = torch.randn(1, 1, rate // 5, dtype=torch.float64)
+    torch.testing.assert_close(reference(x, rate), layer(x, rate))
 
 
 @pytest.mark.parametrize("rate", (*RATES, 44099, 96000))

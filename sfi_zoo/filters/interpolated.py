@@ -13,6 +13,31 @@ from sfi_zoo.filters.kaiser import kaiser_sinc
 RESPONSE_POINTS = 1024
 
 
+def interpolate_kernel(weight: Tensor, taps: int, spacing: float | Tensor, interpolation: str) -> Tensor:
+    """Kernels at another spacing of the taps about the same centre.
+
+    Args:
+        weight: (..., L0) samples of kernels.
+        taps: L, the samples wanted.
+        spacing: their distance in samples of `weight`.
+        interpolation: "linear" or "cubic".
+
+    Returns:
+        (..., L) in the dtype of `weight`; computed in float64. Differentiable, in a 0-dim `spacing` too.
+    """
+    length = weight.shape[-1]
+    index = torch.arange(taps, dtype=torch.float64, device=weight.device)
+    positions = (index - (taps - 1) / 2) * spacing + (length - 1) / 2
+    distance = (positions[:, None] - torch.arange(length, dtype=torch.float64, device=weight.device)).abs()
+    if interpolation == "linear":
+        matrix = (1 - distance).clamp(min=0)
+    else:
+        near = (1.5 * distance - 2.5) * distance**2 + 1
+        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+        matrix = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
+    return (weight.double() @ matrix.T).to(weight.dtype)
+
+
 class InterpolatedKernels(AnalogFilterBank):
     r"""Band-limited interpolation of any digital kernel: the plain convolution at F0, an analog filter elsewhere.
 
@@ -25,6 +50,8 @@ class InterpolatedKernels(AnalogFilterBank):
     s is 1 at 0 and 0 at every other whole number, so at F0 the taps are w itself, to the last bit or two. At other rates the layer
     interpolates them (`band_limited_taps`), ends included: they reach Z = 32 samples of the lower rate beyond the kernel. Filters
     above the Nyquist frequency are not dropped whole (`drops_dead`), they lose what lies above.
+
+    Layers of flavour "reference" interpolate the kernel linearly instead (`reference_taps`): the baseline.
 
     Source: ours; it is the sinc interpolation of textbooks applied to a kernel instead of a signal.
 
@@ -90,6 +117,16 @@ class InterpolatedKernels(AnalogFilterBank):
         angle = -self._instants(kernels)[:, None] * omega
         below = omega.abs() <= math.pi * self.sample_rate * (1 + 1e-9)
         return torch.complex(kernels @ (angle.cos() * below), kernels @ (angle.sin() * below))
+
+    def reference_taps(self, num_taps: int, sample_rate: float) -> Tensor:
+        """The kernel at F0 / F of its spacing, linear in between and zero beyond, times F0 / F: (C, num_taps) float64.
+
+        Nothing keeps it from aliasing at low F, nor from images of its band at high F. Both layers have the factor, so what is analysed
+        keeps its level, and what is synthesised then has F0 / F of it.
+        """
+        spacing = self.sample_rate / sample_rate
+        kernels = self._kernels(torch.empty(0, dtype=torch.float64))
+        return spacing * interpolate_kernel(kernels, num_taps, spacing / self.dilation, "linear").flip(-1)
 
     def center_frequencies(self) -> Tensor:
         """Where |H_c| peaks: (C,) Hz."""

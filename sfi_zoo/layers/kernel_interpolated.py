@@ -19,35 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.filters.interpolated import interpolate_kernel
 from sfi_zoo.layers.plain_conv import PaddingMode, check_arguments, check_channels, check_length
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
 
 INTERPOLATIONS = ("linear", "cubic")
-
-
-def interpolate_kernel(weight: Tensor, taps: int, spacing: float | Tensor, interpolation: str) -> Tensor:
-    """Kernels at another spacing of the taps about the same centre.
-
-    Args:
-        weight: (..., L0) samples of kernels.
-        taps: L, the samples wanted.
-        spacing: their distance in samples of `weight`.
-        interpolation: "linear" or "cubic".
-
-    Returns:
-        (..., L) in the dtype of `weight`; computed in float64. Differentiable, in a 0-dim `spacing` too.
-    """
-    length = weight.shape[-1]
-    index = torch.arange(taps, dtype=torch.float64, device=weight.device)
-    positions = (index - (taps - 1) / 2) * spacing + (length - 1) / 2
-    distance = (positions[:, None] - torch.arange(length, dtype=torch.float64, device=weight.device)).abs()
-    if interpolation == "linear":
-        matrix = (1 - distance).clamp(min=0)
-    else:
-        near = (1.5 * distance - 2.5) * distance**2 + 1
-        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-        matrix = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
-    return (weight.double() @ matrix.T).to(weight.dtype)
 
 
 class KernelSize(NamedTuple):
