@@ -1,6 +1,6 @@
 """The masking-separator contract: encode, predict masks, decode. Every model of the zoo keeps it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -48,7 +48,7 @@ class Separator(nn.Module, OnHub):
 
     A subclass sets `config` (a dataclass that holds `sources` and `sample_rate`) and overrides `encode`, `predict_masks`, `decode`. To be
     saved and loaded it also has `architecture`, `config_class`, a constructor that takes that and nothing else, and a place in the registry
-    (`sfi_zoo.register`).
+    (`sfi_zoo.register`). One that starts from statistics of the data overrides `fit_statistics`.
 
     Attributes:
         architecture: the registry name.
@@ -92,6 +92,13 @@ class Separator(nn.Module, OnHub):
     def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """(items, sources, features, frames) -> (items, sources, time)."""
         raise NotImplementedError
+
+    def fit_statistics(self, mixtures: Sequence[Tensor]) -> None:
+        """Sets what a model takes from its data before training, such as means and deviations; by default nothing.
+
+        Args:
+            mixtures: (channels, time) each, at F0; none of them silent.
+        """
 
     def forward(self, waveform: Tensor, sample_rate: float | None = None) -> Tensor:
         """Separate a whole signal in one pass.

@@ -6,6 +6,8 @@ the grouped network with a branch for each instrument).
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.config import check_choice, check_size, later
 from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator, compressed_magnitude
@@ -91,6 +93,7 @@ class ConvTasNet(FilterbankSeparator):
     architecture = "convtasnet"
     config_class = ConvTasNetConfig
     config: ConvTasNetConfig
+    masker: MaskTCN
 
     def __init__(self, config: ConvTasNetConfig) -> None:
         super().__init__(config)
@@ -113,3 +116,8 @@ class ConvTasNet(FilterbankSeparator):
             causal=config.causal,
             mask=config.mask,
         )
+
+    @property
+    def first_norm(self) -> nn.Module | None:
+        """That of the `MaskTCN`, unless every branch has its own."""
+        return self.masker.norm_1 if self.config.branches == 1 else None

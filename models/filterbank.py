@@ -4,6 +4,7 @@ waveform -> SFIConv1d -> latent -> what the network sees -> masker -> masks -> m
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,8 @@ from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
 from sfi_zoo.models.config import check_choice, check_size, check_sources, later
-from sfi_zoo.models.dead_features import FILLS, DeadFill
+from sfi_zoo.models.dead_features import FILLS, DeadFill, calibrate
+from sfi_zoo.models.norms import fit_norm
 
 MAGNITUDE_FLOOR = 1e-12  # |z|^2 at which a magnitude counts as silence: -120 dB
 LATENTS = ("relu", "linear", "complex")
@@ -114,7 +116,7 @@ class FilterbankSeparator(Separator):
     """Encoder and decoder on SFI convolutions; every channel is an item of its own.
 
     A subclass sets `masker`, a module from what the network sees, real (items, features, frames), to masks (items, sources, features,
-    frames); with `alive_norm` it is called with `alive` (features,) beside.
+    frames); with `alive_norm` it is called with `alive` (features,) beside. Where the masker begins with a norm, `first_norm` says which.
 
     Cost per second of audio: the network's does not depend on the sampling frequency (the hop is fixed in seconds);
     encoder and decoder grow in proportion to it. Memory grows linearly with the length: use `separate` for long signals.
@@ -157,6 +159,23 @@ class FilterbankSeparator(Separator):
     def frame_period(self) -> float:
         """S0 / F0 seconds."""
         return self.config.stride / self.config.sample_rate
+
+    @property
+    def first_norm(self) -> nn.Module | None:
+        """The norm that sees what `seen` gives, if it has a weight and a bias for each feature: fitted to data before training."""
+        return None
+
+    def fit_statistics(self, mixtures: Sequence[Tensor]) -> None:
+        """Fits `first_norm` (see `fit_norm`), and measures the levels of `dead_fill`.
+
+        Args:
+            mixtures: (channels, time) each, at F0; none of them silent.
+        """
+        if self.fill is not None:
+            calibrate(self, mixtures)
+        if self.first_norm is not None:
+            with torch.no_grad():
+                fit_norm(self.first_norm, [self.seen(self.encode(x[None]).values) for x in mixtures])
 
     def encode(self, waveform: Tensor, sample_rate: float | None = None) -> Latent:
         """Analyse.

@@ -1,11 +1,15 @@
 """The layer normalisations of temporal convolutional networks, by the statistics they take."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
 
 EPSILON = 1e-8
+DEVIATION_FLOOR = 0.05  # of a channel that is nearly silent in the data
 NORMS = ("global", "feature", "frame", "cumulative", "batch")
 
 
@@ -69,6 +73,21 @@ def create_norm(kind: str, groups: int, channels: int) -> nn.Module:
         case "batch":
             return nn.BatchNorm1d(channels)
     raise InputError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
+
+
+@torch.no_grad()
+def fit_norm(norm: Any, inputs: Sequence[Tensor]) -> None:
+    """Gives a norm the weight and bias with which its outputs, over all inputs, have zero mean and unit variance in each channel.
+
+    Args:
+        norm: with a weight and a bias for each channel.
+        inputs: (items, channels, frames) each.
+    """
+    norm.weight.fill_(1.0)
+    norm.bias.fill_(0.0)
+    deviation, mean = torch.std_mean(torch.cat([norm(x) for x in inputs], dim=-1), dim=(0, -1))
+    norm.weight.copy_(1 / deviation.clamp(min=DEVIATION_FLOOR))
+    norm.bias.copy_(-mean * norm.weight)
 
 
 def over_alive(norm: nn.Module, x: Tensor, alive: Tensor | None = None) -> Tensor:

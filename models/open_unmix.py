@@ -8,6 +8,7 @@ in time and frequency, so it is no mask and not here: outputs are those of `nite
 Source: Stöter, Uhlich, Liutkus and Mitsufuji, Journal of Open Source Software 4(41):1667, 2019.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from sfi_zoo.models.base import Latent
 from sfi_zoo.models.config import check_choice, check_size
 from sfi_zoo.models.stft import STFTConfig, STFTSeparator
 
+SCALE_FLOOR = 1e-4  # of the largest deviation, as in openunmix
 RATIO_FLOOR = 1e-10  # magnitude below which the ratio of estimates is no longer one
 
 
@@ -121,6 +123,23 @@ class OpenUnmix(STFTSeparator):
     def __init__(self, config: OpenUnmixConfig) -> None:
         super().__init__(config)
         self.targets = nn.ModuleList(OpenUnmixTarget(config) for _ in config.sources)
+
+    @torch.no_grad()
+    def fit_statistics(self, mixtures: Sequence[Tensor]) -> None:
+        """Shift and scale of what the networks see: zero mean and unit variance in each bin, as in openunmix.
+
+        Args:
+            mixtures: (channels, time) each, at F0; none of them silent.
+        """
+        spectra = [
+            self.encode(x[None]).values.abs().unflatten(1, (self.config.channels, -1)) for x in mixtures
+        ]
+        deviation, mean = torch.std_mean(torch.cat(spectra, dim=-1), dim=(0, 1, -1))
+        scale = 1 / deviation.clamp(min=SCALE_FLOOR * float(deviation.max()))
+        for target in self.targets:
+            assert isinstance(target, OpenUnmixTarget)
+            target.input_mean.copy_(-mean[: self.config.seen_bins])
+            target.input_scale.copy_(scale[: self.config.seen_bins])
 
     def predict_masks(self, latent: Latent) -> Tensor:
         """Masks, (items, sources, features, frames); zero for dead features, which the networks see as silence."""

@@ -185,7 +185,13 @@ class SuDoRMRF(FilterbankSeparator):
     architecture = "sudormrf"
     config_class = SuDoRMRFConfig
     config: SuDoRMRFConfig
+    masker: SuDoRMRFMasker
 
     def __init__(self, config: SuDoRMRFConfig) -> None:
         super().__init__(config)
         self.masker = SuDoRMRFMasker(config)
+
+    @property
+    def first_norm(self) -> nn.Module:
+        """Of the `SuDoRMRFMasker`."""
+        return self.masker.norm

@@ -372,6 +372,21 @@ def test_the_first_norm_is_fitted_to_the_data(songs, tmp_path):
     np.testing.assert_allclose(seen.std((0, 2)), 1, atol=1e-2)
 
 
+def test_dead_features_are_filled_in_training_too(songs, tmp_path):
+    recipe = write_recipe(tmp_path / "r.toml", ("repeats = 1", 'repeats = 1\ndead_fill = "level"'))
+    assert run(recipe, songs, tmp_path / "out", "--stop-at", "4") == 0
+    model = sfi_zoo.load(tmp_path / "out" / "model")
+    assert (model.fill.level > 0).all()
+    assert model.separate(torch.randn(1, 4000), 5000).any()
+
+
+def test_a_separator_with_no_statistics_of_its_own_starts_as_it_is():
+    model = tiny("bsrnn")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit_to_data(model, [torch.randn(1, 9000)])
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_open_unmix_starts_with_the_mean_and_deviation_of_the_data():
     model = tiny("openunmix")
     mixtures = [torch.randn(1, 60000) for _ in range(2)]

@@ -3,7 +3,6 @@
 import fnmatch
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,15 +13,10 @@ from sfi_zoo.hub import WeightsError, load, load_state
 from sfi_zoo.hub.wording import shortened
 from sfi_zoo.models import create
 from sfi_zoo.models.base import Separator
-from sfi_zoo.models.filterbank import FilterbankSeparator
 from sfi_zoo.models.initialise import start_from
-from sfi_zoo.models.open_unmix import OpenUnmix, OpenUnmixTarget
 from sfi_zoo.training.excerpts import Excerpts, validation_excerpts
 from sfi_zoo.training.recipe import FILTERS, Recipe, read_recipe
 from sfi_zoo.training.trainer import Examples
-
-DEVIATION_FLOOR = 0.05  # of a feature that is nearly silent in the data
-SCALE_FLOOR = 1e-4  # of the largest deviation, as in openunmix
 
 
 def starting_model(recipe: Recipe, place: Path | None = None) -> tuple[Separator, dict[str, float]]:
@@ -73,51 +67,20 @@ def take_network(model: Separator, trained: Separator) -> None:
         raise InputError(f"the model to start from has another network: {names} differ") from None
 
 
-@torch.no_grad()
 def fit_to_data(model: Separator, mixtures: Iterable[Tensor]) -> None:
-    """Statistics of the data that a network starts with: what its first layer gives has zero mean and unit variance in each feature.
+    """Gives a model the statistics of the data that it starts with, see `Separator.fit_statistics`.
 
     Args:
-        model: a separator on a filter bank whose network begins with a norm, or an Open-Unmix; any other is left as it is.
-        mixtures: (channels, time) each, at F0.
+        model: a separator.
+        mixtures: (channels, time) each, at F0; silent ones do not count.
 
     Raises:
         InputError: no audio that is not silent.
     """
-    heard = [mixture[None] for mixture in mixtures if mixture.any()]
+    heard = [mixture for mixture in mixtures if mixture.any()]
     if not heard:
         raise InputError("the training excerpts are all silent")
-    if isinstance(model, OpenUnmix):
-        spectra = [model.encode(x).values.abs().unflatten(1, (model.config.channels, -1)) for x in heard]
-        deviation, mean = torch.std_mean(torch.cat(spectra, dim=-1), dim=(0, 1, -1))
-        for target in model.targets:
-            assert isinstance(target, OpenUnmixTarget)
-            seen = len(target.input_mean)
-            target.input_mean.copy_(-mean[:seen])
-            target.input_scale.copy_(1 / deviation[:seen].clamp(min=SCALE_FLOOR * float(deviation.max())))
-        return
-    norm = first_norm(model)
-    if norm is None:
-        return
-    assert isinstance(model, FilterbankSeparator)
-    norm.weight.fill_(1.0)
-    norm.bias.fill_(0.0)
-    normalised = torch.cat([norm(model.seen(model.encode(x).values)) for x in heard], dim=-1)
-    deviation, mean = torch.std_mean(normalised, dim=(0, -1))
-    norm.weight.copy_(1 / deviation.clamp(min=DEVIATION_FLOOR))
-    norm.bias.copy_(-mean * norm.weight)
-
-
-def first_norm(model: Separator) -> Any:
-    """The norm that sees the latent of a separator on a filter bank, if it has a weight and a bias for each feature."""
-    if not isinstance(model, FilterbankSeparator):
-        return None
-    for name in ("norm_1", "norm"):
-        norm = getattr(model.masker, name, None)
-        weight = getattr(norm, "weight", None)
-        if weight is not None and weight.shape == (model.config.features,):
-            return norm
-    return None
+    model.fit_statistics(heard)
 
 
 def examples_of(recipe: Recipe, sources: Sequence[str], sample_rate: int) -> Examples:
