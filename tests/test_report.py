@@ -213,12 +213,12 @@ def test_intervals_of_a_leaderboard_are_those_of_a_bootstrap():
     assert [found["low"], found["high"]] == pytest.approx(expected, abs=0.1)
 
 
-def test_a_leaderboard_is_json_with_the_best_first(tmp_path):
+def test_json_of_a_report_is_the_leaderboard_with_the_best_first(tmp_path, capsys):
     folder = results(tmp_path / "results", records([4.0, 5.0]))
-    out = tmp_path / "board.json"
     pytest.importorskip("matplotlib")
-    assert cli.main(["report", str(folder), "--resamples", "5", "--json", str(out)]) == 0
-    rows = json.loads(out.read_text())
+    assert cli.main(["report", str(folder), "--resamples", "5", "--json"]) == 0
+    assert (folder / "report.html").is_file() and (folder / "report.md").is_file()
+    rows = json.loads(capsys.readouterr().out)
     assert [row["model"] for row in rows] == ["m1"] * 4 + ["m0"] * 4
     assert {row["mode"] for row in rows} == set(MODES)
 

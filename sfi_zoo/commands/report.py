@@ -79,14 +79,14 @@ def report_command(
         ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="What the data is called in scores and cards.")] = None,
-    board: Annotated[
-        Path | None, typer.Option("--json", help="Also write a leaderboard.", metavar="FILE")
-    ] = None,
     resamples: Resamples = 1000,
+    as_json: AsJson = False,
 ) -> None:
     """Write a page on scored models, HTML and Markdown: rankings, curves, tables, the study.
 
-    Example: sfi-zoo report results --cards hub_configs --json leaderboard.json
+    It prints the names of the files it writes; with --json, the leaderboard.
+
+    Example: sfi-zoo report results --cards hub_configs --json > leaderboard.json
     """
     from sfi_zoo.hub.folder import CARD
     from sfi_zoo.metrics import report
@@ -98,24 +98,23 @@ def report_command(
     folder.mkdir(parents=True, exist_ok=True)
     title = "Scores: " + ", ".join(sorted({record["model"] for record in records}))
     parts = report.sections(records, resamples)
-    write_text(folder / "report.html", report.as_html(title, parts))
-    write_text(folder / "report.md", report.as_markdown(title, parts))
-    print(folder / "report.html")
-    print(folder / "report.md")
-    if board is not None:
-        write_text(board, json.dumps(leaderboard(records, resamples), indent=1) + "\n")
-        print(board)
+    written = [folder / "report.html", folder / "report.md"]
+    write_text(written[0], report.as_html(title, parts))
+    write_text(written[1], report.as_markdown(title, parts))
     for own, made_with in settings:
         if scores_json is not None:
-            for path in report.write_scores(own, made_with, scores_json, dataset):
-                print(path)
+            written += report.write_scores(own, made_with, scores_json, dataset)
         if cards is not None:
             there = [
                 record for record in own if (cards / report.folder_name(record["model"]) / CARD).is_file()
             ]
             for path in report.write_scores(there, made_with, cards, dataset):
-                print(path)
-                print(update_card(path.parent))
+                written += [path, update_card(path.parent)]
+    if as_json:
+        print_json(leaderboard(records, resamples))
+    else:
+        for path in written:
+            print(path)
 
 
 def _without(records: list[dict[str, Any]], left_out: list[str]) -> list[dict[str, Any]]:
