@@ -160,23 +160,20 @@ class Separator(nn.Module, OnHub):
         Raises:
             InputError: a waveform, a rate or an option that is not allowed.
         """
-        from sfi_zoo.audio.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, separate
+        from sfi_zoo.audio.chunks import separate
+        from sfi_zoo.audio.options import CHUNK_SECONDS, SeparationOptions
 
-        length = CHUNK_SECONDS if chunk_seconds is None else chunk_seconds
-        return separate(
-            self,
-            waveform,
-            sample_rate,
-            chunk_seconds=length,
-            overlap_seconds=min(OVERLAP_SECONDS, length / 4) if overlap_seconds is None else overlap_seconds,
+        options = SeparationOptions(
+            chunk_seconds=CHUNK_SECONDS if chunk_seconds is None else chunk_seconds,
+            overlap_seconds=overlap_seconds,
             batch_size=batch_size,
             device=device,
             dtype=dtype,
             consistency=consistency,
             rescale=rescale,
             two_stems=two_stems,
-            progress=progress,
         )
+        return separate(self, waveform, sample_rate, options, progress=progress)
 
     def check_rate(self, sample_rate: float | None) -> float:
         """The rate to work at, if it is within 4 to 192 kHz."""

@@ -1,5 +1,7 @@
 """Chunked separation: as if the whole signal had been one pass, in memory that does not grow."""
 
+import dataclasses
+import inspect
 import math
 
 import pytest
@@ -8,9 +10,13 @@ from torch import nn
 
 import sfi_zoo
 from sfi_zoo.audio.chunks import plan_chunks, separate, separate_blocks
+from sfi_zoo.audio.options import SeparationOptions
 from sfi_zoo.errors import InputError
+from sfi_zoo.models.base import Separator
+from tests.tiny_separators import tiny
 
 RATE = 8000
+QUARTER = SeparationOptions(1.0, 0.25)
 
 
 class Toy(nn.Module):
@@ -48,7 +54,7 @@ def noise(seconds: float, channels: int = 2, rate: float = RATE) -> torch.Tensor
 
 
 def chunked(model: nn.Module, signal: torch.Tensor, rate: float = RATE) -> torch.Tensor:
-    return separate(model, signal, rate, chunk_seconds=1.0, overlap_seconds=0.25)
+    return separate(model, signal, rate, QUARTER)
 
 
 # Lengths on both sides of every boundary: one chunk, one sample more, one hop more, an even number of hops.
@@ -66,7 +72,7 @@ def test_chunks_start_on_frames(rate: int) -> None:
 
 
 def test_chunks_start_within_a_sample_of_a_frame_where_no_sample_is_on_one() -> None:
-    plan = plan_chunks(44101, 110 / 44100, 1.0, 0.25)
+    plan = plan_chunks(44101, 110 / 44100, QUARTER)
     frames = plan.hop / (44101 * 110 / 44100)
     assert abs(frames - round(frames)) < 1 / 110
 
@@ -102,7 +108,7 @@ def test_stems_have_the_channels_and_length_of_the_input(channels: int) -> None:
 def test_blocks_of_any_size_give_the_same_samples() -> None:
     signal, model = noise(4), Toy()
     pieces = signal.split([1, 0, 7000, 3, 15000, 9996], -1)
-    blocks = separate_blocks(model, pieces, RATE, channels=2, chunk_seconds=1.0, overlap_seconds=0.25)
+    blocks = separate_blocks(model, pieces, RATE, QUARTER, channels=2)
     torch.testing.assert_close(torch.cat(list(blocks), -1), chunked(model, signal), atol=0, rtol=0)
 
 
@@ -114,7 +120,7 @@ def test_blocks_are_read_only_as_they_are_needed() -> None:
             taken.append(index)
             yield torch.ones(1, RATE)
 
-    stream = separate_blocks(Toy(), blocks(), RATE, channels=1, chunk_seconds=2.0, overlap_seconds=0.5)
+    stream = separate_blocks(Toy(), blocks(), RATE, SeparationOptions(2.0, 0.5), channels=1)
     for _ in range(10):
         next(stream)
     assert len(taken) <= 10 * 1.5 + 3
@@ -170,7 +176,7 @@ def test_kernels_designed_and_kept_in_inference_still_take_gradients() -> None:
 def test_stems_can_be_trained_on() -> None:
     """They are no inference tensors, which autograd refuses."""
     gain = torch.ones((), requires_grad=True)
-    (gain * separate(Toy(), noise(2.2), chunk_seconds=1.0, overlap_seconds=0.2)).square().sum().backward()
+    (gain * separate(Toy(), noise(2.2), RATE, QUARTER)).square().sum().backward()
     assert gain.grad is not None
 
 
@@ -187,9 +193,7 @@ def test_the_input_is_left_alone() -> None:
 
 def test_progress_ends_at_the_whole_duration() -> None:
     calls = []
-    separate(
-        Toy(), noise(3.3), progress=lambda *call: calls.append(call), chunk_seconds=1, overlap_seconds=0.2
-    )
+    separate(Toy(), noise(3.3), RATE, QUARTER, progress=lambda *call: calls.append(call))
     assert calls[-1] == (3.3, 3.3) and calls == sorted(calls)
 
 
@@ -232,7 +236,29 @@ def test_a_sample_that_is_not_finite_is_refused_with_its_place(value: float) -> 
 @pytest.mark.parametrize(("chunk", "overlap"), [(0, 0), (math.nan, 0), (2, 1.5), (2, -1), (2, math.nan)])
 def test_a_chunk_length_that_makes_no_sense_is_refused(chunk: float, overlap: float) -> None:
     with pytest.raises(InputError, match="_seconds is"):
-        plan_chunks(RATE, None, chunk, overlap)
+        SeparationOptions(chunk, overlap)
+
+
+@pytest.mark.parametrize(("chunk", "overlap"), [(12, 1.5), (6, 1.5), (2, 0.5)])
+def test_an_overlap_that_is_not_asked_for_is_at_most_a_quarter_of_a_chunk(
+    chunk: float, overlap: float
+) -> None:
+    assert SeparationOptions(chunk).overlap == overlap
+
+
+def test_a_separator_takes_every_option_by_its_name_and_no_other() -> None:
+    """The method spells them out, for editors and `help`; the dataclass is what they are."""
+    taken = inspect.signature(Separator.separate).parameters
+    for field in dataclasses.fields(SeparationOptions):
+        assert taken[field.name].default in (field.default, None), field.name
+    assert set(taken) == {f.name for f in dataclasses.fields(SeparationOptions)} | {
+        "self",
+        "waveform",
+        "sample_rate",
+        "progress",
+    }
+    with pytest.raises(TypeError, match="chunk_second"):
+        tiny("convtasnet").separate(noise(0.1), RATE, chunk_second=1.0)
 
 
 def test_a_model_that_overflows_is_an_error_not_a_file_of_nan() -> None:

@@ -1,5 +1,6 @@
 """Inference on top of chunks: batches, precision, fits to the mixture, two stems; against numpy, and for every architecture."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import torch
 
 from sfi_zoo.audio.chunks import separate, separate_blocks
 from sfi_zoo.audio.consistency import Finish, MixtureFit
+from sfi_zoo.audio.options import CONSISTENCIES, SeparationOptions
 from sfi_zoo.data.synthetic import song
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.adaptation import Adapted
@@ -51,21 +53,21 @@ def finished_by_numpy(stems: np.ndarray, x: np.ndarray, rescale: bool, consisten
 def test_fits_to_the_mixture_are_the_formulas(on_disk: bool, rescale: bool, consistency: str | None) -> None:
     signal, model = 0.5 * noise(3.3).double(), Shares()
     stems = model(signal[None], RATE)[0].numpy()
-    options = {"chunk_seconds": 1.0, "overlap_seconds": 0.2, "rescale": rescale, "consistency": consistency}
+    options = SeparationOptions(1.0, 0.2, rescale=rescale, consistency=consistency)
     if on_disk:
-        blocks = separate_blocks(model, signal.float().split(5000, -1), RATE, channels=2, **options)
+        blocks = separate_blocks(model, signal.float().split(5000, -1), RATE, options, channels=2)
         result = torch.cat(list(blocks), -1)
     else:
-        result = separate(model, signal.float(), RATE, **options)
+        result = separate(model, signal.float(), RATE, options)
     np.testing.assert_allclose(
         result, finished_by_numpy(stems, signal.numpy(), rescale, consistency), atol=1e-5
     )
 
 
-@pytest.mark.parametrize("options", [{"consistency": "equal"}, {"consistency": "energy"}])
-def test_consistent_stems_sum_to_the_mixture(options: dict) -> None:
+@pytest.mark.parametrize("consistency", CONSISTENCIES)
+def test_consistent_stems_sum_to_the_mixture(consistency: str) -> None:
     signal = noise(2.5)
-    stems = separate(Shares(), signal, RATE, chunk_seconds=1.0, overlap_seconds=0.2, **options)
+    stems = separate(Shares(), signal, RATE, SeparationOptions(1.0, consistency=consistency))
     torch.testing.assert_close(stems.sum(0), signal, atol=1e-5, rtol=0)
 
 
@@ -73,7 +75,7 @@ def test_consistent_stems_sum_to_the_mixture(options: dict) -> None:
 def test_a_silent_channel_stays_silent(options: dict) -> None:
     signal = noise(1)
     signal[1] = 0
-    assert not separate(Shares(), signal, RATE, **options)[:, 1].any()
+    assert not separate(Shares(), signal, RATE, SeparationOptions(**options))[:, 1].any()
 
 
 def test_two_equal_estimates_share_their_gain() -> None:
@@ -87,9 +89,10 @@ def test_two_equal_estimates_share_their_gain() -> None:
 def test_two_stems_are_one_source_and_the_sum_of_the_others() -> None:
     signal = noise(1)
     stems = separate(Shares(), signal, RATE)
-    two = separate(Shares(), signal, RATE, two_stems="two")
+    options = SeparationOptions(two_stems="two")
+    two = separate(Shares(), signal, RATE, options)
     torch.testing.assert_close(two, torch.stack([stems[1], stems[0] + stems[2]]))
-    assert Finish(Shares.sources, two_stems="two").names == ("two", "rest")
+    assert Finish(Shares.sources, options).names == ("two", "rest")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_two_stems_are_one_source_and_the_sum_of_the_others() -> None:
 )
 def test_an_option_that_is_not_there_is_refused(options: dict, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        separate(Shares(), noise(0.1), RATE, **options)
+        separate(Shares(), noise(0.1), RATE, SeparationOptions(**options))
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 100])
@@ -119,11 +122,12 @@ def test_batches_hold_chunks_of_one_length_and_give_the_same(batch_size: int) ->
 
     seen: list[tuple[int, ...]] = []
     signal = noise(7.77)
-    options = {"chunk_seconds": 1.0, "overlap_seconds": 0.2}
-    one_by_one = separate(Batched(), signal, **options)
+    options = SeparationOptions(1.0, 0.2)
+    one_by_one = separate(Batched(), signal, RATE, options)
     calls = len(seen)
     seen.clear()
-    torch.testing.assert_close(separate(Batched(), signal, batch_size=batch_size, **options), one_by_one)
+    batches = separate(Batched(), signal, RATE, dataclasses.replace(options, batch_size=batch_size))
+    torch.testing.assert_close(batches, one_by_one)
     assert sum(shape[0] for shape in seen) == calls
     assert max(shape[0] for shape in seen) in {batch_size, calls, calls - 1}
 
@@ -190,8 +194,8 @@ FINITE = {"norm": "frame", "layers": 3, "repeats": 2, "latent": "relu"}
 def chunked_error(model: torch.nn.Module, seconds: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Energies of chunked - whole, and of the whole, in windows of 1 / 20 s; chunks of 2 s that overlap by 1 s."""
     mixture = torch.from_numpy(sum(song(1, seconds, rate, 1).values())).float()
-    whole = separate(model, mixture, rate, chunk_seconds=2 * seconds)
-    chunks = separate(model, mixture, rate, chunk_seconds=2.0, overlap_seconds=1.0)
+    whole = separate(model, mixture, rate, SeparationOptions(2 * seconds))
+    chunks = separate(model, mixture, rate, SeparationOptions(2.0, 1.0))
 
     def energies(stems: torch.Tensor) -> np.ndarray:
         return np.array([x.double().square().sum() for x in stems.tensor_split(20 * seconds, -1)])
@@ -226,14 +230,15 @@ def test_memory_does_not_grow_with_the_length() -> None:
     code = """
 import resource, torch
 from sfi_zoo.audio.chunks import separate_blocks
+from sfi_zoo.audio.options import SeparationOptions
 from tests.test_chunks import Toy
-def run(seconds, **options):
+def run(seconds, options):
     blocks = (torch.ones(2, 8000) for _ in range(seconds))
-    for _ in separate_blocks(Toy(), blocks, 8000, channels=2, **options):
+    for _ in separate_blocks(Toy(), blocks, 8000, options, channels=2):
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for options in ({}, {"rescale": True, "consistency": "energy"}):
-    print(-(run(40, **options) - run(2000, **options)))
+for options in (SeparationOptions(), SeparationOptions(rescale=True, consistency="energy")):
+    print(-(run(40, options) - run(2000, options)))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120

@@ -18,13 +18,14 @@ import resource, sys
 import torch
 from tests.half_separator import Half
 from sfi_zoo.audio.files import separate_file
+from sfi_zoo.audio.options import SeparationOptions
 from sfi_zoo.errors import InputError
 name, rate, most_bytes = sys.argv[1], int(sys.argv[2]) or None, int(sys.argv[3])
 torch.set_num_threads(1)
 if most_bytes:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 try:
-    separate_file(Half(), name, "out", sample_rate=rate, chunk_seconds=4)
+    separate_file(Half(), name, "out", sample_rate=rate, options=SeparationOptions(4))
 except InputError as error:
     print(error)
 else:

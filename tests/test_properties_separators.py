@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sfi_zoo.audio.chunks import separate
 from sfi_zoo.audio.io import probe, read
+from sfi_zoo.audio.options import SeparationOptions
 from sfi_zoo.audio.resample import resample, resampled_length
 from sfi_zoo.audio.writers import write
 from tests.half_separator import Half
@@ -61,7 +62,7 @@ def test_chunks_of_any_length_and_overlap_add_up_to_the_signal(
     samples: int, chunk: float, overlap: float, batch: int, channels: int, rate: float
 ) -> None:
     x = noise(channels, samples)
-    stems = separate(Half(), x, rate, chunk_seconds=chunk, overlap_seconds=overlap * chunk, batch_size=batch)
+    stems = separate(Half(), x, rate, SeparationOptions(chunk, overlap * chunk, batch))
     assert stems.shape == (4, channels, samples)
     torch.testing.assert_close(stems, torch.stack([share * x for share in Half.shares]), rtol=0, atol=1e-7)
 

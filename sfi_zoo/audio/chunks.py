@@ -32,12 +32,10 @@ from torch import Tensor, nn
 from sfi_zoo.audio.bounds import check_sample_rate
 from sfi_zoo.audio.buffer import Buffer
 from sfi_zoo.audio.consistency import Finish, Queue
+from sfi_zoo.audio.options import DEFAULTS, SeparationOptions
 from sfi_zoo.audio.runner import Runner
 from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
-
-CHUNK_SECONDS = 12.0
-OVERLAP_SECONDS = 1.5
 
 Progress = Callable[[float, float | None], None]
 
@@ -62,30 +60,17 @@ class ChunkPlan:
 
 
 def plan_chunks(
-    sample_rate: float,
-    frame_period: float | None = None,
-    chunk_seconds: float = CHUNK_SECONDS,
-    overlap_seconds: float = OVERLAP_SECONDS,
+    sample_rate: float, frame_period: float | None = None, options: SeparationOptions = DEFAULTS
 ) -> ChunkPlan:
     """Chunk positions for one sample rate (Hz); chunks are `chunk_seconds` long or a little shorter.
 
     Args:
         sample_rate: of the signal, in Hz.
         frame_period: seconds between the frames of the model, None when it has no frames.
-        chunk_seconds: length of a chunk.
-        overlap_seconds: what two neighbours share, at most half a chunk.
-
-    Raises:
-        InputError: a length out of range.
+        options: lengths of chunk and overlap.
     """
-    if not (math.isfinite(chunk_seconds) and chunk_seconds >= 0.1):
-        raise InputError(f"chunk_seconds is {chunk_seconds}; it must be a number of at least 0.1")
-    if not 0 <= overlap_seconds <= chunk_seconds / 2:
-        raise InputError(
-            f"overlap_seconds is {overlap_seconds}; it must lie in 0..{chunk_seconds / 2:g} (half a chunk)"
-        )
-    overlap = round(overlap_seconds * sample_rate)
-    target = max(1, overlap, math.floor(chunk_seconds * sample_rate) - overlap)
+    overlap = round(options.overlap * sample_rate)
+    target = max(1, overlap, math.floor(options.chunk_seconds * sample_rate) - overlap)
     rate = Fraction(sample_rate).limit_denominator(1000)
     # A period of S0 samples at a whole F0 is a fraction with denominator F0, which this recovers exactly.
     frame = Fraction(frame_period).limit_denominator(400_000) * rate if frame_period else Fraction(1)
@@ -98,15 +83,8 @@ def separate(
     model: nn.Module,
     waveform: Tensor | np.ndarray,
     sample_rate: float | None = None,
+    options: SeparationOptions = DEFAULTS,
     *,
-    chunk_seconds: float = CHUNK_SECONDS,
-    overlap_seconds: float = OVERLAP_SECONDS,
-    batch_size: int = 1,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
-    consistency: str | None = None,
-    rescale: bool = False,
-    two_stems: str | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Separate a signal of any length.
@@ -117,14 +95,7 @@ def separate(
         model: a separator.
         waveform: (channels, time) or (time,), any number of channels, floating point.
         sample_rate: in Hz; None means the one the model was trained at.
-        chunk_seconds: length of a chunk.
-        overlap_seconds: what two neighbours share.
-        batch_size: chunks that run at once; memory grows with it.
-        device: where to run; None for where the model is. The model itself is not moved.
-        dtype: precision, see `Runner`; None for that of the model.
-        consistency: "equal" or "energy": the stems sum to the mixture, see `sfi_zoo.audio.consistency`.
-        rescale: a gain for each stem and channel, by least squares onto the mixture, see there.
-        two_stems: a source: the result is that one and the sum of the others.
+        options: how.
         progress: called with (seconds done, in total) after every chunk; what it raises aborts the work.
 
     Returns:
@@ -150,15 +121,8 @@ def separate(
         model,
         signal.detach().split(2**18, -1),
         rate,
+        options,
         channels=channels,
-        chunk_seconds=chunk_seconds,
-        overlap_seconds=overlap_seconds,
-        batch_size=batch_size,
-        device=device,
-        dtype=dtype,
-        consistency=consistency,
-        rescale=rescale,
-        two_stems=two_stems,
         total_frames=length,
         progress=progress,
         waiting=deque(),
@@ -174,36 +138,22 @@ def separate_blocks(
     model: nn.Module,
     blocks: Iterable[Tensor],
     sample_rate: float,
+    options: SeparationOptions = DEFAULTS,
     *,
     channels: int,
-    chunk_seconds: float = CHUNK_SECONDS,
-    overlap_seconds: float = OVERLAP_SECONDS,
-    batch_size: int = 1,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
-    consistency: str | None = None,
-    rescale: bool = False,
-    two_stems: str | None = None,
     total_frames: int | None = None,
     progress: Progress | None = None,
     waiting: Queue | None = None,
     scratch: Path | None = None,
 ) -> Iterator[Tensor]:
-    """Separate a stream. What is not said here is as in `separate`.
+    """Separate a stream.
 
     Args:
         model: a separator.
         blocks: (channels, n) pieces of the signal in order, each of any length.
         sample_rate: in Hz.
+        options: how; `rescale` and the consistency "energy" need the whole signal before the first block.
         channels: of every block.
-        chunk_seconds: length of a chunk.
-        overlap_seconds: what two neighbours share.
-        batch_size: chunks that run at once.
-        device: where to run.
-        dtype: precision.
-        consistency: "energy" needs the whole signal before the first block.
-        rescale: needs the whole signal before the first block.
-        two_stems: a source.
         total_frames: samples per channel in the whole signal where known; `progress` is told in seconds.
         progress: called with (seconds done, seconds in total or None) after every chunk.
         waiting: where blocks wait, if the whole signal is needed; None for a temporary file in `scratch`.
@@ -213,17 +163,15 @@ def separate_blocks(
         (sources, channels, n) on the CPU, float32 (float64 from a float64 model), as long as the input.
 
     Raises:
-        InputError: an empty or non-finite signal, a sample rate or chunk length out of range, or an option that is not there.
+        InputError: an empty or non-finite signal, a sample rate out of range, or an option that is not there.
     """
     check_sample_rate(sample_rate)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; it must be a whole number, 1 or more")
-    plan = plan_chunks(sample_rate, getattr(model, "frame_period", None), chunk_seconds, overlap_seconds)
-    finish = Finish(model.sources, consistency, rescale, two_stems)  # type: ignore[arg-type]
-    runner = Runner(model, device, dtype)
+    plan = plan_chunks(sample_rate, getattr(model, "frame_period", None), options)
+    finish = Finish(model.sources, options)  # type: ignore[arg-type]
+    runner = Runner(model, options.device, options.dtype)
     total = None if total_frames is None else total_frames / sample_rate
     signal = Buffer(blocks, channels, sample_rate)
-    estimates = _estimates(runner, signal, sample_rate, plan, batch_size, total, progress)
+    estimates = _estimates(runner, signal, sample_rate, plan, options.batch_size, total, progress)
     return _finished(finish, estimates, waiting, scratch)
 
 

@@ -22,9 +22,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sfi_zoo.audio.options import DEFAULTS, SeparationOptions
 from sfi_zoo.errors import InputError
 
-CONSISTENCIES = ("equal", "energy")
 REST = "rest"
 
 
@@ -80,33 +80,24 @@ class Finish:
 
     Args:
         sources: names of the estimates.
-        consistency: "equal", "energy" or None.
-        rescale: whether to.
-        two_stems: name of the source that is kept; None for all.
+        options: `consistency`, `rescale` and `two_stems`.
 
     Attributes:
         names: of the results.
         two_pass: whether a result depends on the whole signal.
 
     Raises:
-        InputError: an unknown kind of consistency, or no such source.
+        InputError: no such source.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[str],
-        consistency: str | None = None,
-        rescale: bool = False,
-        two_stems: str | None = None,
-    ) -> None:
-        if consistency not in (None, *CONSISTENCIES):
-            raise InputError(f"consistency must be one of {', '.join(CONSISTENCIES)}; got {consistency}")
+    def __init__(self, sources: Sequence[str], options: SeparationOptions = DEFAULTS) -> None:
+        two_stems = options.two_stems
         if two_stems is not None and two_stems not in sources:
             raise InputError(f"two_stems is {two_stems}: this model gives {', '.join(sources)}")
-        self.consistency, self.rescale = consistency, rescale
+        self.consistency, self.rescale = options.consistency, options.rescale
         self._kept = None if two_stems is None else list(sources).index(two_stems)
         self.names = tuple(sources) if two_stems is None else (two_stems, REST)
-        self.two_pass = rescale or consistency == "energy"
+        self.two_pass = self.rescale or self.consistency == "energy"
 
     def __call__(self, stems: Tensor, mixture: Tensor, fit: MixtureFit | None = None) -> Tensor:
         """A block, (sources, channels, n) and (channels, n) -> (results, channels, n)."""

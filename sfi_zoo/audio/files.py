@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.audio.bounds import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, check_sample_rate
-from sfi_zoo.audio.chunks import CHUNK_SECONDS, OVERLAP_SECONDS, Progress, separate_blocks
+from sfi_zoo.audio.chunks import Progress, separate_blocks
 from sfi_zoo.audio.consistency import Finish
 from sfi_zoo.audio.formats import choose_format
 from sfi_zoo.audio.io import AudioInfo, probe, read_blocks
+from sfi_zoo.audio.options import DEFAULTS, SeparationOptions
 from sfi_zoo.audio.resample import resample_blocks, resampled_length
 from sfi_zoo.audio.writers import StemReport, StemWriter
 from sfi_zoo.errors import InputError
@@ -42,14 +43,7 @@ def separate_file(
     subtype: str | None = None,
     stems: Sequence[str] | None = None,
     clip: str = "rescale",
-    chunk_seconds: float = CHUNK_SECONDS,
-    overlap_seconds: float = OVERLAP_SECONDS,
-    batch_size: int = 1,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
-    consistency: str | None = None,
-    rescale: bool = False,
-    two_stems: str | None = None,
+    options: SeparationOptions = DEFAULTS,
     progress: Progress | None = None,
 ) -> SeparatedFile:
     """Write the stems of a file to `out_dir/<file stem>/<source>.<extension>`; all of them appear, or none.
@@ -64,14 +58,8 @@ def separate_file(
         stems: names of the sources to write, None for all.
         clip: "rescale": where a sample is beyond what the sample format holds, all stems are scaled by one gain, which a note tells;
             "clamp": it is cut off, which a note tells as well. FLOAT has no such limit.
-        chunk_seconds: this and what follows: see `sfi_zoo.audio.chunks.separate`.
-        overlap_seconds: see there.
-        batch_size: see there.
-        device: see there.
-        dtype: see there.
-        consistency: see there; "energy" and `rescale` keep all estimates on the disk, as float32, until the last one is known.
-        rescale: see there.
-        two_stems: see there; then nothing else is written than <two_stems> and "rest".
+        options: how to separate. The consistency "energy" and `rescale` keep all estimates on the disk, as float32, until the last one is
+            known; with `two_stems` nothing else is written than <two_stems> and "rest".
         progress: called with (seconds done, seconds in total); what it raises aborts, and nothing is written.
 
     Raises:
@@ -79,9 +67,10 @@ def separate_file(
     """
     info = probe(path)
     rate = _working_rate(info, sample_rate)
-    if two_stems is not None and stems is not None:
-        raise InputError(f"--two-stems {two_stems}: writes {two_stems} and rest; leave --stems out")
-    sources = Finish(model.sources, consistency, rescale, two_stems).names  # type: ignore[arg-type]
+    kept = options.two_stems
+    if kept is not None and stems is not None:
+        raise InputError(f"--two-stems {kept}: writes {kept} and rest; leave --stems out")
+    sources = Finish(model.sources, options).names  # type: ignore[arg-type]
     names, rows = _chosen(sources, stems)
     frames = resampled_length(info.frames, info.sample_rate, rate)
     output = choose_format(info, rate, frames, format, subtype)
@@ -93,20 +82,7 @@ def separate_file(
         raise InputError(f"{info.path}: a stem would replace the file itself; choose another output folder")
     with writer:
         for block in _estimates(
-            model,
-            info,
-            rate,
-            chunk_seconds=chunk_seconds,
-            overlap_seconds=overlap_seconds,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            consistency=consistency,
-            rescale=rescale,
-            two_stems=two_stems,
-            total_frames=frames,
-            progress=progress,
-            scratch=writer.scratch,
+            model, info, rate, options, total_frames=frames, progress=progress, scratch=writer.scratch
         ):
             writer.write(block[rows].numpy())
     notes = [output.note] if output.note else []
@@ -158,17 +134,15 @@ def _chosen(sources: Sequence[str], stems: Sequence[str] | None) -> tuple[list[s
 
 
 def _estimates(
-    model: nn.Module, info: AudioInfo, rate: int, *, chunk_seconds: float, **options: Any
+    model: nn.Module, info: AudioInfo, rate: int, options: SeparationOptions, **stream: Any
 ) -> Iterator[Tensor]:
     blocks = read_blocks(info)
     if rate != info.sample_rate:
         blocks = resample_blocks(blocks, info.sample_rate, rate, info.channels)
     try:
-        yield from separate_blocks(
-            model, blocks, rate, channels=info.channels, chunk_seconds=chunk_seconds, **options
-        )
+        yield from separate_blocks(model, blocks, rate, options, channels=info.channels, **stream)
     except torch.OutOfMemoryError as error:
-        smaller = max(2, math.floor(chunk_seconds / 2))
+        smaller = max(2, math.floor(options.chunk_seconds / 2))
         raise InputError(
             f"{info.path}: the device is out of memory; try --chunk-seconds {smaller}, or a smaller --batch-size"
         ) from error

@@ -7,9 +7,10 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from sfi_zoo.audio.options import DTYPES
 from sfi_zoo.errors import InputError
 
-DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "bfloat16", "float16")}
+_KNOWN = {name: getattr(torch, name) for name in DTYPES}
 _HALVES = (torch.bfloat16, torch.float16)
 
 
@@ -35,8 +36,8 @@ class Runner:
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> None:
-        wanted = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-        if dtype is not None and wanted not in DTYPES.values():
+        wanted = _KNOWN.get(dtype) if isinstance(dtype, str) else dtype
+        if dtype is not None and wanted not in _KNOWN.values():
             raise InputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype}")
         place = next(model.parameters(), torch.empty(0))
         target = place.device if device is None else _available(device)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sfi_zoo.audio.options import CHUNK_SECONDS, CONSISTENCIES, DTYPES, SeparationOptions
 from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, bundled, complain, one_of, print_json
 from sfi_zoo.errors import InputError
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_MODEL = "convtasnet_mgf.music4"
-DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
 def separate_command(
@@ -42,7 +42,7 @@ def separate_command(
         str | None,
         typer.Option(
             help="Make stems sum to the mixture: equal or energy (who gets the rest).",
-            autocompletion=one_of("equal", "energy"),
+            autocompletion=one_of(*CONSISTENCIES),
         ),
     ] = None,
     rescale: Annotated[
@@ -53,7 +53,7 @@ def separate_command(
         typer.Option(
             help="Piece separated at once; memory grows with it. With less than seconds of context stems get worse."
         ),
-    ] = 12.0,
+    ] = CHUNK_SECONDS,
     overlap_seconds: Annotated[
         float | None, typer.Option(help="What two pieces share; default: 1.5, at most a quarter of one.")
     ] = None,
@@ -88,6 +88,15 @@ def separate_command(
     from sfi_zoo.progress_bar import ProgressBar
 
     wanted = [name.strip() for name in stems.split(",")] if stems is not None else None
+    options = SeparationOptions(
+        chunk_seconds=chunk_seconds,
+        overlap_seconds=overlap_seconds,
+        batch_size=batch_size,
+        dtype=dtype,
+        consistency=consistency,
+        rescale=rescale,
+        two_stems=two_stems,
+    )
     check_distinct(files)
     if resampler is not None and mode != "resample":
         raise InputError(f"--resampler {resampler}: only --mode resample resamples")
@@ -111,15 +120,7 @@ def separate_command(
                     subtype=subtype,
                     stems=wanted,
                     clip=clip,
-                    chunk_seconds=chunk_seconds,
-                    overlap_seconds=min(1.5, chunk_seconds / 4)
-                    if overlap_seconds is None
-                    else overlap_seconds,
-                    batch_size=batch_size,
-                    dtype=dtype,
-                    consistency=consistency,
-                    rescale=rescale,
-                    two_stems=two_stems,
+                    options=options,
                     progress=bar.update,
                 )
         except (InputError, OSError) as error:
