@@ -269,10 +269,12 @@ def test_sources_of_one_place_are_altered_together_and_the_same_again():
         {"tempo": (0.3, 1.0)},
         {"pitch": ("a", "b")},
         {"altered": -0.1},
+        {"eq_db": float("nan")},
+        {"flip_sign": 1},
     ],
 )
 def test_settings_out_of_range_are_named(wrong):
-    with pytest.raises(InputError, match=rf"\[augment\] {next(iter(wrong))} = "):
+    with pytest.raises(InputError, match=rf"\[augment\] {next(iter(wrong))} must be .*, got "):
         AugmentConfig(**wrong)
 
 

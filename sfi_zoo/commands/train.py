@@ -43,7 +43,7 @@ def train_command(
     except ImportError:
         raise InputError("training needs accelerate: pip install 'sfi-zoo[train]'") from None
     from sfi_zoo.progress_bar import ProgressBar
-    from sfi_zoo.training.recipe import checked, read_recipe
+    from sfi_zoo.training.recipe import read_recipe
     from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
     from sfi_zoo.training.trainer import train
 
@@ -58,7 +58,7 @@ def train_command(
         changes["cache"] = str(cache)
     plan = replace(plan, data=replace(plan.data, **changes))
     if seed is not None:
-        plan = checked(replace(plan, train=replace(plan.train, seed=seed)))
+        plan = replace(plan, train=replace(plan.train, seed=seed))
     if not plan.data.folder:
         raise InputError("no data: give --data FOLDER, or folder in the recipe's [data]")
     model, apart = starting_model(plan, recipe.parent)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,19 +11,13 @@ from torch.nn.functional import pad
 
 from sfi_zoo.audio.resample import resample
 from sfi_zoo.errors import InputError
+from sfi_zoo.training.tables import Table, within
 
-Range = tuple[float, float]
 LOWEST_OCTAVE, OCTAVES = 62.5, 9  # Hz; up to 16 kHz
-_LIMITS = {
-    "gain_db": (-60, 60),
-    "speed": (0.25, 4),
-    "tempo": (0.6, 2),  # half the tempo and less is stretched with random phases: not repeatable
-    "pitch": (-24, 24),
-}
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Table):
     """The [augment] table of a recipe.
 
     Speed, tempo and pitch are of a place in a track: where all sources of an example come from one, they stay together.
@@ -39,29 +34,17 @@ class AugmentConfig:
         eq_db: largest gain or loss of a source at a frequency: a smooth curve through random values at octaves; 0 for none.
     """
 
-    remix: float = 0.6
-    gain_db: Range = (-6.0, 6.0)
+    table: ClassVar[str] = "augment"
+    remix: float = within(0.6, 0, 1)
+    gain_db: tuple[float, float] = within((-6.0, 6.0), -60, 60)
     swap_channels: bool = True
     flip_sign: bool = True
-    altered: float = 0.25
-    speed: Range = (1.0, 1.0)
-    tempo: Range = (1.0, 1.0)
-    pitch: Range = (0.0, 0.0)
-    eq_db: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Raises `InputError` for values out of range."""
-        for name in ("remix", "altered"):
-            if not 0 <= getattr(self, name) <= 1:  # NaN is refused too
-                raise InputError(f"[augment] {name} = {getattr(self, name)!r}: must be in 0 ... 1")
-        for name, (lowest, highest) in _LIMITS.items():
-            pair = getattr(self, name)
-            numbers = (
-                isinstance(pair, tuple | list) and [isinstance(x, int | float) for x in pair] == [True] * 2
-            )
-            if not (numbers and lowest <= pair[0] <= pair[1] <= highest):
-                rule = f"two numbers that do not fall, in {lowest:g} ... {highest:g}"
-                raise InputError(f"[augment] {name} = {pair!r}: must be {rule}")
+    altered: float = within(0.25, 0, 1)
+    speed: tuple[float, float] = within((1.0, 1.0), 0.25, 4)
+    # below 0.6 the stretching has random phases: not repeatable
+    tempo: tuple[float, float] = within((1.0, 1.0), 0.6, 2)
+    pitch: tuple[float, float] = within((0.0, 0.0), -24, 24)
+    eq_db: float = within(0.0, 0, 60)
 
     @property
     def alters(self) -> bool:

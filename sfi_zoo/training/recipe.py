@@ -14,28 +14,26 @@ its head a recipe has the keys of that file beside it, and its own over them.
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.training.augment import AugmentConfig
+from sfi_zoo.training.tables import Table, one_of, within
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-SCHEDULES = ("cosine", "plateau", "constant")
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-MATMUL_PRECISIONS = ("highest", "high", "medium")
-ON_BROKEN = ("refuse", "skip")
 FILTERS = ("encoder.", "decoder.")  # names of their parameters begin so
 DEEPEST = 8  # files that extend each other
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Table):
     """Which excerpts.
 
     Attributes:
@@ -49,18 +47,19 @@ class DataConfig:
         valid_excerpts: how many excerpts of the validation tracks are separated at each validation.
     """
 
+    table: ClassVar[str] = "data"
     folder: str = ""
     only: str = "*"
-    seconds: float = 4.0
-    channels: int = 1
-    workers: int = 2
+    seconds: float = within(4.0, 0.05, 600)
+    channels: int = one_of(1, 2)
+    workers: int = within(2, 0, 256)
     cache: str = ""
-    on_broken: str = "refuse"
-    valid_excerpts: int = 24
+    on_broken: str = one_of("refuse", "skip")
+    valid_excerpts: int = within(24, 1, 10_000)
 
 
 @dataclass(frozen=True)
-class BandwidthConfig:
+class BandwidthConfig(Table):
     """Sampling-frequency augmentation, ours: a share of the examples has nothing above F / 2, for an F drawn in each step.
 
     Their latents are cheap to have: those at F0 less the features that would be dead at F.
@@ -70,22 +69,30 @@ class BandwidthConfig:
         lowest: of F, in Hz; F is uniform in log F up to F0.
     """
 
-    share: float = 0.0
-    lowest: float = 7000.0
+    table: ClassVar[str] = "bandwidth"
+    share: float = within(0.0, 0, 1)
+    lowest: float = within(7000.0, 4000, 192_000)
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Table):
     """Weights of the losses, see `sfi_zoo.training.objective`."""
 
-    si_sdr: float = 1.0
-    snr: float = 0.2
-    l1: float = 0.0
-    spectral: float = 0.0
+    table: ClassVar[str] = "loss"
+    si_sdr: float = within(1.0, 0, 1e9)
+    snr: float = within(0.2, 0, 1e9)
+    l1: float = within(0.0, 0, 1e9)
+    spectral: float = within(0.0, 0, 1e9)
+
+    def __post_init__(self) -> None:
+        """Refuses to train on nothing, too."""
+        super().__post_init__()
+        if not any(asdict(self).values()):
+            raise InputError("[loss] weights must not all be 0")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Table):
     """Steps, optimiser (AdamW), schedule.
 
     Attributes:
@@ -111,20 +118,21 @@ class TrainConfig:
             family can; none when empty.
     """
 
-    steps: int = 10_000
-    batch_size: int = 4
-    learning_rate: float = 1e-3
-    filter_rate: float = 1.0
-    weight_decay: float = 1e-3
-    warmup_steps: int = 200
-    schedule: str = "cosine"
-    clip_norm: float = 5.0
-    ema: float = 0.998
-    precision: str = "float32"
-    matmul_precision: str = "highest"
-    seed: int = 0
-    valid_every: int = 500
-    patience: int = 0
+    table: ClassVar[str] = "train"
+    steps: int = within(10_000, 1, 10**9)
+    batch_size: int = within(4, 1, 2**16)
+    learning_rate: float = within(1e-3, 0, 10)
+    filter_rate: float = within(1.0, 0, 100)
+    weight_decay: float = within(1e-3, 0, 1)
+    warmup_steps: int = within(200, 0, 10**9)
+    schedule: str = one_of("cosine", "plateau", "constant")
+    clip_norm: float = within(5.0, 1e-6, 1e9)
+    ema: float = within(0.998, 0, 0.999999)
+    precision: str = one_of(*PRECISIONS)
+    matmul_precision: str = one_of("highest", "high", "medium")
+    seed: int = within(0, 0, 2**63 - 1)
+    valid_every: int = within(500, 1, 10**9)
+    patience: int = within(0, 0, 10**9)
     start: str = ""
     filters_like: str = ""
 
@@ -194,70 +202,17 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
             continue
         if not isinstance(table[name], Mapping):
             raise InputError(f"{name} is a table: write [{name}] and its keys below, got {table[name]!r}")
-        parts[name] = _filled(entry.default_factory, name, table[name])
-    return checked(Recipe(**parts))
+        parts[name] = _filled(entry.default_factory, table[name])
+    return Recipe(**parts)
 
 
-def _filled(cls: Any, table: str, values: Mapping[str, Any]) -> Any:
-    """A config of class `cls` with these values, each of the type of its default."""
-    known = {f.name: f for f in fields(cls)}
-    _refuse_unknown(f"[{table}] ", values, known)
-    default = cls()
-    assert is_dataclass(default)
-    ready = {}
-    for key, value in values.items():
-        example = getattr(default, key)
-        ready[key] = tuple(value) if isinstance(example, tuple) and isinstance(value, list) else value
-        if isinstance(example, float) and type(value) is int:
-            ready[key] = float(value)
-        if type(ready[key]) is not type(example):
-            raise InputError(f"[{table}] {key} must be like {example!r}, got {value!r}")
-    return cls(**ready)
+def _filled(cls: Any, values: Mapping[str, Any]) -> Any:
+    """A table of class `cls` with these values."""
+    _refuse_unknown(f"[{cls.table}] ", values, {f.name: f for f in fields(cls)})
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def _refuse_unknown(where: str, values: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise InputError(f"{where}unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-
-
-def checked(recipe: Recipe) -> Recipe:
-    """The recipe, if its values are in range.
-
-    Raises:
-        InputError: one is not.
-    """
-    data, train, band, loss = recipe.data, recipe.train, recipe.bandwidth, recipe.loss
-    for name, value, allowed in (
-        ("[data] on_broken", data.on_broken, ON_BROKEN),
-        ("[data] channels", data.channels, (1, 2)),
-        ("[train] schedule", train.schedule, SCHEDULES),
-        ("[train] precision", train.precision, tuple(PRECISIONS)),
-        ("[train] matmul_precision", train.matmul_precision, MATMUL_PRECISIONS),
-    ):
-        if value not in allowed:
-            raise InputError(f"{name} must be one of {', '.join(map(str, allowed))}; got {value!r}")
-    for name, number, low, high in (
-        ("[data] seconds", data.seconds, 0.05, 600),
-        ("[data] workers", data.workers, 0, 256),
-        ("[data] valid_excerpts", data.valid_excerpts, 1, 10_000),
-        ("[bandwidth] share", band.share, 0, 1),
-        ("[bandwidth] lowest", band.lowest, 4000, 192_000),
-        ("[train] steps", train.steps, 1, 10**9),
-        ("[train] batch_size", train.batch_size, 1, 2**16),
-        ("[train] learning_rate", train.learning_rate, 0, 10),
-        ("[train] filter_rate", train.filter_rate, 0, 100),
-        ("[train] weight_decay", train.weight_decay, 0, 1),
-        ("[train] warmup_steps", train.warmup_steps, 0, 10**9),
-        ("[train] clip_norm", train.clip_norm, 1e-6, 1e9),
-        ("[train] ema", train.ema, 0, 0.999999),
-        ("[train] seed", train.seed, 0, 2**63 - 1),
-        ("[train] valid_every", train.valid_every, 1, 10**9),
-        ("[train] patience", train.patience, 0, 10**9),
-    ):
-        if not low <= number <= high:  # NaN is refused too
-            raise InputError(f"{name} must be in {low:g} ... {high:g}, got {number!r}")
-    weights = [getattr(loss, f.name) for f in fields(loss)]
-    if not all(0 <= w < float("inf") for w in weights) or not any(weights):
-        raise InputError(f"[loss] weights must be 0 or more, and not all 0; got {weights}")
-    return recipe
