@@ -37,13 +37,18 @@ def plot_curves(points: Points, model: str) -> Any:
         for (_, mode), style in styles(own).items():
             line = own.modes == mode
             order = np.argsort(own.rates[line])
-            axis.plot(own.rates[line][order] / 1000, values[line][order], label=mode, **style)
-        axis.set(xlabel="F in kHz", ylabel=label)
+            axis.plot(own.rates[line][order] / 1000, values[line][order], label=plain(mode), **style)
+        axis.set(xlabel="F in kHz", ylabel=plain(label))
         if "LEE" in label:
             axis.set_ylim(bottom=FLOOR_DB - 3)
     axes[0].legend(fontsize="x-small")
-    figure.suptitle(model)
+    figure.suptitle(plain(model))
     return figure
+
+
+def plain(text: str) -> str:
+    """Dollars are no formulas."""
+    return text.replace("$", r"\$")
 
 
 def styles(points: Points) -> dict[tuple[str, str], dict[str, Any]]:

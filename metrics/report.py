@@ -231,6 +231,7 @@ def _layers(records: Sequence[Record]) -> list[Section]:
     rows = [
         [model, mode, f"{rate:g}", name, f"{x / reference:.3g}", f"{100 * x / sum(parts.values()):.1f}"]
         for (model, mode, rate), (parts, reference) in sorted(sums.items())
+        if reference and sum(parts.values())
         for name, x in sorted(parts.items(), key=lambda item: -abs(item[1]))[:LAYERS_SHOWN]
     ]
     text = (

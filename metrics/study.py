@@ -184,7 +184,7 @@ def plot_study(
     Raises:
         InputError: matplotlib is not installed, or a cost that was not measured.
     """
-    from sfi_zoo.metrics.curves import figure_of, styles
+    from sfi_zoo.metrics.curves import figure_of, plain, styles
 
     points = compared(points_of(records))
     if cost not in points.total:
@@ -200,10 +200,12 @@ def plot_study(
             own = (points.models == model) & (points.modes == mode)
             axis.plot(x[own], y[own], **style | {"linestyle": "none"})
         unit = "LEE in dB" if scale == "dB" else "LEE"
-        axis.set(xlabel=f"{metric.replace('_', ' ')} {unit}", ylabel=f"{cost.replace('_', ' ')} in dB")
+        axis.set(xlabel=plain(f"{metric.replace('_', ' ')} {unit}"), ylabel=f"{cost.replace('_', ' ')} in dB")
     looks = styles(points)
     colours = {mode: style | {"marker": "o", "linestyle": "none"} for (_, mode), style in looks.items()}
     markers = {model: style | {"color": "0.4", "linestyle": "none"} for (model, _), style in looks.items()}
-    handles = [axes[0].plot([], [], label=name, **style)[0] for name, style in (colours | markers).items()]
+    handles = [
+        axes[0].plot([], [], label=plain(name), **style)[0] for name, style in (colours | markers).items()
+    ]
     figure.legend(handles=handles, loc="outside right upper", fontsize="x-small")
     return figure

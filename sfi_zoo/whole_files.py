@@ -21,9 +21,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Like `Path.write_text` in UTF-8, whole or not at all."""
+    """Like `Path.write_text` in UTF-8, whole or not at all; names of files need not be Unicode, and are escaped then."""
     with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def put_in_place(finished: Path, folder: Path, names: Iterable[str]) -> None:

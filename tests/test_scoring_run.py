@@ -340,10 +340,11 @@ def test_two_runs_at_once_are_refused(tmp_path):
 
 
 def test_other_settings_are_refused_and_shown(tmp_path):
-    claim(tmp_path, {"rates": [1, 2], "data": {"path": "a"}})
-    claim(tmp_path, {"rates": (1, 2), "data": {"path": "a"}})
+    settings = {"sfi_zoo": "", "torch": "", "measures": {}, "models": {}, "data": {"path": "a"}}
+    claim(tmp_path, settings | {"rates": [1, 2]})
+    claim(tmp_path, settings | {"rates": (1, 2)})
     with pytest.raises(InputError, match=r"made with other settings \(data.path a there, b now\)"):
-        claim(tmp_path, {"rates": [1, 2], "data": {"path": "b"}})
+        claim(tmp_path, settings | {"rates": [1, 2], "data": {"path": "b"}})
 
 
 def test_other_weights_are_other_settings(tmp_path):

@@ -48,7 +48,7 @@ class Points:
 
     def lee(self, metric: str, weights: Array) -> Array:
         """LEE: weights (resamples, tracks) -> (resamples, points), NaN where there is none."""
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             return (weights @ self.error[metric].T) / (weights @ self.reference[metric].T)
 
     def lee_db(self, metric: str, weights: Array, floor_db: float = FLOOR_DB) -> Array:

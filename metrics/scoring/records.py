@@ -14,9 +14,11 @@ from types import TracebackType
 from typing import Any
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.metrics.scoring.checks import check_manifest, check_record, flat, layout, parsed
 from sfi_zoo.whole_files import write_text
 
 MANIFEST = "manifest.json"
+LONGEST = 2**20  # bytes of a line
 MODELS = "models."  # their part of the settings, by name
 Key = tuple[str, str, str, float]  # model, track, mode, sample rate
 
@@ -35,25 +37,30 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: no results of `sfi-zoo score` ({MANIFEST} is missing)")
     found: dict[Key, dict[str, Any]] = {}
+    common: dict[tuple[str, str], Any] = {}
     for path in sorted(folder.glob("records-*.jsonl")):
-        for record in _lines(path):
+        for number, line in enumerate(_lines(path), 1):
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError(f"longer than {LONGEST} bytes")
+                record = parsed(line)
+                check_record(record)
+                for name, value in layout(record).items():
+                    if common.setdefault((record["model"], name), value) != value:
+                        raise ValueError(f"{name} is not as in the first record of {record['model']}")
+            except ValueError as error:
+                reason = f"line {number} is damaged ({error}); delete it to have it measured again"
+                raise InputError(f"{path}: {reason}") from error
             found.setdefault(key_of(record), record)
     return [found[key] for key in sorted(found)]
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines; of one that is too long, its beginning."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                record = json.loads(line)
-                key_of(record)
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"{path}: line {number} is damaged; delete it to have it measured again"
-                ) from error
-            yield record
+        while line := file.readline(LONGEST):
+            if line.endswith(b"\n") or len(line) == LONGEST:
+                yield line
 
 
 class RecordWriter:
@@ -134,7 +141,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
                     raise InputError(f"{folder}: has records but no {MANIFEST}; choose another folder")
                 write_text(path, json.dumps(settings, indent=1) + "\n")
             made_with = read_manifest(folder)
-            there, here = _flat(made_with), _flat(settings)
+            there, here = flat(made_with), flat(settings)
             differing = [
                 name
                 for name in dict.fromkeys((*there, *here))
@@ -146,8 +153,8 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
                     f"{name} {there.get(name)} there, {here.get(name)} now" for name in differing
                 )
                 raise InputError(f"{folder}: made with other settings ({shown}); choose another folder")
-            models = made_with.get("models", {}) | settings.get("models", {})
-            if models != made_with.get("models", {}):
+            models = made_with["models"] | settings["models"]
+            if models != made_with["models"]:
                 write_text(path, json.dumps(made_with | {"models": models}, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"{error.filename or folder}: {error.strerror}") from error
@@ -176,14 +183,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         InputError: there is none that can be read.
     """
     try:
-        return json.loads((folder / MANIFEST).read_text())
+        settings: dict[str, Any] = parsed((folder / MANIFEST).read_bytes())
+        check_manifest(settings)
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: no results of `sfi-zoo score` ({MANIFEST} cannot be read)") from error
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """{"data": {"path": 1}} -> {"data.path": 1}."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
-    return flat
+        reason = f"{MANIFEST} cannot be read: {error}"
+        raise InputError(f"{folder}: no results of `sfi-zoo score` ({reason})") from error
+    return settings

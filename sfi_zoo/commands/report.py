@@ -94,10 +94,10 @@ def report_command(
     from sfi_zoo.metrics.leaderboard import leaderboard
 
     records, settings = read_results(results)
-    folder = out or results[0]
-    folder.mkdir(parents=True, exist_ok=True)
     title = "Scores: " + ", ".join(sorted({record["model"] for record in records}))
     parts = report.sections(records, resamples)
+    folder = out or results[0]
+    folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.html", folder / "report.md"]
     write_text(written[0], report.as_html(title, parts))
     write_text(written[1], report.as_markdown(title, parts))
@@ -138,12 +138,18 @@ def read_results(
     Raises:
         InputError: a folder without results, or two that hold the same unit, or were scored on different data.
     """
-    from sfi_zoo.metrics.scoring.records import key_of, read_manifest, read_records
+    from sfi_zoo.metrics.scoring.records import MANIFEST, key_of, read_manifest, read_records
 
     each = [(read_records(folder), read_manifest(folder)) for folder in folders]
     records = [record for own, _ in each for record in own]
     if not records:
         raise InputError(f"{folders[0]}: no records yet; run `sfi-zoo score ... -o {folders[0]}`")
+    for folder, (own, made_with) in zip(folders, each, strict=True):
+        unknown = sorted({record["model"] for record in own} - made_with["models"].keys())
+        if unknown:
+            raise InputError(
+                f"{folder}: has records of {', '.join(unknown)}, which its {MANIFEST} does not know"
+            )
     if any(made_with["data"] != each[0][1]["data"] for _, made_with in each):
         raise InputError("these results are of different data: a table of them would compare nothing")
     if len({key_of(record) for record in records}) < len(records):

@@ -40,9 +40,9 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: Table) -> None:
-    """To standard output; as wide as it needs where that is no terminal."""
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+    """To standard output, texts as they are; as wide as it needs where that is no terminal."""
+    width = None if Console().is_terminal else WIDTH
+    Console(width=width, markup=False, emoji=False).print(table)
 
 
 def bundled(incomplete: str) -> list[str]:

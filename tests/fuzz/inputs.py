@@ -1,6 +1,7 @@
 """What is mutated, and what `sfi-zoo` is asked to do with it."""
 
 import io
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from safetensors.torch import load_file
 from tests.fuzz import mutations
 from tests.tiny_separators import ARCHITECTURES, tiny
 
+SCORED_RATES = (6000, 8000, 12000)
+SCORE = [
+    *("score", "in", "--sample-rates", ",".join(map(str, SCORED_RATES)), "--tracks", "2", "--seconds", "0.5"),
+    *("-o", "in"),
+]
 GOLDEN = Path(__file__).parent.parent / "golden"
 SOUNDS = (
     *(("wav", "WAV", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM")),
@@ -65,13 +71,7 @@ def weights(random: Random) -> Input:
 
 def config(random: Random) -> Input:
     """A model folder with a damaged config.json, to be described and used."""
-
-    def change(data: bytes, random: Random) -> bytes:
-        import json
-
-        return mutations.json_text(mutations.changed(json.loads(data), random), random)
-
-    return _model(random, "config.json", change)
+    return _model(random, "config.json", _changed_json)
 
 
 def checkpoint(random: Random) -> Input:
@@ -80,12 +80,49 @@ def checkpoint(random: Random) -> Input:
     return Input({"file": mutations.checkpoint(random.choice(_checkpoints()), random)}, [call])
 
 
+def records(random: Random) -> Input:
+    """A results folder with a damaged record, to be reported, studied, or gone on with."""
+
+    def change(data: bytes, random: Random) -> bytes:
+        lines = data.splitlines(keepends=True)
+        place = random.randrange(len(lines))
+        match random.randrange(6):
+            case 0:
+                return mutations.damaged(data, random)
+            case 1:
+                lines[place] = mutations.damaged(lines[place], random)
+            case _:
+                lines[place] = _changed_json(lines[place], random) + b"\n"
+        return b"".join(lines)
+
+    return _results(random, "records-0.jsonl", change)
+
+
+def manifest(random: Random) -> Input:
+    """A results folder with a damaged manifest, to be reported, studied, or gone on with."""
+    return _results(random, "manifest.json", _changed_json)
+
+
 KINDS: dict[str, Callable[[Random], Input]] = {
     "audio": audio,
     "weights": weights,
     "config": config,
     "checkpoint": checkpoint,
+    "records": records,
+    "manifest": manifest,
 }
+
+
+def _changed_json(data: bytes, random: Random) -> bytes:
+    return mutations.json_text(mutations.changed(json.loads(data), random), random)
+
+
+def _results(random: Random, changed: str, change: Callable[[bytes, Random], bytes]) -> Input:
+    files = dict(_scored())
+    files[changed] = change(files[changed], random)
+    study = ["study", "in", "-o", "out", "--resamples", "2", "--no-plots"]
+    report = ["report", "in", "-o", "out", "--resamples", "2", "--scores-json", "out"]
+    return Input(files, [random.choice((study, study, SCORE, SCORE, report))])
 
 
 def _model(random: Random, changed: str, change: Callable[[bytes, Random], bytes]) -> Input:
@@ -128,6 +165,33 @@ def _models() -> list[dict[str, bytes]]:
         with tempfile.TemporaryDirectory() as place:
             folder = save(tiny(name), Path(place) / "model")
             made.append({file: (folder / file).read_bytes() for file in ("config.json", "model.safetensors")})
+    return made
+
+
+@cache
+def _scored() -> dict[str, bytes]:
+    """A model and its results, in one folder; one record has no score, the others have layers."""
+    import tempfile
+
+    from sfi_zoo.hub import save
+    from sfi_zoo.metrics.report import as_html, sections
+    from sfi_zoo.metrics.scoring.records import read_records
+    from sfi_zoo.metrics.scoring.run import Plan, score
+    from sfi_zoo.metrics.scoring.songs import SyntheticSongs
+
+    model = tiny("convtasnet", sources=("vocals", "drums"))
+    with tempfile.TemporaryDirectory() as place:
+        folder = save(model, Path(place) / "in")
+        score({"in": lambda: model}, SyntheticSongs(2, 0.5), Plan(SCORED_RATES), folder)
+        as_html("", sections(read_records(folder), 0))  # fonts and caches of matplotlib
+        made = {path.name: path.read_bytes() for path in folder.iterdir()}
+    lines = [json.loads(line) for line in made["records-0.jsonl"].splitlines()]
+    layers = {"contribution": {"encoder": 0.5, "masks": -0.25}, "reference": 2.0}
+    lines = [line | {"layers": layers} for line in lines]
+    lines[1] = {key: x for key, x in lines[1].items() if isinstance(x, str | int | float | list)} | {
+        "failed": "NaN"
+    }
+    made["records-0.jsonl"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     return made
 
 
