@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -312,6 +313,16 @@ def test_only_some_tracks(songs, tmp_path):
     none = read_recipe(write_recipe(tmp_path / "r.toml", ("[data]", '[data]\nonly = "PJS*"')))
     with pytest.raises(InputError, match=r"\[data\] only = 'PJS\*': no train track"):
         examples_of_songs(none, songs, model)
+
+
+def test_how_far_the_cache_is_filled_is_told(songs, tmp_path):
+    recipe = read_recipe(
+        write_recipe(tmp_path / "r.toml", ("[data]", f'[data]\ncache = "{tmp_path / "cache"}"'))
+    )
+    told = []
+    recipe = replace(recipe, data=replace(recipe.data, folder=str(songs)))
+    examples_of(recipe, recipe.model["sources"], 8000, lambda *done: told.append(done))
+    assert told == [(1, 3), (2, 3), (3, 3), (1, 1)]
 
 
 def test_a_checkpoint_from_before_a_key_existed_is_taken(songs, recipe_file, uninterrupted, tmp_path):

@@ -64,7 +64,8 @@ def train_command(
     model, apart = starting_model(plan, recipe.parent)
     for part, error in apart.items():
         print(f"{part}: filters start {error:.1%} apart from those of {plan.train.filters_like}")
-    examples = examples_of(plan, model.sources, model.sample_rate)
+    with ProgressBar("reading tracks") as bar:
+        examples = examples_of(plan, model.sources, model.sample_rate, bar.update)
     for problem in examples.skipped:
         complain(InputError(f"left out: {problem}"))
     if not plan.train.start:

@@ -1,7 +1,7 @@
 """What training starts from: new weights, a trained model's, or another model's filters; then statistics of the data."""
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from sfi_zoo.models.base import Separator
 from sfi_zoo.models.initialise import start_from
 from sfi_zoo.training.excerpts import Excerpts, validation_excerpts
 from sfi_zoo.training.recipe import FILTERS, Recipe, read_recipe
+from sfi_zoo.training.stem_cache import cached_tracks
 from sfi_zoo.training.trainer import Examples
 
 
@@ -83,19 +84,24 @@ def fit_to_data(model: Separator, mixtures: Iterable[Tensor]) -> None:
     model.fit_statistics(heard)
 
 
-def examples_of(recipe: Recipe, sources: Sequence[str], sample_rate: int) -> Examples:
+def examples_of(
+    recipe: Recipe,
+    sources: Sequence[str],
+    sample_rate: int,
+    report: Callable[[int, int], None] | None = None,
+) -> Examples:
     """The excerpts of a recipe.
 
     Args:
         recipe: its [data], [augment] and [train].
         sources: in the model's order.
         sample_rate: F0 in Hz.
+        report: told how many tracks of a split are in the cache, of how many.
 
     Raises:
         InputError: no tracks, or broken ones that the recipe does not skip.
     """
     data, config = recipe.data, recipe.train
-
     skipped: list[str] = []
 
     def tracks(split: str) -> Sequence[Track]:
@@ -108,10 +114,8 @@ def examples_of(recipe: Recipe, sources: Sequence[str], sample_rate: int) -> Exa
             )
         if not data.cache:
             return found
-        from sfi_zoo.training.stem_cache import cached_tracks
-
         shape = (sample_rate, data.channels)
-        found, problems = cached_tracks(found, sources, *shape, data.cache, data.on_broken)
+        found, problems = cached_tracks(found, sources, *shape, data.cache, data.on_broken, report)
         skipped.extend(problems)
         return found
 
