@@ -21,6 +21,7 @@ from torch.nn import functional
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.bands import EPSILON, BandSplitConfig, BandSplitSeparator
 from sfi_zoo.models.config import check_size
+from sfi_zoo.models.dual_path import DualPath
 
 ROTARY_BASE = 10000.0
 
@@ -109,36 +110,15 @@ class TransformerBlock(nn.Module):
         return x + self.perceptron(x)
 
 
-class AxialTransformer(nn.Module):
-    """Transformer blocks along frames and along bands, in turn.
-
-    Args: those of `BSRoFormerConfig`.
-    """
-
-    def __init__(self, width: int, heads: int, expansion: int, layers: int, dropout: float) -> None:
-        super().__init__()
-        block = partial(TransformerBlock, width, heads, expansion, dropout)
-        self.along_frames = nn.ModuleList(block() for _ in range(layers))
-        self.along_bands = nn.ModuleList(block() for _ in range(layers))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(items, frames, bands, width) -> the same shape."""
-        items = len(x)
-        for frames, bands in zip(self.along_frames, self.along_bands, strict=True):
-            x = rearrange(frames(rearrange(x, "i k b n -> (i b) k n")), "(i b) k n -> (i k) b n", i=items)
-            x = rearrange(bands(x), "(i k) b n -> i k b n", i=items)
-        return x
-
-
 class BSRoFormer(BandSplitSeparator):
-    """Band-split transformer: an `AxialTransformer` between band split and masks."""
+    """Band-split transformer: a `DualPath` of transformer blocks between band split and masks."""
 
     architecture = "bsroformer"
     config_class = BSRoFormerConfig
     config: BSRoFormerConfig
 
     def __init__(self, config: BSRoFormerConfig) -> None:
-        network = AxialTransformer(
-            config.width, config.heads, config.expansion, config.layers, config.dropout
-        )
+        block = partial(TransformerBlock, config.width, config.heads, config.expansion, config.dropout)
+        pairs = range(config.layers)
+        network = DualPath((block() for _ in pairs), (block() for _ in pairs))
         super().__init__(config, network, partial(nn.RMSNorm, eps=EPSILON), mask_norm=False)

@@ -6,11 +6,11 @@ Sources: Luo and Yu, TASLP 31:1893, 2023, arXiv:2209.15174; for any sampling fre
 from dataclasses import dataclass
 from functools import partial
 
-from einops import rearrange
 from torch import Tensor, nn
 
 from sfi_zoo.models.bands import EPSILON, BandSplitConfig, BandSplitSeparator
 from sfi_zoo.models.config import check_choice, check_size
+from sfi_zoo.models.dual_path import DualPath
 from sfi_zoo.models.norms import create_norm
 
 
@@ -58,33 +58,16 @@ class ResidualRNN(nn.Module):
         return x + self.linear(self.rnn(self.norm(x.transpose(1, 2)).transpose(1, 2))[0])
 
 
-class DualPathRNN(nn.Module):
-    """RNNs along frames and along bands, in turn.
-
-    Args: those of `BSRNNConfig`.
-    """
-
-    def __init__(self, width: int, hidden: int, layers: int, causal: bool) -> None:
-        super().__init__()
-        self.along_frames = nn.ModuleList(ResidualRNN(width, hidden, causal) for _ in range(layers))
-        self.along_bands = nn.ModuleList(ResidualRNN(width, hidden, False) for _ in range(layers))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(items, frames, bands, width) -> the same shape."""
-        items = len(x)
-        for frames, bands in zip(self.along_frames, self.along_bands, strict=True):
-            x = rearrange(frames(rearrange(x, "i k b n -> (i b) k n")), "(i b) k n -> (i k) b n", i=items)
-            x = rearrange(bands(x), "(i k) b n -> i k b n", i=items)
-        return x
-
-
 class BSRNN(BandSplitSeparator):
-    """Band-split RNN: a `DualPathRNN` between band split and masks."""
+    """Band-split RNN: a `DualPath` of RNNs between band split and masks."""
 
     architecture = "bsrnn"
     config_class = BSRNNConfig
     config: BSRNNConfig
 
     def __init__(self, config: BSRNNConfig) -> None:
-        network = DualPathRNN(config.width, config.hidden, config.layers, config.causal)
+        size, pairs = (config.width, config.hidden), range(config.layers)
+        network = DualPath(
+            (ResidualRNN(*size, config.causal) for _ in pairs), (ResidualRNN(*size, False) for _ in pairs)
+        )
         super().__init__(config, network, partial(nn.LayerNorm, eps=EPSILON), mask_norm=True)

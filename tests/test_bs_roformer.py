@@ -7,7 +7,7 @@ from torch import nn
 
 import sfi_zoo
 from sfi_zoo import InputError
-from sfi_zoo.models.bs_roformer import AxialTransformer, TransformerBlock, rotated
+from sfi_zoo.models.bs_roformer import TransformerBlock, rotated
 
 SMALL = {"sources": ("a", "b"), "sample_rate": 16000, "n_fft": 320, "hop_length": 160, "bands": "half"}
 SMALL |= {"width": 8, "heads": 2, "mask_hidden": 4, "layers": 1}
@@ -98,20 +98,6 @@ def test_a_block_is_attention_and_a_perceptron_around_residuals(heads):
     x = torch.randn(6, 8, dtype=torch.float64)
     expected = block_in_numpy(block, x.numpy(), heads)
     assert np.allclose(block(x[None])[0].detach().numpy(), expected, rtol=1e-10, atol=1e-10)
-
-
-def test_axes_are_the_frames_of_each_band_then_the_bands_of_each_frame():
-    torch.manual_seed(0)
-    network = AxialTransformer(8, 2, 2, 2, 0.0).double()
-    x = torch.randn(2, 5, 3, 8, dtype=torch.float64)
-    expected = x.clone()
-    for frames, bands in zip(network.along_frames, network.along_bands, strict=True):
-        for item in range(2):
-            for b in range(3):
-                expected[item, :, b] = frames(expected[item, None, :, b])[0]
-            for k in range(5):
-                expected[item, k] = bands(expected[item, None, k])[0]
-    assert torch.allclose(network(x), expected, rtol=0, atol=1e-12)
 
 
 def test_dropout_is_for_training_only():

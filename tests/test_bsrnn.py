@@ -7,7 +7,8 @@ from torch import nn
 
 import sfi_zoo
 from sfi_zoo import InputError
-from sfi_zoo.models.bsrnn import DualPathRNN, ResidualRNN
+from sfi_zoo.models.bsrnn import ResidualRNN
+from sfi_zoo.models.dual_path import DualPath
 
 SMALL = {"sources": ("a", "b"), "sample_rate": 16000, "n_fft": 320, "hop_length": 160, "bands": "half"}
 SMALL |= {"width": 6, "hidden": 5, "mask_hidden": 4, "layers": 2}
@@ -84,7 +85,7 @@ def test_a_residual_rnn_is_norm_lstm_linear(causal):
 
 def test_dual_paths_run_along_the_frames_of_each_band_then_along_the_bands_of_each_frame():
     torch.manual_seed(0)
-    network = DualPathRNN(4, 3, 2, False).double()
+    network = DualPath(*([ResidualRNN(4, 3, False) for _ in range(2)] for _ in range(2))).double()
     x = torch.randn(2, 5, 3, 4, dtype=torch.float64)
     expected = x.clone()
     for frames, bands in zip(network.along_frames, network.along_bands, strict=True):
