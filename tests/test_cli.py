@@ -67,6 +67,9 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
     assert f"Example: sfi-zoo {command}" in capsys.readouterr().out
 
 
-def test_help_needs_no_torch() -> None:
-    code = "import sys; from sfi_zoo.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("command", ["--help", "--version", "doctor --help", "list", "list --published"])
+def test_help_and_lists_need_no_torch(command: str) -> None:
+    code = (
+        f"import sys; from sfi_zoo.cli import main; main({command.split()}); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -127,9 +127,10 @@ def test_an_unknown_architecture_is_named_with_those_there_are():
     ["import sfi_zoo", "import sfi_zoo.models; sfi_zoo.models.list_architectures()", "import sfi_zoo.cli"],
 )
 def test_imports_and_the_registry_load_nothing(code):
-    """No torch, no hub, no architecture."""
+    """No torch, no Hub, no architecture."""
     heavy = (
-        "[m for m in sys.modules if m in ('torch', 'sfi_zoo.hub', 'sfi_zoo.layers', 'sfi_zoo.models.base')]"
+        "[m for m in sys.modules"
+        " if m in ('torch', 'huggingface_hub', 'sfi_zoo.hub.loading', 'sfi_zoo.layers', 'sfi_zoo.models.base')]"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; import sys; print({heavy})"],

@@ -140,7 +140,7 @@ def test_a_pickle_in_place_of_weights_is_not_read(model, folder):
 
 
 def test_bundled_names_are_listed_loaded_and_suggested(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub.loading, "BUNDLED", tmp_path)
+    monkeypatch.setattr("sfi_zoo.hub.bundled.BUNDLED", tmp_path)
     for name in ("tasnet.one", "tasnet.two"):
         hub.save(model, tmp_path / name)
     (tmp_path / "empty").mkdir()

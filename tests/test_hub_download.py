@@ -12,13 +12,13 @@ import torch
 import sfi_zoo
 from sfi_zoo import cli, hub
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.folder import CONFIG, WEIGHTS
 from sfi_zoo.models.base import Separator
 from tests.hub_fixtures import environment
 from tests.hub_server import Fault, Proxy, commit, git
 from tests.tiny_separators import tiny
 
 ID = "org/tiny"
-CONFIG, WEIGHTS = hub.folder.CONFIG, hub.folder.WEIGHTS
 
 
 def files(folder: Path) -> dict[str, bytes]:

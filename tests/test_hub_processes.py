@@ -14,11 +14,11 @@ import pytest
 import safetensors.torch
 
 from sfi_zoo import hub
+from sfi_zoo.hub.folder import WEIGHTS
 from tests.hub_fixtures import environment
 from tests.hub_server import Fault, Proxy, commit
 from tests.tiny_separators import tiny
 
-WEIGHTS = hub.folder.WEIGHTS
 PROCESSES = 3
 # loads every id that it is told, and answers with a digest of the weights
 LOADER = """

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub import list_models
 
 PROGRAM = "sfi-zoo"
-HUB_CONFIGS = Path(__file__).parent.parent / "hub_configs"
 LONGEST = 1000  # characters of a message
 WIDTH = 160  # of a table in a file or a pipe
 
@@ -46,10 +45,8 @@ def print_table(table: Table) -> None:
 
 
 def bundled(incomplete: str) -> list[str]:
-    """Names of bundled models that begin so, for completion: torch would take seconds."""
-    return sorted(
-        x.parent.name for x in HUB_CONFIGS.glob("*/config.json") if x.parent.name.startswith(incomplete)
-    )
+    """Names of bundled models that begin so, for completion."""
+    return [name for name in list_models() if name.startswith(incomplete)]
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:

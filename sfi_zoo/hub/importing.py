@@ -6,9 +6,8 @@ from pathlib import Path
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.download import HUB_ID, fetch
 from sfi_zoo.hub.folder import write
+from sfi_zoo.hub.published import SEEDS
 from sfi_zoo.importers.model_card import Source, model_card
-
-PUBLISHED_SEEDS = (40, 42, 44, 47)
 
 
 def import_checkpoint(
@@ -81,8 +80,8 @@ def _published(source: str, seed: int | None) -> tuple[str, str | None, str]:
         if seed is not None:
             raise InputError(f"--seed {seed}: only a published sfi_convtasnet_... has seeds, not {source}")
         return match[1], match[2], "pytorch_model.bin"
-    if seed is not None and seed not in PUBLISHED_SEEDS:
-        raise InputError(f"--seed {seed}: published seeds are {', '.join(map(str, PUBLISHED_SEEDS))}")
+    if seed is not None and seed not in SEEDS:
+        raise InputError(f"--seed {seed}: published seeds are {', '.join(map(str, SEEDS))}")
     seed = 42 if seed is None else seed
     return (
         match[1],

@@ -1,13 +1,13 @@
 """Separators by name: bundled, in a folder, or on the Hub."""
 
 import difflib
-import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub import bundled
 from sfi_zoo.hub.config import read_config
 from sfi_zoo.hub.download import HUB_ID, fetch_model
 from sfi_zoo.hub.folder import CONFIG, WEIGHTS
@@ -19,20 +19,12 @@ from sfi_zoo.models.limits import check_sizes, outline
 
 M = TypeVar("M")
 
-BUNDLED = Path(__file__).parent.parent / "hub_configs"
-
-
-def list_models(pattern: str = "*") -> list[str]:
-    """Names of the bundled models that match a shell pattern, sorted."""
-    names = sorted(config.parent.name for config in BUNDLED.glob(f"*/{CONFIG}"))
-    return fnmatch.filter(names, pattern)
-
 
 def load(name: str | Path, device: torch.device | str | None = None) -> Separator:
     """A separator with its weights, in evaluation mode.
 
     Args:
-        name: a bundled name (see `list_models`), a local folder, or a Hub id `org/name[@revision]`.
+        name: a bundled name (see `sfi_zoo.list_models`), a local folder, or a Hub id `org/name[@revision]`.
         device: where to put it.
 
     Raises:
@@ -85,7 +77,7 @@ def local_folder(name: str) -> Path | None:
     Raises:
         InputError: it is a file, or a folder without a model.
     """
-    folder = BUNDLED / name if name in list_models() else Path(name)
+    folder = bundled.BUNDLED / name if name in bundled.list_models() else Path(name)
     if folder.is_dir():
         for file in (CONFIG, WEIGHTS):
             if not (folder / file).is_file():
@@ -98,10 +90,10 @@ def local_folder(name: str) -> Path | None:
 
 def _unknown(name: str) -> InputError:
     """What to say of a name that is nothing."""
-    bundled = list_models()
-    near = difflib.get_close_matches(name, bundled)
+    names = bundled.list_models()
+    near = difflib.get_close_matches(name, names)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    known = ", ".join(bundled) or "none"
+    known = ", ".join(names) or "none"
     return InputError(
         f"unknown model {name!r}: {hint}bundled: {known}; else name a folder or a Hub id (org/name)"
     )

@@ -1,0 +1,12 @@
+"""The models that come with the package, by name; torch, which takes seconds, is not imported for it."""
+
+import fnmatch
+from pathlib import Path
+
+BUNDLED = Path(__file__).parent.parent / "hub_configs"
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the bundled models that match a shell pattern, sorted."""
+    names = sorted(config.parent.name for config in BUNDLED.glob("*/config.json"))
+    return fnmatch.filter(names, pattern)
