@@ -1,4 +1,4 @@
-"""Mutated input for the command line: sound files, model folders, checkpoints of others.
+"""Mutated input for the command line: sound files, model folders, checkpoints of others, results folders.
 
     python -m tests.fuzz --count 10000          # all kinds; what fails is kept in a folder, with its number
     python -m tests.fuzz --kind audio --only 17 # one input again

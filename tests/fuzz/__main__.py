@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 from tests.fuzz.inputs import KINDS
@@ -21,16 +23,17 @@ def main() -> int:
     )
     options = parser.parse_args()
     numbers = range(options.count) if options.only is None else [options.only]
-    tried, failures = 0, 0
+    tried, failures, start = Counter[str](), 0, time.monotonic()
     for failure in fuzz(options.kind or list(KINDS), numbers, options.seed, options.seconds):
-        tried += 1
-        if tried % 500 == 0:
-            print(f"{tried} inputs, {failures} failures", file=sys.stderr, flush=True)
+        tried[failure.kind] += 1
+        if tried.total() % 500 == 0:
+            print(f"{tried.total()} inputs, {failures} failures", file=sys.stderr, flush=True)
         if failure.problem:
             failures += 1
             failure.save(options.keep)
             print(f"{failure.kind} {failure.number}: {failure.problem}", flush=True)
-    print(f"{tried} inputs, {failures} failures")
+    shares = ", ".join(f"{count} {kind}" for kind, count in tried.items())
+    print(f"{tried.total()} inputs ({shares}), {failures} failures, {time.monotonic() - start:.0f} s")
     return int(failures > 0)
 
 
