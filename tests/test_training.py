@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 
 import sfi_zoo
 from sfi_zoo import InputError, cli
+from sfi_zoo.training.optimizer import optimizer_of, rate_factor
 from sfi_zoo.training.recipe import TrainConfig, read_recipe
 from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
-from sfi_zoo.training.trainer import TrainingError, optimizer_of, rate_factor, train
+from sfi_zoo.training.trainer import TrainingError, train
 from tests.tiny_separators import tiny
 from tests.training_folder import write_recipe, write_songs
 

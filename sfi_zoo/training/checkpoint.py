@@ -96,9 +96,8 @@ def load_checkpoint(
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         progress = Progress(**json.loads(about["progress"]))
-        made_with = recipe_from(
-            json.loads(about["recipe"])
-        ).as_dict()  # keys that were not known then mean their defaults
+        # keys that were not known then mean their defaults
+        made_with = recipe_from(json.loads(about["recipe"])).as_dict()
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: no checkpoint that can be read ({error}); remove it to begin again"

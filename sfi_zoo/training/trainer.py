@@ -5,7 +5,6 @@ and goes on from its checkpoint gives the weights of a run that was not, and pro
 to the order of sums.
 """
 
-import json
 import math
 import signal
 import time
@@ -15,22 +14,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Separator
 from sfi_zoo.training.bands import band_limit, band_rates
 from sfi_zoo.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from sfi_zoo.training.log import Mean, append_record, cut_log
 from sfi_zoo.training.objective import Objective
-from sfi_zoo.training.recipe import FILTERS, PRECISIONS, Recipe, TrainConfig
+from sfi_zoo.training.optimizer import moving_average, optimizer_of, rate_factor
+from sfi_zoo.training.recipe import PRECISIONS, Recipe
 from sfi_zoo.training.stopping import SIGNALS, Stopping
-from sfi_zoo.training.validation import Validation
-from sfi_zoo.whole_files import write_text
+from sfi_zoo.training.validation import improvements
 
-LOG = "log.jsonl"
 MODEL = "model"
-SMALLEST = 1e-4  # root mean square of a tensor of filters
 PLATEAU = 2  # validations without a gain
 # what a run may change when it goes on: it does not decide which weights come out, or only from there on
 FREE = frozenset({"data.folder", "data.workers", "data.cache", "train.patience", "train.valid_every"})
@@ -132,12 +130,11 @@ class _Run:
         self.average = None
         if config.ema:
             self.average = torch.optim.swa_utils.AveragedModel(
-                self.model, multi_avg_fn=_moving_average(config.ema), use_buffers=False
+                self.model, multi_avg_fn=moving_average(config.ema), use_buffers=False
             )
         optimizer = optimizer_of(self.model, config)
         self.objective, self.optimizer = self.engine.prepare(Objective(self.model, recipe.loss), optimizer)
         self.examples = examples
-        self.validation = Validation(examples.valid, self.engine)
         out.mkdir(parents=True, exist_ok=True)
         inner = getattr(self.optimizer, "optimizer", self.optimizer)
         self.inner_optimizer = inner
@@ -148,18 +145,17 @@ class _Run:
             self.average.n_averaged.fill_(self.progress.average_updates)
         if self.engine.scaler is not None and self.progress.scaler:
             self.engine.scaler.load_state_dict(self.progress.scaler)
-        self.log = out / LOG
 
     def go(self, stop_at: int | None) -> Progress:
         """Steps until the last, or until it is told to stop."""
         config, progress = self.config, self.progress
         last = config.steps if stop_at is None else min(stop_at, config.steps)
         if self.engine.is_main_process:
-            _cut_log(self.log, progress.step)
+            cut_log(self.out, progress.step)
         self.engine.init_trackers("tensorboard")
         if progress.step == 0 and self.engine.is_main_process:
             self._save()
-        mean = _Mean()
+        mean = Mean()
         with Stopping() as stopping:
             begin = time.perf_counter()
             for targets in self._batches(progress.step, last):
@@ -249,7 +245,7 @@ class _Run:
         """Validate, log, keep the best model, checkpoint; whether training is over."""
         config, progress = self.config, self.progress
         judged = self._averaged() or self.model
-        improvement = self.validation.score(judged)
+        improvement = improvements(judged, self.examples.valid, self.engine)
         score = sum(improvement.values()) / len(improvement)
         if not math.isfinite(score):
             raise TrainingError(
@@ -267,8 +263,7 @@ class _Run:
                 save(judged, self.out / MODEL)
             self._save()
             record = {"step": progress.step, **figures, "valid_si_sdr_improvement": improvement}
-            with self.log.open("a") as file:
-                file.write(json.dumps(_rounded(record)) + "\n")
+            append_record(self.out, record)
         self.engine.log(
             figures | {f"valid/{k}": v for k, v in improvement.items()} | {"valid/mean": score}, progress.step
         )
@@ -294,89 +289,11 @@ class _Run:
         return bool(self.engine.reduce(torch.tensor(float(asked), device=self.engine.device), "sum") > 0)
 
 
-def rate_factor(config: TrainConfig, step: int, plateau: float = 1.0) -> float:
-    """What the highest learning rate is multiplied with at a step, counted from 0."""
-    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    match config.schedule:
-        case "cosine":
-            return warmup * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
-        case "plateau":
-            return warmup * plateau
-        case _:
-            return warmup
-
-
-def optimizer_of(model: Separator, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW; each tensor of encoder and decoder at a rate in proportion to its size, for it may be in kHz or a thousandth."""
-    network: list[nn.Parameter] = []
-    groups: list[dict[str, Any]] = [
-        {"params": network, "highest": config.learning_rate, "weight_decay": config.weight_decay}
-    ]
-    for name, parameter in model.named_parameters():
-        if not name.startswith(FILTERS):
-            network.append(parameter)
-        elif not config.filter_rate:
-            parameter.requires_grad_(False)
-        else:
-            size = max(SMALLEST, float(parameter.detach().square().mean().sqrt()))
-            rate = config.learning_rate * config.filter_rate * size
-            groups.append({"params": [parameter], "highest": rate, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
-
-
-def _moving_average(decay: float) -> Any:
-    """Updates of the average: a = d a + (1 - d) w, with d = min(decay, n / (n + 10)) after n updates."""
-
-    @torch.no_grad()
-    def update(averages: list[Tensor], weights: list[Tensor], updates: Tensor) -> None:
-        n = float(updates)
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, n / (n + 10)))
-
-    return update
-
-
-class _Mean:
-    """Means of the figures since the last validation."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.count = 0
-
-    def add(self, **figures: float) -> None:
-        """One step."""
-        self.count += 1
-        for key, value in figures.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
-
-    def values(self) -> dict[str, float]:
-        """So far."""
-        return {key: value / self.count for key, value in self.sums.items()}
-
-    def take(self) -> dict[str, float]:
-        """So far; then from the beginning."""
-        values = self.values()
-        self.sums, self.count = {}, 0
-        return values
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drop lines of steps after the checkpoint: they are done again."""
-    if path.exists():
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
-        write_text(path, "".join(line + "\n" for line in kept))
-
-
 def _prepare_worker(_: int) -> None:
     """In a worker: one thread, and signals to the group of processes are for the main one, which ends the others in order."""
     torch.set_num_threads(1)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(x) for key, x in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def _first_line(error: BaseException) -> str:
