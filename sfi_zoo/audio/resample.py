@@ -5,7 +5,7 @@ stays at 0 seconds.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from types import ModuleType
 from typing import Any, TypeVar
@@ -112,12 +112,6 @@ def torchaudio_resample(x: Array, rate_in: float, rate_out: float, **options: An
         result = torchaudio.functional.resample(result, int(rate_in), int(rate_out), **options)
     result = result[..., : resampled_length(x.shape[-1], rate_in, rate_out)]
     return result.numpy() if isinstance(x, np.ndarray) else result
-
-
-RESAMPLERS: dict[str, Callable[[Any, float, float], Any]] = {
-    "soxr": resample,
-    "torchaudio": torchaudio_resample,
-}
 
 
 def _torchaudio() -> ModuleType:

@@ -48,6 +48,11 @@ class AnalogFilterBank(nn.Module):
         """The frequency response of the layers as published, where it is not the native one."""
         return self.frequency_response(omega)
 
+    @classmethod
+    def gives(cls, response: str) -> bool:
+        """Whether the family has an "impulse_response", or a "frequency_response"."""
+        return getattr(cls, response) is not getattr(AnalogFilterBank, response)
+
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import trained, widest
-from sfi_zoo.filters.quadrature import QuadratureBank
+from sfi_zoo.filters.quadrature import QuadratureBank, own_filters
 from sfi_zoo.filters.scales import spaced_bandwidths, spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
@@ -58,12 +58,8 @@ class ModulatedGaussian(QuadratureBank):
         one_sided: bool = False,
     ) -> None:
         super().__init__()
-        if num_filters < 1 or (quadrature and num_filters % 2):
-            raise InputError(
-                f"num_filters must be positive, and even with quadrature=True; got {num_filters}"
-            )
+        count = own_filters(num_filters, quadrature)
         self.num_filters, self.quadrature, self.one_sided = num_filters, quadrature, one_sided
-        count = num_filters // 2 if quadrature else num_filters
         low_high = (float(frequency_range[0]), float(frequency_range[1]))
         centers = spaced_frequencies(count, low_high, scale, corner_hz)
         widths = spaced_bandwidths(centers, bandwidth)

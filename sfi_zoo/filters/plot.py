@@ -59,7 +59,7 @@ def plot(
         raise InputError(f"sample_rates must name a sampling frequency or more, got {sample_rates!r}")
     shown = _shown(bank, filters)
     if design is None:
-        design = "time" if _has(bank, "impulse_response") else "frequency"
+        design = "time" if bank.gives("impulse_response") else "frequency"
     settings = (duration, taper, design, trained_rate or max(sample_rates))
 
     figure = figure_module.Figure(figsize=(9, 8 if impulse else 4.5), layout="constrained")
@@ -107,10 +107,6 @@ def _shown(bank: AnalogFilterBank, filters: Sequence[int] | None) -> list[int]:
     return list(filters)
 
 
-def _has(bank: AnalogFilterBank, response: str) -> bool:
-    return getattr(type(bank), response) is not getattr(AnalogFilterBank, response)
-
-
 def _digital(
     bank: AnalogFilterBank, rate: float, duration: float, taper: float, design: str, trained_rate: float
 ) -> tuple[Tensor, Tensor]:
@@ -142,7 +138,7 @@ def _transform(t: Tensor, taps: Tensor, f: Tensor) -> Tensor:
 
 
 def _analog_response(bank: AnalogFilterBank, f: Tensor, settings: tuple[float, float, str, float]) -> Tensor:
-    if _has(bank, "frequency_response"):
+    if bank.gives("frequency_response"):
         device = bank.center_frequencies().device
         return bank.frequency_response(2 * math.pi * f.to(device)).cpu()
     return _transform(*_digital(bank, OVERSAMPLING * settings[-1], *settings), f)
@@ -157,7 +153,7 @@ def _plot_impulse_responses(
 ) -> None:
     """The analog ones, where there is a closed form, without the taper."""
     axis.set(xlabel="time in ms", ylabel="impulse response per second")
-    if not _has(bank, "impulse_response"):
+    if not bank.gives("impulse_response"):
         return
     start = 0.0 if bank.causal else -duration / 2
     t = torch.linspace(start, start + duration, RESPONSE_POINTS, dtype=torch.float64)

@@ -7,6 +7,17 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import AnalogFilterBank
 
 
+def own_filters(num_filters: int, quadrature: bool) -> int:
+    """How many filters of a bank have parameters of their own: all, or one of each pair.
+
+    Raises:
+        InputError: no filters, or an odd number of them with `quadrature`.
+    """
+    if num_filters < 1 or (quadrature and num_filters % 2):
+        raise InputError(f"num_filters must be positive, and even with quadrature=True; got {num_filters}")
+    return num_filters // 2 if quadrature else num_filters
+
+
 class QuadratureBank(AnalogFilterBank):
     """A family that takes `quadrature` and `gain`.
 

@@ -107,22 +107,27 @@ class DesignedConv(SampleRateAware):
             if num_filters % 2:
                 raise InputError(f"hilbert=True needs an even number of filters, got {num_filters}")
             num_filters //= 2
-        if isinstance(filters, str):
-            given = {"duration": self.duration, "sample_rate": self.trained_rate}
-            needed = {key: given[key] for key in filter_layer_options(filters)}
-            filters = create_filters(filters, num_filters, **needed | (filter_options or {}))
-        if filters.num_filters != num_filters:
-            raise InputError(f"the layer needs {num_filters} filters, the bank has {filters.num_filters}")
-        needed_response = {"time": "impulse_response", "frequency": "frequency_response"}[design]
-        if getattr(type(filters), needed_response) is getattr(AnalogFilterBank, needed_response):
-            other = {"time": "frequency", "frequency": "time"}[design]
-            raise InputError(
-                f"{type(filters).__name__} has no {needed_response.replace('_', ' ')}: take design={other!r}"
-            )
-        self.filters = filters
+        self.filters = self._bank(filters, num_filters, filter_options or {})
         self.layout()  # complains of an impossible padding
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self._cache = DesignCache()
+
+    def _bank(self, filters: str | AnalogFilterBank, count: int, options: dict[str, Any]) -> AnalogFilterBank:
+        """The analog filters: those given, or new ones of a family.
+
+        Raises:
+            InputError: not so many, or without the response that the design samples.
+        """
+        if isinstance(filters, str):
+            given = {"duration": self.duration, "sample_rate": self.trained_rate}
+            needed = {key: given[key] for key in filter_layer_options(filters)}
+            filters = create_filters(filters, count, **needed | options)
+        if filters.num_filters != count:
+            raise InputError(f"the layer needs {count} filters, the bank has {filters.num_filters}")
+        sampled, other = {"time": ("impulse", "frequency"), "frequency": ("frequency", "time")}[self.design]
+        if not filters.gives(f"{sampled}_response"):
+            raise InputError(f"{type(filters).__name__} has no {sampled} response: take design={other!r}")
+        return filters
 
     # geometry ------------------------------------------------------------------------------------------------------
 
