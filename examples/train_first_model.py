@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import sfi_zoo
-from sfi_zoo.models.conv_tasnet import compressed_magnitude
+from sfi_zoo.models.filterbank import compressed_magnitude
 
 FILTERS = {
     "scale": "log1p",

@@ -224,9 +224,8 @@ class BandMasks(nn.Module):
         ]
         every = torch.cat(scores, dim=-2)[..., :alive, :]
         every = rearrange(every, "i k s c f r -> i s c f k r").contiguous()
-        every = every.to(
-            torch.promote_types(every.dtype, torch.float32)
-        )  # there are no complex numbers of bfloat16
+        # there are no complex numbers of bfloat16
+        every = every.to(torch.promote_types(every.dtype, torch.float32))
         masks = (
             torch.view_as_complex(every) if self.kind == "complex" else masks_from(every[..., 0], self.kind)
         )

@@ -10,12 +10,10 @@ from torch import nn
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.config import check_choice, check_size, later
-from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator, compressed_magnitude
+from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator
 from sfi_zoo.models.masks import MASKS
 from sfi_zoo.models.norms import NORMS
 from sfi_zoo.models.tcn import MaskTCN
-
-__all__ = ["ConvTasNet", "ConvTasNetConfig", "compressed_magnitude"]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from sfi_zoo.audio.formats import BITS, EXTENSIONS, OutputFormat, can_write
 from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
 from sfi_zoo.interruption import uninterrupted
-from sfi_zoo.whole_files import put_in_place
+from sfi_zoo.whole_files import put_in_place, replacing
 
 CLIPS = ("rescale", "clamp")
 _UNCLIPPED = {"FLOAT", "DOUBLE"}
@@ -182,22 +182,20 @@ def write(path: str | Path, waveform: np.ndarray, sample_rate: int, subtype: str
     if path.is_dir():
         raise InputError(f"{path}: is a folder")
     made: list[Path] = []
-    temporary = path.parent / f".sfi-zoo-{uuid.uuid4().hex[:12]}.partial{path.suffix}"
     try:
         made = _make_folders(path.parent)
-        file = _EncodedFile(temporary, path, OutputFormat(container, chosen), sample_rate, len(waveform))
-        try:
-            file.write(waveform)
-            report = file.finish()
-        finally:
-            file.close()
-        temporary.replace(path)
+        with replacing(path) as draft:
+            file = _EncodedFile(draft, path, OutputFormat(container, chosen), sample_rate, len(waveform))
+            try:
+                file.write(waveform)
+                report = file.finish()
+            finally:
+                file.close()
         made = []
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         with uninterrupted():
-            temporary.unlink(missing_ok=True)
             _remove_empty(made)
     return report
 

@@ -11,9 +11,8 @@ from sfi_zoo.filters.quadrature import QuadratureBank, own_filters
 from sfi_zoo.filters.scales import spaced_bandwidths, spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
-NOTHING = (
-    -60.0
-)  # ln of a response that is taken for zero; products with it are no denormal numbers in float32
+# ln of a response that is taken for zero; products with it are no denormal numbers in float32
+NOTHING = -60.0
 
 
 class ModulatedGaussian(QuadratureBank):

@@ -115,9 +115,9 @@ class StandIn(nn.Module):
         if isinstance(self.plain, PlainISTFT):
             return self.plain(x, length)
         y = self.plain(x)
-        return (
-            y if length is None else nn.functional.pad(y, (0, length - y.shape[-1]))
-        )  # negative padding cuts
+        if length is not None:
+            y = nn.functional.pad(y, (0, length - y.shape[-1]))  # negative padding cuts
+        return y
 
 
 def _plain(name: str, layer: nn.Module, rate: float) -> nn.Module:

@@ -65,9 +65,8 @@ class PlainSTFT(_PlainTransform):
         window, waves = self._exponentials(layer)
         scale = self.n_fft**-0.5 if self.normalized else 1.0
         kernels = torch.view_as_real(waves * window[:, None] * (scale / self.frames.ratio))
-        kernels = kernels.movedim(-1, 1).flatten(1, 2)[
-            :, :, None
-        ]  # (P, real parts and imaginary parts, 1, taps)
+        # (P, real parts and imaginary parts, 1, taps)
+        kernels = kernels.movedim(-1, 1).flatten(1, 2)[:, :, None]
         begins = [start - self.frames.starts[0] for start in self.frames.starts]
         self.convs = Interleaved(kernels.to(torch.get_default_dtype()), begins, self.stride)
 
@@ -119,9 +118,8 @@ class PlainISTFT(_PlainTransform):
             length = (2 * samples + per) // (2 * per)
             if (2 * samples + per) % (2 * per) == 0:  # halves go to the even number, as `round` has it
                 length -= length % 2
-        parts = torch.view_as_real(
-            z
-        )  # everything else in real numbers: exporters know few complex operations
+        # everything else in real numbers: exporters know few complex operations
+        parts = torch.view_as_real(z)
         parts = parts.reshape(-1, *parts.shape[-3:])[:, : self.frames.alive].movedim(-1, 1).flatten(1, 2)
         y = self.convs(parts, left + length)
         energy = self.energy(parts.new_ones(1, 1, frames), left + length)

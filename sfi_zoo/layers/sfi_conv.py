@@ -195,9 +195,8 @@ class SFIConv1d(DesignedConv):
         index = (starts + (design.first + 1))[:, None] + torch.arange(kernels.shape[-1], device=x.device)
         segments = functional.pad(x, (1, 1))[..., index]  # (batch, in_channels, frames, taps)
         segments = segments.unflatten(1, (self.groups, -1)).transpose(2, 3).flatten(3)
-        kernels = kernels.unflatten(1, (self.groups, -1)).flatten(
-            3
-        )  # (nodes, groups, out / groups, in / groups * taps)
+        # (nodes, groups, out / groups, in / groups * taps)
+        kernels = kernels.unflatten(1, (self.groups, -1)).flatten(3)
         y = torch.matmul(kernels[0], segments.mT) * weights[:, 0]  # (batch, groups, out / groups, frames)
         for node in range(1, len(kernels)):
             y = torch.addcmul(y, torch.matmul(kernels[node], segments.mT), weights[:, node])
@@ -298,9 +297,8 @@ class SFIConvTranspose1d(DesignedConv):
         `frames_first` is about memory: frames or taps lie closest together, whichever is summed faster.
         """
         z = z.unflatten(1, (self.groups, -1))
-        kernel = kernel.unflatten(0, (self.groups, -1)).flatten(
-            2
-        )  # (groups, in / groups, out / groups * taps)
+        # (groups, in / groups, out / groups * taps)
+        kernel = kernel.unflatten(0, (self.groups, -1)).flatten(2)
         # (batch, groups, frames, out / groups * taps)
         pieces = torch.matmul(kernel.mT, z).mT if frames_first else torch.matmul(z.mT, kernel)
         per_group = self.out_channels // self.groups
