@@ -13,7 +13,8 @@ import soundfile
 import torch
 
 from sfi_zoo import InputError, cli
-from sfi_zoo.metrics import controls, mask_lee, masked_latent_lee, observe, predictor_lee, si_sdr
+from sfi_zoo.metrics import LEESums, controls, mask_lee, masked_latent_lee, observe, predictor_lee, si_sdr
+from sfi_zoo.metrics.registry import METRICS
 from sfi_zoo.metrics.scoring.records import RecordWriter, claim, read_records
 from sfi_zoo.metrics.scoring.rows import rows_of
 from sfi_zoo.metrics.scoring.run import Loaded, Plan, score, share
@@ -374,6 +375,16 @@ def test_a_model_that_emits_nan_has_failed_and_no_score():
     assert any("synthetic 0, native, 6000 Hz" in problem for problem in outcome.left_out)
     row = next(r for r in rows_of(outcome.records) if (r["mode"], r["sample_rate"]) == ("native", 6000))
     assert (row["tracks"], row["failed"]) == (0, 2) and np.isnan(row["si_sdr_db"])
+
+
+def test_a_metric_of_ones_own_that_is_nan_has_failed_and_no_score(monkeypatch):
+    def nowhere(observed, trained, margin):
+        sums = mask_lee(observed, trained, margin)
+        return LEESums(sums.error / 0, sums.reference, sums.frequencies)
+
+    monkeypatch.setitem(METRICS, "nowhere", nowhere)
+    outcome = run(sample_rates=(6000,))
+    assert {r["failed"] for r in outcome.records} == {"the sums of the nowhere LEE are not finite"}
 
 
 def test_a_rate_without_a_feature_has_failed():

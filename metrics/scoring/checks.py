@@ -9,9 +9,7 @@ from sfi_zoo.metrics.scoring.rows import QUALITIES
 from sfi_zoo.metrics.scoring.unit import ROWS
 
 MOST = 100  # sources, and metrics
-LARGEST = (
-    1e40  # of numbers, beyond what models compute in: powers of these, and sums of many, are still numbers
-)
+LARGEST = 1e100  # of numbers: squares of what models compute in are less, and their own are finite
 LEES = ("mask", "predictor", "masked_latent")
 RATIOS = ("estimate", "mixture", "trained", "at_trained")
 NAMELESS = re.compile("[\0\ud800-\udfff]")  # half of a surrogate pair cannot be printed

@@ -211,7 +211,7 @@ class _AtRate:
             lee |= local
             if measures.layers and mode in ("native", "none"):
                 found["layers"] = self._layers(moved)
-        found["lee"] = {name: _sums(x) for name, x in lee.items()}
+        found["lee"] = {name: _sums(name, x) for name, x in lee.items()}
         return found | self._quality(mode, estimated, reference)
 
     def _observe(self, mode: str) -> Observation:
@@ -285,6 +285,12 @@ class _AtRate:
         return {kind: {name: values[kind] for name, values in ratios.items()} for kind in kinds}
 
 
-def _sums(lee: LEESums) -> dict[str, list[float]]:
-    """Per source."""
+def _sums(name: str, lee: LEESums) -> dict[str, list[float]]:
+    """Per source.
+
+    Raises:
+        InputError: they are not finite, as those of a metric of one's own may be.
+    """
+    if not torch.isfinite(lee.error.sum() + lee.reference.sum()):
+        raise InputError(f"the sums of the {name} LEE are not finite")
     return {"error": lee.error.sum(1).tolist(), "reference": lee.reference.sum(1).tolist()}
