@@ -188,9 +188,8 @@ def _scored() -> dict[str, bytes]:
     lines = [json.loads(line) for line in made["records-0.jsonl"].splitlines()]
     layers = {"contribution": {"encoder": 0.5, "masks": -0.25}, "reference": 2.0}
     lines = [line | {"layers": layers} for line in lines]
-    lines[1] = {key: x for key, x in lines[1].items() if isinstance(x, str | int | float | list)} | {
-        "failed": "NaN"
-    }
+    kept = ("model", "track", "mode", "sample_rate", "trained_rate", "sources")
+    lines[1] = {key: lines[1][key] for key in kept} | {"failed": "NaN"}
     made["records-0.jsonl"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     return made
 
