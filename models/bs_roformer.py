@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.bands import EPSILON, BandSplitConfig, BandSplitSeparator
-from sfi_zoo.models.config import check_size
+from sfi_zoo.models.config import check_dropout, check_size
 from sfi_zoo.models.dual_path import DualPath
 
 ROTARY_BASE = 10000.0
@@ -54,8 +54,7 @@ class BSRoFormerConfig(BandSplitConfig):
         check_size(self, "expansion")
         if self.width % (2 * self.heads):
             raise InputError(f"width must be a multiple of 2 heads ({2 * self.heads}), got {self.width}")
-        if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
-            raise InputError(f"dropout must be from 0 to below 1, got {self.dropout!r}")
+        check_dropout(self)
 
 
 def rotated(x: Tensor) -> Tensor:

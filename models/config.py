@@ -22,6 +22,12 @@ def check_choice(config: Any, name: str, allowed: Sequence[Any]) -> None:
         raise InputError(f"{name} must be one of {shown}; got {value!r}")
 
 
+def check_dropout(config: Any) -> None:
+    """Raises InputError where `dropout` is no share below 1."""
+    if not (isinstance(config.dropout, (int, float)) and 0 <= config.dropout < 1):
+        raise InputError(f"dropout must be from 0 to below 1, got {config.dropout!r}")
+
+
 def check_sources(config: Any) -> None:
     """Raises InputError where `sources` is no tuple of distinct names that files can have: stems are named so, in one folder."""
     names = config.sources

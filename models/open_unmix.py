@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Latent
-from sfi_zoo.models.config import check_choice, check_size
+from sfi_zoo.models.config import check_choice, check_dropout, check_size
 from sfi_zoo.models.stft import STFTConfig, STFTSeparator
 
 SCALE_FLOOR = 1e-4  # of the largest deviation, as in openunmix
@@ -56,8 +56,7 @@ class OpenUnmixConfig(STFTConfig):
         check_choice(self, "mask", ("relu", "ratio"))
         if not self.causal and self.hidden % 2:
             raise InputError(f"hidden must be even unless causal, got {self.hidden}")
-        if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
-            raise InputError(f"dropout must be from 0 to below 1, got {self.dropout!r}")
+        check_dropout(self)
         if self.bandwidth is not None and not (
             isinstance(self.bandwidth, (int, float)) and self.bandwidth > 0
         ):

@@ -21,7 +21,7 @@ from sfi_zoo.training.recipe import TrainConfig, read_recipe
 from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
 from sfi_zoo.training.trainer import TrainingError, train
 from tests.tiny_separators import tiny
-from tests.training_folder import write_recipe, write_songs
+from tests.training_folder import RATE, SECONDS, write_recipe, write_songs
 
 pytest.importorskip("accelerate")
 
@@ -388,6 +388,14 @@ def test_dead_features_are_filled_in_training_too(songs, tmp_path):
     model = sfi_zoo.load(tmp_path / "out" / "model")
     assert (model.fill.level > 0).all()
     assert model.separate(torch.randn(1, 4000), 5000).any()
+
+
+def test_silence_to_validate_on_is_told(tmp_path, capsys):
+    songs = write_songs(tmp_path / "songs")
+    for path in (songs / "valid").glob("*/*.wav"):
+        soundfile.write(path, np.zeros(round(RATE * SECONDS)), RATE)
+    assert run(write_recipe(tmp_path / "r.toml"), songs, tmp_path / "out") == 2
+    assert "validation excerpts are all silent" in capsys.readouterr().err
 
 
 def test_a_separator_with_no_statistics_of_its_own_starts_as_it_is():

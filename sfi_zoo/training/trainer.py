@@ -246,6 +246,10 @@ class _Run:
         config, progress = self.config, self.progress
         judged = self._averaged() or self.model
         improvement = improvements(judged, self.examples.valid, self.engine)
+        if not improvement:
+            raise TrainingError(
+                f"the validation excerpts are all silent; the checkpoint in {self.out} is whole"
+            )
         score = sum(improvement.values()) / len(improvement)
         if not math.isfinite(score):
             raise TrainingError(
