@@ -10,9 +10,11 @@ import pytest
 from huggingface_hub import ModelCard
 
 from sfi_zoo import InputError, cli
+from sfi_zoo.commands.report import read_results
 from sfi_zoo.metrics.cards import BEGIN, END, update_card
 from sfi_zoo.metrics.leaderboard import leaderboard
 from sfi_zoo.metrics.ranking import ranking
+from sfi_zoo.metrics.scoring.records import key_of
 from tests.test_study import record
 
 RATES = (8000.0, 16000.0, 32000.0, 48000.0)
@@ -339,11 +341,20 @@ def test_several_folders_are_one_zoo(tmp_path, capsys):
     assert next(r for r in found if r["group"] == "all")["models"] == 2
 
 
+def test_folders_may_share_what_they_agree_on(tmp_path):
+    made = records([5.0, 4.0])
+    folders = [results(tmp_path / "a", made[:-3]), results(tmp_path / "b", made[3:])]
+    assert sorted(read_results(folders)[0], key=key_of) == sorted(made, key=key_of)
+
+
 @pytest.mark.parametrize("command", ["study", "report"])
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
-        (lambda made, other: results(other, made), "score the same model on the same track"),
+        (
+            lambda made, other: results(other, [*made[:-1], made[-1] | {"si_sdr": made[0]["si_sdr"]}]),
+            "have different scores of m0 on",
+        ),
         (lambda made, other: results(other, records([5.0], model="x"), "folder"), "of different data"),
         (lambda made, other: other.mkdir(), "no results of `sfi-zoo score`"),
     ],

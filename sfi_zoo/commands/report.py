@@ -133,16 +133,15 @@ def _without(records: list[dict[str, Any]], left_out: list[str]) -> list[dict[st
 def read_results(
     folders: list[Path],
 ) -> tuple[list[dict[str, Any]], list[tuple[list[dict[str, Any]], dict[str, Any]]]]:
-    """The records of all folders, and of each with its settings.
+    """The records of all folders, each unit once, and those of each folder with its settings.
 
     Raises:
-        InputError: a folder without results, or two that hold the same unit, or were scored on different data.
+        InputError: a folder without results, or two that differ on a unit, or were scored on different data.
     """
     from sfi_zoo.metrics.scoring.records import MANIFEST, key_of, read_manifest, read_records
 
     each = [(read_records(folder), read_manifest(folder)) for folder in folders]
-    records = [record for own, _ in each for record in own]
-    if not records:
+    if not any(own for own, _ in each):
         raise InputError(f"{folders[0]}: no records yet; run `sfi-zoo score ... -o {folders[0]}`")
     for folder, (own, made_with) in zip(folders, each, strict=True):
         unknown = sorted({record["model"] for record in own} - made_with["models"].keys())
@@ -152,6 +151,10 @@ def read_results(
             )
     if any(made_with["data"] != each[0][1]["data"] for _, made_with in each):
         raise InputError("these results are of different data: a table of them would compare nothing")
-    if len({key_of(record) for record in records}) < len(records):
-        raise InputError("two of these folders score the same model on the same track: give one of them")
-    return records, each
+    records: dict[Any, dict[str, Any]] = {}
+    for record in (record for own, _ in each for record in own):
+        if records.setdefault(key_of(record), record) != record:
+            model, track, mode, rate = key_of(record)
+            what = f"{model} on {track}, {mode} at {rate:g} Hz"
+            raise InputError(f"two of these folders have different scores of {what}: give one of them")
+    return list(records.values()), each
