@@ -31,7 +31,7 @@ from sfi_zoo.metrics.lee import band_limited
 from sfi_zoo.metrics.scoring.songs import Clip, SyntheticSongs
 from sfi_zoo.metrics.scoring.unit import ROWS, Measures, records_of
 
-MODEL = "convtasnet_mgf.music4"
+MODEL = "convtasnet_mgf_native.music4"
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 
 

@@ -2,6 +2,8 @@
 
 <!-- leaderboard -->    one row for each model
 <!-- scores -->         one section for each model: every mode and rate
+<!-- sources -->        what is gained: per source, and per group of tracks, from docs/zoo.json
+<!-- modes -->          what is lost in every mode, from docs/zoo.json
 <!-- study -->          correlations, from docs/study.json
 <!-- on -->             what the scores were measured on
 """
@@ -13,7 +15,7 @@ from typing import Any
 FOLDER = Path(__file__).parent.parent / "hub_configs"
 README = FOLDER.parent / "README.md"
 BEGIN, END = "<!-- the zoo: python docs/results_hook.py -->", "<!-- end of the zoo -->"
-STUDY = Path(__file__).parent / "study.json"
+STUDY, ZOO = (Path(__file__).parent / name for name in ("study.json", "zoo.json"))  # of docs/make_results.py
 MODES = ("native", "resample", "none", "oracle")
 FIGURES = {
     "si_sdr_improvement_db": "SI-SDR gained",
@@ -30,7 +32,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for marker, tables in (("leaderboard", leaderboard), ("scores", each_model), ("on", measured_on)):
         if (comment := f"<!-- {marker} -->") in markdown:
             markdown = markdown.replace(comment, tables(published()))
-    return markdown.replace("<!-- study -->", correlations()) if "<!-- study -->" in markdown else markdown
+    for marker, table in (("study", correlations), ("sources", gained), ("modes", lost)):
+        if (comment := f"<!-- {marker} -->") in markdown:
+            markdown = markdown.replace(comment, table())
+    return markdown
 
 
 def published(folder: Path = FOLDER) -> dict[str, Row]:
@@ -61,6 +66,41 @@ def correlations(path: Path = STUDY) -> str:
         for r in json.loads(path.read_text("utf-8"))
     ]
     return _table(header, rows)
+
+
+def gained(path: Path = ZOO) -> str:
+    """SI-SDR gained at F0 with its interval: over all tracks, of each source, in each group of tracks."""
+    rows = [row for row in json.loads(path.read_text("utf-8")) if row["mode"] == "native"]
+    sources, groups = (
+        list(dict.fromkeys(name for row in rows for name in row[key])) for key in ("by_source", "by_group")
+    )
+    cells = [
+        [
+            row["model"],
+            _interval(row["si_sdr_improvement"]),
+            *(_interval(row["by_source"][name]) for name in sources),
+            *(_interval(row["by_group"][name]) for name in groups),
+        ]
+        for row in rows
+    ]
+    return _table(["model", "all", *sources, *groups], cells)
+
+
+def lost(path: Path = ZOO) -> str:
+    """SI-SDR lost in each mode: the most of all rates from 11.025 kHz on, and that at 8 kHz."""
+    rows = json.loads(path.read_text("utf-8"))
+    modes = sorted({row["mode"] for row in rows}, key=lambda mode: (MODES.index(mode.split(":")[0]), mode))
+    found = {(row["model"], row["mode"]): row for row in rows}
+    models = dict.fromkeys(row["model"] for row in rows)
+    cells = [
+        [model, *(_lost(found[model, mode]) if (model, mode) in found else "-" for mode in modes)]
+        for model in models
+    ]
+    return _table(["model", *modes], cells)
+
+
+def _lost(row: Row) -> str:
+    return " / ".join(_number(row[key] and row[key]["value"]) for key in ("worst_lost", "lost_at_8k"))
 
 
 def in_readme(text: str) -> str:

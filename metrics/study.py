@@ -184,7 +184,7 @@ def plot_study(
     Raises:
         InputError: matplotlib is not installed, or a cost that was not measured.
     """
-    from sfi_zoo.metrics.curves import figure_of, plain, styles
+    from sfi_zoo.metrics.curves import MARKERS, figure_of, plain, styles
 
     points = compared(points_of(records))
     if cost not in points.total:
@@ -204,8 +204,7 @@ def plot_study(
     looks = styles(points)
     colours = {mode: style | {"marker": "o", "linestyle": "none"} for (_, mode), style in looks.items()}
     markers = {model: style | {"color": "0.4", "linestyle": "none"} for (model, _), style in looks.items()}
-    handles = [
-        axes[0].plot([], [], label=plain(name), **style)[0] for name, style in (colours | markers).items()
-    ]
+    told = colours | (markers if len(markers) <= len(MARKERS) else {})  # beyond that a marker is of several
+    handles = [axes[0].plot([], [], label=plain(name), **style)[0] for name, style in told.items()]
     figure.legend(handles=handles, loc="outside right upper", fontsize="x-small")
     return figure

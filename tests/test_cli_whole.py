@@ -48,8 +48,8 @@ def test_help_is_quick_and_says_how_to_complete_names() -> None:
     [
         (["sep"], ["separate"]),
         (["separate", "--two"], ["--two-stems"]),
-        (["separate", "-m", "convtasnet_mgf.m"], ["convtasnet_mgf.music4"]),
-        (["info", "convtasnet_mgf.m"], ["convtasnet_mgf.music4"]),
+        (["separate", "-m", "convtasnet_naf_f"], ["convtasnet_naf_fd.music4"]),
+        (["info", "convtasnet_naf_f"], ["convtasnet_naf_fd.music4"]),
         (["separate", "--mode", "re"], ["resample"]),
         (["separate", "--dtype", "float"], ["float16", "float32", "float64"]),
     ],

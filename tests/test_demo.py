@@ -16,7 +16,7 @@ from sfi_zoo.demo.spectrograms import FLOOR_DB, Spectrogram, plot_spectrograms, 
 from tests.half_separator import Half
 
 NOISE = np.random.default_rng(0).uniform(-0.2, 0.2, (20000, 2))
-BUNDLED = "convtasnet_mgf.music4"
+BUNDLED = "convtasnet_naf_fd.music4"
 
 
 def shown(folder: Path, rate: str = OWN, **written: object) -> separation.Shown:

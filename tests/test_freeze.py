@@ -125,7 +125,7 @@ def test_frozen_open_unmix(rate):
 
 @pytest.mark.parametrize("rate", [8000, 32000, 44100])
 def test_frozen_separator_of_the_zoo(rate):
-    model = sfi_zoo.load("convtasnet_mgf.music4")
+    model = sfi_zoo.load("convtasnet_mgf_native.music4")
     frozen = freeze(model, rate)
     x = torch.randn(1, 2, rate // 10 + 7)
     with torch.no_grad():
@@ -208,7 +208,7 @@ def test_front_end_of_hdemucs_in_onnxruntime(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_separator_of_the_zoo_in_onnxruntime(rate, tmp_path):
-    model = sfi_zoo.load("convtasnet_mgf.music4")
+    model = sfi_zoo.load("convtasnet_mgf_native.music4")
     x = torch.randn(1, 1, rate // 5)
     with torch.no_grad():
         expected = model(x, rate).numpy()
@@ -246,7 +246,7 @@ def test_impossible_rates_are_named(rate):
 
 
 def test_a_frozen_layer_of_a_separator_knows_one_rate():
-    frozen = freeze(sfi_zoo.load("convtasnet_mgf.music4"), 16000)
+    frozen = freeze(sfi_zoo.load("convtasnet_mgf_native.music4"), 16000)
     with pytest.raises(InputError, match="frozen at 16000 Hz"):
         frozen.model(torch.randn(1, 1, 1600), 8000)
 

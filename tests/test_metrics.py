@@ -22,7 +22,7 @@ def test_si_sdr_is_the_formula_and_ignores_scale():
 
 def test_scores_of_the_bundled_model():
     """Native is exactly itself at F0, loses little at 16 kHz; unadapted is worst."""
-    model = sfi_zoo.load("convtasnet_mgf.music4")
+    model = sfi_zoo.load("convtasnet_naf_fd.music4")
     rows = score_model(model, [16000, 32000], synthetic_songs(model.sources, 1, 4.0))
     found = {(row["mode"], row["sample_rate"]): row for row in rows}
     assert found["native", 32000]["mask_lee_db"] == -np.inf
@@ -33,7 +33,7 @@ def test_scores_of_the_bundled_model():
 
 def test_unknown_mode_is_named():
     with pytest.raises(InputError, match="magic"):
-        score_model(sfi_zoo.load("convtasnet_mgf.music4"), [8000], modes=["magic"])
+        score_model(sfi_zoo.load("convtasnet_naf_fd.music4"), [8000], modes=["magic"])
 
 
 def test_everything_public_is_there_and_described():

@@ -72,7 +72,7 @@ def test_it_separates_from_another_folder(installed: Path, tmp_path: Path) -> No
         folder=tmp_path,
     )
     assert where.startswith(str(installed.parent / "lib")) and where.endswith("None None\n")
-    assert "convtasnet_mgf.music4" in run(installed / "sfi-zoo", "list", folder=tmp_path)
+    assert "convtasnet_naf_fd.music4" in run(installed / "sfi-zoo", "list", folder=tmp_path)
     run(installed / "sfi-zoo", "example", "song.wav", "--duration", "1", folder=tmp_path)
     run(installed / "sfi-zoo", "separate", "song.wav", "-o", "stems", folder=tmp_path)
     assert (tmp_path / "stems" / "song" / "vocals.wav").is_file()

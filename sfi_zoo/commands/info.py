@@ -17,7 +17,7 @@ def info_command(
 ) -> None:
     """Describe a model: sources, rates, size.
 
-    Example: sfi-zoo info convtasnet_mgf.music4
+    Example: sfi-zoo info convtasnet_naf_fd.music4
     """
     from sfi_zoo import hub
 

@@ -13,7 +13,7 @@ from sfi_zoo.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_MODEL = "convtasnet_mgf.music4"
+DEFAULT_MODEL = "convtasnet_naf_fd.music4"
 
 
 def separate_command(

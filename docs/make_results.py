@@ -1,0 +1,40 @@
+"""What docs/results.md and README.md show of scoring runs: docs/study.json, study.png and zoo.json, and the README's table.
+
+python docs/make_results.py RESULTS...      # folders of `sfi-zoo score -o`; first `sfi-zoo report RESULTS --cards hub_configs`
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import results_hook
+
+from sfi_zoo.commands.report import read_results
+from sfi_zoo.metrics.leaderboard import leaderboard
+from sfi_zoo.metrics.study import plot_study, study
+
+KEPT = ("model", "mode", "tracks", "si_sdr_improvement", "by_source", "worst_lost", "lost_at_8k")
+
+
+def main(folders: list[Path]) -> None:
+    """Writes all of it."""
+    records, _ = read_results(folders)
+    rows = [row for row in study(records) if row["cost"] == "si_sdr_lost" and row["models"] > 1]
+    _write(results_hook.STUDY, rows)
+    plot_study(records, scale="linear").savefig(results_hook.STUDY.with_suffix(".png"), dpi=110)
+    zoo = [_kept(row) for row in leaderboard(records) if row["mode"] != "oracle"]
+    _write(results_hook.ZOO, zoo)
+    results_hook.README.write_text(results_hook.in_readme(results_hook.README.read_text("utf-8")), "utf-8")
+
+
+def _kept(row: dict) -> dict:
+    apart = {name: group["si_sdr_improvement"] for name, group in row["by_group"].items()}
+    return {key: row[key] for key in KEPT} | {"by_group": apart}
+
+
+def _write(path: Path, rows: list[dict]) -> None:
+    path.write_text(json.dumps(rows, indent=0) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main([Path(argument) for argument in sys.argv[1:]])
