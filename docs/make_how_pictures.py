@@ -59,7 +59,7 @@ def frames() -> Figure:
 
 def masks() -> Figure:
     """The mask of one source at F0, and at 8 kHz with layers that adapt and with layers that do not."""
-    model = sfi_zoo.load("convtasnet_mgf_native.music4")
+    model = sfi_zoo.load("convtasnet_mgf_band.music4")
     cases = (
         ("32 kHz, as trained", "native", TRAINED),
         ("8 kHz, the layers adapt", "native", LOW),
