@@ -40,9 +40,11 @@ def test_example_writes_a_song(rate: int, channels: int, folder: Path) -> None:
     assert (song.samplerate, song.channels, song.frames) == (rate, channels, round(rate / 2))
 
 
-def test_example_with_stems_that_sum_to_the_song(folder: Path) -> None:
-    cli.main(["example", "song.wav", "--stems", "--duration", "0.5"])
-    stems = [soundfile.read(path)[0] for path in Path("song").iterdir()]
+def test_example_with_stems_that_sum_to_the_song(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    cli.main(["example", "song.wav", "--stems", "--duration", "0.5", "--json"])
+    song, *files = map(Path, json.loads(capsys.readouterr().out)["files"])
+    assert song.name == "song.wav" and {path.resolve() for path in files} == set((folder / "song").iterdir())
+    stems = [soundfile.read(path)[0] for path in files]
     assert len(stems) == 4
     np.testing.assert_allclose(sum(stems), soundfile.read("song.wav")[0], atol=5 / 2**15)
 

@@ -43,8 +43,11 @@ def test_options_of_import_are_those_of_the_function(options, given, monkeypatch
     monkeypatch.setattr(sfi_zoo, "hub", fake_hub, raising=False)
     result = run("import", "file.pth", "-o", "folder", *options)
     assert (result.exit_code, result.output) == (0, "folder\n")
+    assert json.loads(run("import", "file.pth", "-o", "folder", *options, "--json").output) == {
+        "folder": "folder"
+    }
     nothing = dict.fromkeys(("seed", "sample_rate", "sources", "mask", "layers"))
-    assert calls == [(("file.pth", Path("folder")), nothing | given)]
+    assert calls == [(("file.pth", Path("folder")), nothing | given)] * 2
 
 
 def test_an_asteroid_file_is_imported_with_names(tmp_path):

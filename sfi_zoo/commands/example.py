@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sfi_zoo.commands.shared import AsJson, print_json
+
 
 def example_command(
     out: Annotated[Path, typer.Argument(help="File to write, wav or flac ...", metavar="OUT.wav")],
@@ -13,6 +15,7 @@ def example_command(
     duration: Annotated[float, typer.Option(help="In seconds.")] = 12.0,
     channels: Annotated[int, typer.Option(help="1 or 2.")] = 2,
     stems: Annotated[bool, typer.Option("--stems", help="Write its stems too, to <OUT>/.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a song made from a formula.
 
@@ -26,6 +29,11 @@ def example_command(
 
     check_sample_rate(sample_rate, "--sample-rate")
     parts = song(seed, duration, sample_rate, channels)
-    print(write(out, np.sum(list(parts.values()), 0), sample_rate).path)
-    for name, part in parts.items() if stems else ():
-        print(write(out.with_suffix("") / f"{name}{out.suffix}", part, sample_rate).path)
+    files = {out: np.sum(list(parts.values()), 0)}
+    if stems:
+        files |= {out.with_suffix("") / f"{name}{out.suffix}": part for name, part in parts.items()}
+    written = [str(write(path, samples, sample_rate).path) for path, samples in files.items()]
+    if as_json:
+        print_json({"files": written, "sample_rate": sample_rate})
+    else:
+        print(*written, sep="\n")

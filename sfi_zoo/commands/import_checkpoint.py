@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sfi_zoo.commands.shared import AsJson, print_json
+
 
 def import_command(
     source: Annotated[
@@ -25,6 +27,7 @@ def import_command(
         str | None, typer.Option(help="relu or sigmoid, for a state dict of torchaudio: it does not say it.")
     ] = None,
     layers: Annotated[int | None, typer.Option(help="Blocks per repeat, for such a state dict.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Convert a published checkpoint: SFI Conv-TasNet, Conv-TasNet of asteroid or torchaudio, Open-Unmix.
 
@@ -39,4 +42,7 @@ def import_command(
     folder = hub.import_checkpoint(
         source, out, seed=seed, sample_rate=sample_rate, sources=names, mask=mask, layers=layers
     )
-    print(folder)
+    if as_json:
+        print_json({"folder": str(folder)})
+    else:
+        print(folder)
