@@ -226,5 +226,5 @@ def test_without_gradio_the_way_out_is_told(
 
 
 def test_an_unknown_model_is_2_before_anything_is_served(capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["demo", "--model", "convtasnet_mgf.musik4"]) == 2
+    assert cli.main(["demo", "--model", "convtasnet_naf_fd.musik4"]) == 2
     assert f"did you mean {BUNDLED}" in capsys.readouterr().err
