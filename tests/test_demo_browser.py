@@ -189,6 +189,13 @@ def test_the_leaderboard_is_sorted_and_drawn(tab: Watched) -> None:
                 break
             tab.page.wait_for_timeout(200)
         assert is_sorted()
+    linear = tab.page.get_by_text(re.compile(r"^r = ")).first.text_content()
+    tab.page.get_by_label("dB", exact=True).check()
+    tab.page.wait_for_function(
+        "before => [...document.querySelectorAll('.vega-embed text')].some(text => /^r = /.test(text.textContent))"
+        " && ![...document.querySelectorAll('.vega-embed text')].some(text => text.textContent == before)",
+        arg=linear,
+    )
     tab.page.get_by_label("none", exact=True).first.uncheck()
     tab.page.wait_for_function(
         "![...document.querySelectorAll('.leaderboard .virtual-row')].some(row => row.children[1].innerText.trim() == 'none')"

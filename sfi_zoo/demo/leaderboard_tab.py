@@ -11,7 +11,7 @@ import gradio as gr
 
 from sfi_zoo.demo.scores import GAINED, LEES, Board, compared, correlation_of, curves, read_boards, table
 from sfi_zoo.metrics.scoring.unit import ROWS
-from sfi_zoo.metrics.study import COSTS
+from sfi_zoo.metrics.study import COSTS, SCALES
 from sfi_zoo.models.adaptation import MODES
 
 LEGEND = (
@@ -90,8 +90,10 @@ def _show(board: Board) -> None:
                         tooltip=["model", "mode", "kHz", name],
                     )
 
-    def draw_scatter(wanted: Sequence[str], cost: str) -> None:
+    def draw_scatter(wanted: Sequence[str], cost: str, scale: str) -> None:
         chosen = compared(points[points["mode"].isin(wanted)])
+        if scale == "linear":
+            chosen = chosen.assign(**{lee: 10 ** (chosen[lee] / 10) for lee in LEES})
         with gr.Row():
             for lee in LEES:
                 r = correlation_of(chosen, lee, cost)
@@ -100,7 +102,7 @@ def _show(board: Board) -> None:
                     lee,
                     cost,
                     color="mode",
-                    x_title=_title(lee),
+                    x_title=_title(lee) if scale == "dB" else _title(lee).removesuffix(" in dB"),
                     y_title=_title(cost),
                     tooltip=["model", "mode", "kHz", lee, cost],
                     title="" if math.isnan(r) else f"r = {r:.2f}, {len(chosen)} points",
@@ -120,8 +122,10 @@ def _show(board: Board) -> None:
     compare = gr.Dropdown(models, value=models[:SHOWN_AT_FIRST], multiselect=True, label="Models; none: all")
     gr.render([modes, compare])(draw_curves)
     gr.Markdown("### Does a LEE tell what SDR is lost?\n\n" + STUDY)
-    cost = gr.Dropdown(costs, value=costs[0][1], label="Lost")
-    gr.render([modes, cost])(draw_scatter)
+    with gr.Row():
+        cost = gr.Dropdown(costs, value=costs[0][1], label="Lost")
+        scale = gr.Radio(list(SCALES), value="linear", label="LEE")
+    gr.render([modes, cost, scale])(draw_scatter)
     modes.change(rows, modes, shown, api_visibility="private")
 
 
