@@ -89,7 +89,7 @@ def gained(path: Path = ZOO) -> str:
 def lost(path: Path = ZOO) -> str:
     """SI-SDR lost in each mode: the most of all rates from 11.025 kHz on, and that at 8 kHz."""
     rows = json.loads(path.read_text("utf-8"))
-    modes = sorted({row["mode"] for row in rows}, key=lambda mode: (MODES.index(mode.split(":")[0]), mode))
+    modes = sorted({row["mode"] for row in rows}, key=_place)
     found = {(row["model"], row["mode"]): row for row in rows}
     models = dict.fromkeys(row["model"] for row in rows)
     cells = [
@@ -131,7 +131,7 @@ def each_model(models: dict[str, Row]) -> str:
     """A table of modes and rates for each."""
     parts = []
     for name, scores in models.items():
-        rows = sorted(scores["rows"], key=_place)
+        rows = sorted(scores["rows"], key=lambda row: (_place(row["mode"]), row["sample_rate"]))
         cells = [
             [row["mode"], _kilohertz(row["sample_rate"]), *(_number(row.get(key)) for key in FIGURES)]
             for row in rows
@@ -141,9 +141,9 @@ def each_model(models: dict[str, Row]) -> str:
     return "\n\n".join(parts)
 
 
-def _place(row: Row) -> tuple[int, str, float]:
+def _place(mode: str) -> tuple[int, str]:
     """Modes in their order, "resample:NAME" after "resample"."""
-    return MODES.index(row["mode"].split(":")[0]), row["mode"], row["sample_rate"]
+    return MODES.index(mode.partition(":")[0]), mode
 
 
 def measured_on(models: dict[str, Row]) -> str:

@@ -193,15 +193,14 @@ def plot_study(
         )
     once = np.ones((1, len(points.tracks)))
     figure, axes = figure_of(len(points.error))
-    y = points.mean_db(cost, once)[0]
+    y, looks = points.mean_db(cost, once)[0], styles(points)
     for axis, metric in zip(axes, points.error, strict=True):
         x = scaled(points, metric, once, scale, floor_db)[0]
-        for (model, mode), style in styles(points).items():
+        for (model, mode), style in looks.items():
             own = (points.models == model) & (points.modes == mode)
             axis.plot(x[own], y[own], **style | {"linestyle": "none"})
         unit = "LEE in dB" if scale == "dB" else "LEE"
         axis.set(xlabel=plain(f"{metric.replace('_', ' ')} {unit}"), ylabel=f"{cost.replace('_', ' ')} in dB")
-    looks = styles(points)
     colours = {mode: style | {"marker": "o", "linestyle": "none"} for (_, mode), style in looks.items()}
     markers = {model: style | {"color": "0.4", "linestyle": "none"} for (model, _), style in looks.items()}
     told = colours | (markers if len(markers) <= len(MARKERS) else {})  # beyond that a marker is of several

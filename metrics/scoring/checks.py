@@ -5,12 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from sfi_zoo.metrics.scoring.rows import QUALITIES
+from sfi_zoo.metrics.scoring.rows import LEES, QUALITIES
 from sfi_zoo.metrics.scoring.unit import ROWS
 
 MOST = 100  # sources, and metrics
 LARGEST = 1e100  # of numbers: squares of what models compute in are less, and their own are finite
-LEES = ("mask", "predictor", "masked_latent")
 RATIOS = ("estimate", "mixture", "trained", "at_trained")
 NAMELESS = re.compile("[\0\ud800-\udfff]")  # half of a surrogate pair cannot be printed
 SETTINGS = {"sfi_zoo": str, "torch": str, "models": dict, "data": dict, "measures": dict}

@@ -7,6 +7,7 @@ from typing import Any
 from sfi_zoo.metrics.lee import decibels
 
 Record = dict[str, Any]
+LEES = ("mask", "predictor", "masked_latent")  # those of every record
 QUALITIES = ("si_sdr", "sdr", "bss_sdr")
 DIFFERENCES: dict[str, tuple[str, str | None]] = {
     "": ("estimate", None),
@@ -41,7 +42,7 @@ def _row(group: list[Record]) -> dict[str, Any]:
     }
     scored = [record for record in group if "failed" not in record]
     row |= {"tracks": len(scored), "failed": len(group) - len(scored)}
-    for metric in scored[0]["lee"] if scored else ("mask", "predictor", "masked_latent"):
+    for metric in scored[0]["lee"] if scored else LEES:
         sums = [record["lee"][metric] for record in scored]
         error, reference = (math.fsum(x for s in sums for x in s[part]) for part in ("error", "reference"))
         lee = error / reference if reference > 0 else math.nan

@@ -17,7 +17,7 @@ from sfi_zoo.hub.results import SCORES
 from sfi_zoo.hub.wording import first_line
 from sfi_zoo.metrics.leaderboard import leaderboard
 from sfi_zoo.metrics.scoring.points import points_of
-from sfi_zoo.metrics.scoring.rows import QUALITIES, Record
+from sfi_zoo.metrics.scoring.rows import LEES, QUALITIES, Record
 from sfi_zoo.metrics.scoring.unit import ORACLE
 from sfi_zoo.metrics.study import COSTS, correlation
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 GAINED = "si_sdr_improvement"
-LEES = ("mask", "predictor", "masked_latent")
 ALL = "all"  # stands for the tracks, and for the sources
 
 
