@@ -26,9 +26,9 @@ from report import line, machine, table
 from timing import compare
 
 import sfi_zoo
+from sfi_zoo.data.songs import Clip, SyntheticSongs
 from sfi_zoo.metrics import MODES, Adapted
 from sfi_zoo.metrics.lee import band_limited
-from sfi_zoo.metrics.scoring.songs import Clip, SyntheticSongs
 from sfi_zoo.metrics.scoring.unit import ROWS, Measures, records_of
 
 MODEL = "convtasnet_mgf_native.music4"

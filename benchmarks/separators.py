@@ -269,7 +269,7 @@ def one(name: str, seconds: int) -> None:
     import numpy as np
     import soundfile
 
-    from sfi_zoo.audio.files import separate_file
+    from sfi_zoo.separation.files import separate_file
 
     torch.manual_seed(0)
     model = sfi_zoo.create(name, **SMALL[name]).eval()

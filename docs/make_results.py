@@ -10,8 +10,8 @@ from pathlib import Path
 import results_hook
 
 from sfi_zoo.commands.report import read_results
-from sfi_zoo.metrics.leaderboard import leaderboard
-from sfi_zoo.metrics.study import plot_study, study
+from sfi_zoo.metrics.reporting.leaderboard import leaderboard
+from sfi_zoo.metrics.reporting.study import plot_study, study
 
 KEPT = ("model", "mode", "tracks", "si_sdr_improvement", "by_source", "worst_lost", "lost_at_8k")
 

@@ -7,7 +7,7 @@ names.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sfi_zoo.metrics.adaptation import MODES, Adapted
+from sfi_zoo.data.songs import SyntheticSongs
 from sfi_zoo.metrics.controls import EquivariantOracle, controls
 from sfi_zoo.metrics.layerwise import LayerLEE, layer_lee, lee_after_layers
 from sfi_zoo.metrics.lee import (
@@ -31,29 +31,29 @@ from sfi_zoo.metrics.local import (
 )
 from sfi_zoo.metrics.scores import score_model, synthetic_songs
 from sfi_zoo.metrics.sdr import bsseval, si_sdr
+from sfi_zoo.models.adaptation import MODES, Adapted
 
 if TYPE_CHECKING:
     from sfi_zoo.metrics.accumulated import MaskedLatentLEE as MaskedLatentLEE
     from sfi_zoo.metrics.accumulated import MaskLEE as MaskLEE
     from sfi_zoo.metrics.accumulated import PredictorLEE as PredictorLEE
-    from sfi_zoo.metrics.cards import update_card as update_card
-    from sfi_zoo.metrics.curves import plot_curves as plot_curves
-    from sfi_zoo.metrics.pictures import plot_bands as plot_bands
-    from sfi_zoo.metrics.pictures import plot_layers as plot_layers
-    from sfi_zoo.metrics.pictures import plot_sources as plot_sources
-    from sfi_zoo.metrics.report import as_html as as_html
-    from sfi_zoo.metrics.report import as_markdown as as_markdown
-    from sfi_zoo.metrics.report import sections as sections
-    from sfi_zoo.metrics.report import write_scores as write_scores
+    from sfi_zoo.metrics.reporting.cards import update_card as update_card
+    from sfi_zoo.metrics.reporting.curves import plot_curves as plot_curves
+    from sfi_zoo.metrics.reporting.pictures import plot_bands as plot_bands
+    from sfi_zoo.metrics.reporting.pictures import plot_layers as plot_layers
+    from sfi_zoo.metrics.reporting.pictures import plot_sources as plot_sources
+    from sfi_zoo.metrics.reporting.report import as_html as as_html
+    from sfi_zoo.metrics.reporting.report import as_markdown as as_markdown
+    from sfi_zoo.metrics.reporting.report import sections as sections
+    from sfi_zoo.metrics.reporting.report import write_scores as write_scores
+    from sfi_zoo.metrics.reporting.study import plot_study as plot_study
     from sfi_zoo.metrics.scoring.points import Points as Points
     from sfi_zoo.metrics.scoring.points import points_of as points_of
     from sfi_zoo.metrics.scoring.records import read_records as read_records
     from sfi_zoo.metrics.scoring.rows import rows_of as rows_of
     from sfi_zoo.metrics.scoring.run import Plan as Plan
     from sfi_zoo.metrics.scoring.run import score as score
-    from sfi_zoo.metrics.scoring.songs import SyntheticSongs as SyntheticSongs
     from sfi_zoo.metrics.scoring.unit import Measures as Measures
-    from sfi_zoo.metrics.study import plot_study as plot_study
 
 _LAZY = {
     "accumulated": (
@@ -61,14 +61,14 @@ _LAZY = {
         "MaskedLatentLEE",
         "PredictorLEE",
     ),
-    "cards": ("update_card",),
-    "curves": ("plot_curves",),
-    "pictures": (
+    "reporting.cards": ("update_card",),
+    "reporting.curves": ("plot_curves",),
+    "reporting.pictures": (
         "plot_bands",
         "plot_layers",
         "plot_sources",
     ),
-    "report": (
+    "reporting.report": (
         "as_html",
         "as_markdown",
         "sections",
@@ -84,9 +84,8 @@ _LAZY = {
         "Plan",
         "score",
     ),
-    "scoring.songs": ("SyntheticSongs",),
     "scoring.unit": ("Measures",),
-    "study": ("plot_study",),
+    "reporting.study": ("plot_study",),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in names}
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sfi_zoo.metrics.adaptation import Adapted
+from sfi_zoo.models.adaptation import Adapted
 from sfi_zoo.models.base import Latent, Separator
 
 RIPPLES_PER_BAND = 3.0

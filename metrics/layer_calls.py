@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.adaptation import Adapted
+from sfi_zoo.models.adaptation import Adapted
 from sfi_zoo.models.base import Separator
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
+from sfi_zoo.data.songs import Clip, SyntheticSongs
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.adaptation import MODES
 from sfi_zoo.metrics.scoring.rows import as_json, rows_of
-from sfi_zoo.metrics.scoring.songs import Clip, SyntheticSongs
 from sfi_zoo.metrics.scoring.unit import ROWS, Measures, records_of
+from sfi_zoo.models.adaptation import MODES
 from sfi_zoo.models.base import Separator
 
 __all__ = ["Song", "as_json", "score_model", "synthetic_songs"]

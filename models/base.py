@@ -149,7 +149,7 @@ class Separator(nn.Module, OnHub):
             device: where to run; None for where the model is. The model itself is not moved.
             dtype: "float32", "float64", or "bfloat16" and "float16", in which only the masks are predicted; None for the model's.
             consistency: "equal" or "energy": how the residual is spread, so that the stems sum to the mixture
-                (see `sfi_zoo.audio.consistency` for this and the next two).
+                (see `sfi_zoo.separation.consistency` for this and the next two).
             rescale: a gain for each stem and channel, by least squares onto the mixture.
             two_stems: a source: the result is that one and the sum of the others.
             progress: called with (seconds done, seconds in all); raise in it to stop.
@@ -160,8 +160,8 @@ class Separator(nn.Module, OnHub):
         Raises:
             InputError: a waveform, a rate or an option that is not allowed.
         """
-        from sfi_zoo.audio.chunks import separate
-        from sfi_zoo.audio.options import CHUNK_SECONDS, SeparationOptions
+        from sfi_zoo.separation.chunks import separate
+        from sfi_zoo.separation.options import CHUNK_SECONDS, SeparationOptions
 
         options = SeparationOptions(
             chunk_seconds=CHUNK_SECONDS if chunk_seconds is None else chunk_seconds,

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.models.bands import EPSILON, BandSplitConfig, BandSplitSeparator
-from sfi_zoo.models.config import check_dropout, check_size
-from sfi_zoo.models.dual_path import DualPath
+from sfi_zoo.models.parts.bands import EPSILON, BandSplitConfig, BandSplitSeparator
+from sfi_zoo.models.parts.config import check_dropout, check_size
+from sfi_zoo.models.parts.dual_path import DualPath
 
 ROTARY_BASE = 10000.0
 

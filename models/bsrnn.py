@@ -8,10 +8,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from sfi_zoo.models.bands import EPSILON, BandSplitConfig, BandSplitSeparator
-from sfi_zoo.models.config import check_choice, check_size
-from sfi_zoo.models.dual_path import DualPath
-from sfi_zoo.models.norms import create_norm
+from sfi_zoo.models.parts.bands import EPSILON, BandSplitConfig, BandSplitSeparator
+from sfi_zoo.models.parts.config import check_choice, check_size
+from sfi_zoo.models.parts.dual_path import DualPath
+from sfi_zoo.models.parts.norms import create_norm
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.models.config import check_choice, check_size, later
 from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator
-from sfi_zoo.models.masks import MASKS
-from sfi_zoo.models.norms import NORMS
-from sfi_zoo.models.tcn import MaskTCN
+from sfi_zoo.models.parts.config import check_choice, check_size, later
+from sfi_zoo.models.parts.masks import MASKS
+from sfi_zoo.models.parts.norms import NORMS
+from sfi_zoo.models.parts.tcn import MaskTCN
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from sfi_zoo.filters.quadrature import QuadratureBank
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
-from sfi_zoo.models.config import check_choice, check_size, check_sources, later
-from sfi_zoo.models.dead_features import FILLS, DeadFill, calibrate
-from sfi_zoo.models.norms import fit_norm
+from sfi_zoo.models.parts.config import check_choice, check_size, check_sources, later
+from sfi_zoo.models.parts.dead_features import FILLS, DeadFill, calibrate
+from sfi_zoo.models.parts.norms import fit_norm
 
 MAGNITUDE_FLOOR = 1e-12  # |z|^2 at which a magnitude counts as silence: -120 dB
 LATENTS = ("relu", "linear", "complex")
@@ -50,9 +50,9 @@ class FilterbankConfig:
         hilbert: discrete Hilbert pairs (reference).
         padding: zeros on both sides of the signal in samples at F0; None for (L0 - S0) / 2.
         pad_end: zeros at the end until the frames cover the signal; without, what is left over stays silent (native).
-        alive_norm: the statistics of the network's first norm leave dead features out, see `sfi_zoo.models.norms.over_alive`.
+        alive_norm: the statistics of the network's first norm leave dead features out, see `sfi_zoo.models.parts.norms.over_alive`.
         dead_fill: the network sees "noise" (or True), or a constant "level", where features are dead, see
-            `sfi_zoo.models.dead_features`; False for what is there, zeros.
+            `sfi_zoo.models.parts.dead_features`; False for what is there, zeros.
     """
 
     sources: tuple[str, ...] = ("vocals", "drums", "bass", "other")

@@ -175,7 +175,7 @@ class OnHub(
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The card that `save_pretrained` writes; see `push_to_hub` for `license`."""
-        from sfi_zoo.importers.model_card import model_card
+        from sfi_zoo.hub.model_card import model_card
 
         return ModelCard(model_card(type(self).__name__, self, **_card_arguments(kwargs)))
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Latent
-from sfi_zoo.models.config import check_choice, check_dropout, check_size
+from sfi_zoo.models.parts.config import check_choice, check_dropout, check_size
 from sfi_zoo.models.stft import STFTConfig, STFTSeparator
 
 SCALE_FLOOR = 1e-4  # of the largest deviation, as in openunmix

@@ -15,7 +15,7 @@ from sfi_zoo.filters.windows import WINDOWS
 from sfi_zoo.layers import SFIISTFT, SFISTFT
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating
-from sfi_zoo.models.config import check_choice, check_size, check_sources
+from sfi_zoo.models.parts.config import check_choice, check_size, check_sources
 
 
 @dataclass(frozen=True)

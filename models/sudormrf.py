@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sfi_zoo.models.cheap_gradients import Depthwise, PReLU
-from sfi_zoo.models.config import check_choice, check_size
 from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator
-from sfi_zoo.models.masks import MASKS, masks_from
-from sfi_zoo.models.norms import create_norm, over_alive
-from sfi_zoo.models.pointwise import Pointwise
+from sfi_zoo.models.parts.cheap_gradients import Depthwise, PReLU
+from sfi_zoo.models.parts.config import check_choice, check_size
+from sfi_zoo.models.parts.masks import MASKS, masks_from
+from sfi_zoo.models.parts.norms import create_norm, over_alive
+from sfi_zoo.models.parts.pointwise import Pointwise
 
 VARIANTS = ("improved", "original")
 KERNEL = 5  # of the depthwise convolutions

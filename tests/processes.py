@@ -12,7 +12,7 @@ from pathlib import Path
 _context = get_context("forkserver")
 _context.set_forkserver_preload(
     [
-        *("sfi_zoo.cli", "sfi_zoo.hub", "sfi_zoo.importers.checkpoint", "sfi_zoo.metrics.report"),
+        *("sfi_zoo.cli", "sfi_zoo.hub", "sfi_zoo.importers.checkpoint", "sfi_zoo.metrics.reporting.report"),
         *("sfi_zoo.metrics.scoring.run", "sfi_zoo.models.conv_tasnet", "matplotlib.figure"),
     ]
 )

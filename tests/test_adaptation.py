@@ -122,7 +122,7 @@ def test_separate_in_one_chunk_is_forward(model, mode):
 
 
 def test_metrics_know_the_same_modes():
-    from sfi_zoo.metrics import adaptation
+    from sfi_zoo.models import adaptation
 
     assert (adaptation.Adapted, adaptation.MODES) == (Adapted, MODES)
 

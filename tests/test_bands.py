@@ -7,7 +7,7 @@ from torch import nn
 
 import sfi_zoo
 from sfi_zoo import InputError
-from sfi_zoo.models.bands import BandMasks, BandSplit, band_edges
+from sfi_zoo.models.parts.bands import BandMasks, BandSplit, band_edges
 from tests.signals import band_limited, relative_error
 
 SMALL = {"sources": ("a", "b", "c"), "sample_rate": 16000, "n_fft": 320, "hop_length": 160}

@@ -22,7 +22,7 @@ from sfi_zoo.layers import (
     ResampledConvTranspose1d,
     SFIConv1d,
 )
-from sfi_zoo.layers.kernel_interpolated import kernel_size_at
+from sfi_zoo.layers.baselines.kernel_interpolated import kernel_size_at
 from tests.signals import band_limited, relative_error
 
 ANALYSIS = [KernelInterpolatedConv1d, ResampledConv1d]

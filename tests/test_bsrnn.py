@@ -8,7 +8,7 @@ from torch import nn
 import sfi_zoo
 from sfi_zoo import InputError
 from sfi_zoo.models.bsrnn import ResidualRNN
-from sfi_zoo.models.dual_path import DualPath
+from sfi_zoo.models.parts.dual_path import DualPath
 
 SMALL = {"sources": ("a", "b"), "sample_rate": 16000, "n_fft": 320, "hop_length": 160, "bands": "half"}
 SMALL |= {"width": 6, "hidden": 5, "mask_hidden": 4, "layers": 2}

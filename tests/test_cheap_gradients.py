@@ -5,7 +5,7 @@ import torch
 from torch import func, nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from sfi_zoo.models.cheap_gradients import Depthwise, PReLU
+from sfi_zoo.models.parts.cheap_gradients import Depthwise, PReLU
 
 CHANNELS, FRAMES = 6, 23
 # size, stride, padding, dilation, bias

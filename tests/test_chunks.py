@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import sfi_zoo
-from sfi_zoo.audio.chunks import plan_chunks, separate, separate_blocks
-from sfi_zoo.audio.options import SeparationOptions
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Separator
+from sfi_zoo.separation.chunks import plan_chunks, separate, separate_blocks
+from sfi_zoo.separation.options import SeparationOptions
 from tests.tiny_separators import tiny
 
 RATE = 8000

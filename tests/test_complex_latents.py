@@ -10,7 +10,7 @@ import sfi_zoo
 from sfi_zoo import InputError
 from sfi_zoo.data.synthetic import song
 from sfi_zoo.filters import create_filters
-from sfi_zoo.models.initialise import start_from
+from sfi_zoo.models.parts.initialise import start_from
 
 RATE = 16000
 SCALE = {"scale": "log1p", "corner_hz": 8000.0, "frequency_range": [30.0, 7600.0]}

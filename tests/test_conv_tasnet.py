@@ -12,7 +12,7 @@ from torch.nn import functional
 import sfi_zoo
 from sfi_zoo import InputError
 from sfi_zoo.filters import FILTER_FAMILIES
-from sfi_zoo.models.norms import create_norm
+from sfi_zoo.models.parts.norms import create_norm
 
 ASTEROID = Path(__file__).parent / "golden" / "asteroid.golden.safetensors"
 SMALL = {

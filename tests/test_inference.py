@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from sfi_zoo.audio.chunks import separate, separate_blocks
-from sfi_zoo.audio.consistency import Finish, MixtureFit
-from sfi_zoo.audio.options import CONSISTENCIES, SeparationOptions
 from sfi_zoo.data.synthetic import song
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.adaptation import Adapted
+from sfi_zoo.separation.chunks import separate, separate_blocks
+from sfi_zoo.separation.consistency import Finish, MixtureFit
+from sfi_zoo.separation.options import CONSISTENCIES, SeparationOptions
 from tests.test_chunks import RATE, Toy, noise
 from tests.tiny_separators import ARCHITECTURES, tiny
 
@@ -229,8 +229,8 @@ def test_memory_does_not_grow_with_the_length() -> None:
     """20 s, then 2000 s of stereo at 8 kHz, 128 MB in and 256 MB out, in a process of its own."""
     code = """
 import resource, torch
-from sfi_zoo.audio.chunks import separate_blocks
-from sfi_zoo.audio.options import SeparationOptions
+from sfi_zoo.separation.chunks import separate_blocks
+from sfi_zoo.separation.options import SeparationOptions
 from tests.test_chunks import Toy
 def run(seconds, options):
     blocks = (torch.ones(2, 8000) for _ in range(seconds))

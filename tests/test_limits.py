@@ -17,8 +17,8 @@ SCRIPT = """
 import resource, sys
 import torch
 from tests.half_separator import Half
-from sfi_zoo.audio.files import separate_file
-from sfi_zoo.audio.options import SeparationOptions
+from sfi_zoo.separation.files import separate_file
+from sfi_zoo.separation.options import SeparationOptions
 from sfi_zoo.errors import InputError
 name, rate, most_bytes = sys.argv[1], int(sys.argv[2]) or None, int(sys.argv[3])
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ import torch
 
 from sfi_zoo import InputError
 from sfi_zoo.metrics import LEESums, layer_lee, lee_after_layers, motion
-from sfi_zoo.metrics.pictures import plot_bands, plot_layers, plot_sources
+from sfi_zoo.metrics.reporting.pictures import plot_bands, plot_layers, plot_sources
 from tests.small_models import small_tasnet, tones
 
 

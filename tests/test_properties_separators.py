@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfi_zoo.audio.chunks import separate
 from sfi_zoo.audio.io import probe, read
-from sfi_zoo.audio.options import SeparationOptions
 from sfi_zoo.audio.resample import resample, resampled_length
 from sfi_zoo.audio.writers import write
+from sfi_zoo.separation.chunks import separate
+from sfi_zoo.separation.options import SeparationOptions
 from tests.half_separator import Half
 from tests.tiny_separators import ARCHITECTURES, tiny
 

@@ -11,9 +11,9 @@ from huggingface_hub import ModelCard
 
 from sfi_zoo import InputError, cli
 from sfi_zoo.commands.report import read_results
-from sfi_zoo.metrics.cards import BEGIN, END, update_card
-from sfi_zoo.metrics.leaderboard import leaderboard
-from sfi_zoo.metrics.ranking import ranking
+from sfi_zoo.metrics.reporting.cards import BEGIN, END, update_card
+from sfi_zoo.metrics.reporting.leaderboard import leaderboard
+from sfi_zoo.metrics.reporting.ranking import ranking
 from sfi_zoo.metrics.scoring.records import key_of
 from tests.test_study import record
 

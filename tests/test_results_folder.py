@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sfi_zoo import InputError, cli, hub
-from sfi_zoo.metrics.leaderboard import leaderboard
-from sfi_zoo.metrics.ranking import ranking
-from sfi_zoo.metrics.report import as_html, sections
+from sfi_zoo.metrics.reporting.leaderboard import leaderboard
+from sfi_zoo.metrics.reporting.ranking import ranking
+from sfi_zoo.metrics.reporting.report import as_html, sections
+from sfi_zoo.metrics.reporting.study import study
 from sfi_zoo.metrics.scoring.checks import check_record
 from sfi_zoo.metrics.scoring.records import LONGEST, read_manifest, read_records
 from sfi_zoo.metrics.scoring.rows import as_json, rows_of
-from sfi_zoo.metrics.study import study
 from tests.test_report import records as made_records
 from tests.test_report import results
 from tests.tiny_separators import tiny

@@ -18,7 +18,7 @@ import torch
 from sfi_zoo import cli, hub
 from sfi_zoo.errors import InputError
 from sfi_zoo.importers.safe_unpickle import read_checkpoint
-from sfi_zoo.metrics.report import write_scores
+from sfi_zoo.metrics.reporting.report import write_scores
 from tests.tiny_separators import tiny
 
 CLAIMED = 2**40  # samples

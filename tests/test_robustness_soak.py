@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from sfi_zoo.audio.files import separate_file
+from sfi_zoo.separation.files import separate_file
 from tests.tiny_separators import ARCHITECTURES, tiny
 
 COUNT = 1000

@@ -13,13 +13,13 @@ import soundfile
 import torch
 
 from sfi_zoo import InputError, cli
+from sfi_zoo.data.songs import SyntheticSongs
 from sfi_zoo.metrics import LEESums, controls, mask_lee, masked_latent_lee, observe, predictor_lee, si_sdr
 from sfi_zoo.metrics.registry import METRICS
 from sfi_zoo.metrics.scoring.records import RecordWriter, claim, read_records
 from sfi_zoo.metrics.scoring.rows import rows_of
 from sfi_zoo.metrics.scoring.run import Loaded, Plan, score, share
 from sfi_zoo.metrics.scoring.signals import SharedSignals
-from sfi_zoo.metrics.scoring.songs import SyntheticSongs
 from sfi_zoo.metrics.scoring.unit import Measures, place
 from tests.small_models import small_tasnet
 
@@ -171,7 +171,7 @@ def test_local_lee_are_those_of_their_functions():
 
 def test_layers_add_up_to_the_local_mask_lee_and_are_reported():
     pytest.importorskip("matplotlib")
-    from sfi_zoo.metrics.report import as_markdown, sections
+    from sfi_zoo.metrics.reporting.report import as_markdown, sections
 
     songs = SyntheticSongs(1, 0.5)
     records = run(songs=songs, sample_rates=(6000,), measures=Measures(layers=True)).records

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sfi_zoo import InputError
-from sfi_zoo.metrics.study import correlation, plot_study, ranks, study
+from sfi_zoo.metrics.reporting.study import correlation, plot_study, ranks, study
 
 stats = pytest.importorskip("scipy.stats")
 

@@ -17,7 +17,7 @@ from sfi_zoo.data.layout import MUSDB18_VALID
 from sfi_zoo.data.tracks import training_tracks
 from tests.musdb_layout import RATE, STEMS, write_track
 
-UNPACK = Path(__file__).parents[1] / "examples" / "unpack_music4.py"
+UNPACK = Path(__file__).parents[1] / "tools" / "unpack_music4.py"
 
 
 def names(folder, split, **options):

@@ -10,8 +10,8 @@ import torch
 import sfi_zoo
 from sfi_zoo import InputError
 from sfi_zoo.models.base import Latent, LatentGrid
-from sfi_zoo.models.dead_features import DeadFill, calibrate, treated
-from sfi_zoo.models.norms import NORMS, create_norm, over_alive
+from sfi_zoo.models.parts.dead_features import DeadFill, calibrate, treated
+from sfi_zoo.models.parts.norms import NORMS, create_norm, over_alive
 from tests.signals import band_limited, relative_error
 
 SIZES = {"features": 16, "kernel_size": 320, "stride": 80, "bottleneck": 8, "hidden": 8}

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
+from sfi_zoo.data.songs import Songs, channels_of
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.adaptation import MODES
 from sfi_zoo.metrics.registry import METRICS
 from sfi_zoo.metrics.scoring.records import RecordWriter, claim, key_of, read_records
 from sfi_zoo.metrics.scoring.signals import SharedSignals
-from sfi_zoo.metrics.scoring.songs import Songs, channels_of
 from sfi_zoo.metrics.scoring.unit import CONTROLS, Measures, parts_of, records_of
+from sfi_zoo.models.adaptation import MODES
 from sfi_zoo.models.base import Separator
 
 Load = Callable[[], Separator]

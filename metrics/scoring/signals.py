@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfi_zoo.metrics.scoring.songs import Clip, channels_of
+from sfi_zoo.data.songs import Clip, channels_of
 from sfi_zoo.metrics.sdr import bsseval, ratios_of
 from sfi_zoo.models.base import Separator
 

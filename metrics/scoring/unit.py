@@ -14,8 +14,8 @@ from einops import rearrange
 from torch import Tensor
 
 from sfi_zoo.audio.resampling import Resampler, create_resampler
+from sfi_zoo.data.songs import Clip
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.adaptation import MODES, Adapted
 from sfi_zoo.metrics.controls import EquivariantOracle
 from sfi_zoo.metrics.lee import (
     ALIVE_MARGIN,
@@ -27,7 +27,7 @@ from sfi_zoo.metrics.lee import (
 )
 from sfi_zoo.metrics.registry import METRICS
 from sfi_zoo.metrics.scoring.signals import Ratios, SharedSignals, Signals
-from sfi_zoo.metrics.scoring.songs import Clip
+from sfi_zoo.models.adaptation import MODES, Adapted
 from sfi_zoo.models.base import Separator
 
 if TYPE_CHECKING:

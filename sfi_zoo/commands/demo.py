@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from sfi_zoo.commands.separate import DEFAULT_MODEL
 from sfi_zoo.commands.shared import Device, available, bundled
+from sfi_zoo.hub.bundled import DEFAULT_MODEL
 
 
 def demo_command(

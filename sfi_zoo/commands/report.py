@@ -36,7 +36,7 @@ def study_command(
 
     Example: sfi-zoo study results
     """
-    from sfi_zoo.metrics import report, study
+    from sfi_zoo.metrics.reporting import report, study
 
     records = _without(read_results(results)[0], leave_out or [])
     if cost not in study.COSTS:
@@ -89,9 +89,9 @@ def report_command(
     Example: sfi-zoo report results --cards hub_configs --json > leaderboard.json
     """
     from sfi_zoo.hub.folder import CARD
-    from sfi_zoo.metrics import report
-    from sfi_zoo.metrics.cards import update_card
-    from sfi_zoo.metrics.leaderboard import leaderboard
+    from sfi_zoo.metrics.reporting import report
+    from sfi_zoo.metrics.reporting.cards import update_card
+    from sfi_zoo.metrics.reporting.leaderboard import leaderboard
 
     records, settings = read_results(results)
     title = "Scores: " + ", ".join(sorted({record["model"] for record in records}))

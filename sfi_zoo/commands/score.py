@@ -13,7 +13,7 @@ from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, complain
 from sfi_zoo.errors import InputError
 
 if TYPE_CHECKING:
-    from sfi_zoo.metrics.scoring.songs import Songs
+    from sfi_zoo.data.songs import Songs
 
 SYNTHETIC = "synthetic"
 SHOWN_FAILURES = 20
@@ -137,7 +137,7 @@ def _plain(x: Any) -> str:
 
 def _songs(data: str, subset: str, tracks: int | None, seconds: float | None) -> "Songs":
     if data == SYNTHETIC:
-        from sfi_zoo.metrics.scoring.songs import SyntheticSongs
+        from sfi_zoo.data.songs import SyntheticSongs
 
         return SyntheticSongs(3 if tracks is None else tracks, 8.0 if seconds is None else seconds)
     from sfi_zoo.data.musdb_folder import MusdbFolder

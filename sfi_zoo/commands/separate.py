@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfi_zoo.audio.options import CHUNK_SECONDS, CONSISTENCIES, DTYPES, SeparationOptions
 from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, bundled, complain, one_of, print_json
 from sfi_zoo.errors import InputError
+from sfi_zoo.separation.options import CHUNK_SECONDS, CONSISTENCIES, DTYPES, SeparationOptions
 
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_MODEL = "convtasnet_naf_fd.music4"
+from sfi_zoo.hub.bundled import DEFAULT_MODEL
 
 
 def separate_command(
@@ -84,8 +84,8 @@ def separate_command(
     Example: sfi-zoo separate song.mp3 -o stems
     """
     from sfi_zoo import hub
-    from sfi_zoo.audio.files import check_distinct, separate_file
     from sfi_zoo.progress_bar import ProgressBar
+    from sfi_zoo.separation.files import check_distinct, separate_file
 
     wanted = [name.strip() for name in stems.split(",")] if stems is not None else None
     options = SeparationOptions(

@@ -21,8 +21,8 @@ from sfi_zoo.data.layout import (
     stem_mp4_files,
     track_folders,
 )
+from sfi_zoo.data.songs import Clip
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.scoring.songs import Clip
 
 
 class MusdbFolder:

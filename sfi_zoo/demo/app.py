@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfi_zoo import hub
-from sfi_zoo.commands.separate import DEFAULT_MODEL
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.bundled import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import gradio

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import gradio as gr
 
 from sfi_zoo.demo.scores import GAINED, Board, compared, correlation_of, curves, read_boards, table
+from sfi_zoo.metrics.reporting.study import COSTS, SCALES
 from sfi_zoo.metrics.scoring.rows import LEES
 from sfi_zoo.metrics.scoring.unit import ROWS
-from sfi_zoo.metrics.study import COSTS, SCALES
 from sfi_zoo.models.adaptation import MODES
 
 LEGEND = (

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sfi_zoo.hub.results import SCORES
-from sfi_zoo.hub.wording import first_line
-from sfi_zoo.metrics.leaderboard import leaderboard
+from sfi_zoo.metrics.reporting.leaderboard import leaderboard
+from sfi_zoo.metrics.reporting.study import COSTS, correlation
 from sfi_zoo.metrics.scoring.points import points_of
 from sfi_zoo.metrics.scoring.rows import LEES, QUALITIES, Record
 from sfi_zoo.metrics.scoring.unit import ORACLE
-from sfi_zoo.metrics.study import COSTS, correlation
+from sfi_zoo.wording import first_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -64,7 +64,7 @@ def read_boards(folder: Path) -> tuple[dict[str, Board], list[str]]:
 
 
 def table(board: Board) -> "DataFrame":
-    """Models in their modes, by what they gain at F0: the figures of `sfi_zoo.metrics.leaderboard`, in dB and kHz."""
+    """Models in their modes, by what they gain at F0: the figures of `sfi_zoo.metrics.reporting.leaderboard`, in dB and kHz."""
     from pandas import DataFrame
 
     sources = dict.fromkeys(source for gains in board.by_source.values() for source in gains)

@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from sfi_zoo.audio.bounds import check_sample_rate
-from sfi_zoo.audio.files import SeparatedFile, separate_file
 from sfi_zoo.audio.io import AudioInfo, probe
 from sfi_zoo.demo.spectrograms import plot_spectrograms, spectrogram
 from sfi_zoo.errors import InputError
+from sfi_zoo.separation.files import SeparatedFile, separate_file
 
 OWN = "the song's own"
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sfi_zoo.audio.io import probe, read_blocks
-from sfi_zoo.metrics.curves import figure_of
+from sfi_zoo.metrics.reporting.curves import figure_of
 
 WINDOW_SECONDS = 0.05  # about: rounded to a power of two in samples
 COLUMNS = 500  # at most

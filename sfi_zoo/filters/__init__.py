@@ -1,6 +1,7 @@
 """Analog filter banks: continuous-time impulse and frequency responses. One family per file, one line per family here."""
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import AnalogFilterBank
@@ -9,8 +10,10 @@ from sfi_zoo.filters.gammatone import MultiPhaseGammatone
 from sfi_zoo.filters.interpolated import InterpolatedKernels
 from sfi_zoo.filters.modulated_gaussian import ModulatedGaussian
 from sfi_zoo.filters.neural_analog import NeuralAnalogFrequency, NeuralAnalogTime
-from sfi_zoo.filters.plot import plot
 from sfi_zoo.filters.sinc_bandpass import SincBandpass
+
+if TYPE_CHECKING:
+    from sfi_zoo.layers.plot import plot as plot
 
 FILTER_FAMILIES: dict[str, type[AnalogFilterBank]] = {
     "fourier": Fourier,
@@ -61,3 +64,10 @@ __all__ = [
     "filter_layer_options",
     "plot",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`filters.plot` lives with the layers, whose designs it draws."""
+    if name == "plot":
+        return import_module("sfi_zoo.layers.plot").plot
+    raise AttributeError(f"module 'sfi_zoo.filters' has no attribute {name!r}")

@@ -8,25 +8,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sfi_zoo.hub.bundled import BUNDLED, list_models
-from sfi_zoo.hub.wording import SHOWN
+from sfi_zoo.wording import SHOWN
 
 if TYPE_CHECKING:
     from sfi_zoo.hub.download import HubError as HubError
     from sfi_zoo.hub.folder import save as save
     from sfi_zoo.hub.importing import import_checkpoint as import_checkpoint
     from sfi_zoo.hub.loading import load as load
-    from sfi_zoo.hub.weights import WeightsError as WeightsError
-    from sfi_zoo.hub.weights import check_state as check_state
-    from sfi_zoo.hub.weights import load_state as load_state
+    from sfi_zoo.models.weights import WeightsError as WeightsError
+    from sfi_zoo.models.weights import check_state as check_state
+    from sfi_zoo.models.weights import load_state as load_state
 
 _HOME = {
-    "HubError": "download",
-    "save": "folder",
-    "import_checkpoint": "importing",
-    "load": "loading",
-    "WeightsError": "weights",
-    "check_state": "weights",
-    "load_state": "weights",
+    "HubError": "sfi_zoo.hub.download",
+    "save": "sfi_zoo.hub.folder",
+    "import_checkpoint": "sfi_zoo.hub.importing",
+    "load": "sfi_zoo.hub.loading",
+    "WeightsError": "sfi_zoo.models.weights",
+    "check_state": "sfi_zoo.models.weights",
+    "load_state": "sfi_zoo.models.weights",
 }
 
 __all__ = [
@@ -45,5 +45,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(f"sfi_zoo.hub.{_HOME[name]}"), name)
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'sfi_zoo.hub' has no attribute {name!r}")

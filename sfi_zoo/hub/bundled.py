@@ -3,6 +3,7 @@
 import fnmatch
 from pathlib import Path
 
+DEFAULT_MODEL = "convtasnet_naf_fd.music4"
 BUNDLED = Path(__file__).parent.parent / "hub_configs"
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.config_version import migrated
-from sfi_zoo.hub.wording import first_line, shortened
 from sfi_zoo.models import architecture_class
+from sfi_zoo.wording import first_line, shortened
 
 MOST_CONFIG_BYTES = 2**20
 

@@ -1,7 +1,7 @@
 """Versions of config.json: what an earlier one wrote is brought to the present one, step by step, before it is checked.
 
-A setting that is only added needs no version: it is a `later` one (see `sfi_zoo.models.config`). One that is renamed, or means another
-thing, needs a function here.
+A setting that is only added needs no version: it is a `later` one (see `sfi_zoo.models.parts.config`). One that is renamed, or that means
+another thing, needs a function here.
 """
 
 from collections.abc import Callable

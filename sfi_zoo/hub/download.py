@@ -13,7 +13,7 @@ from typing import Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.folder import CONFIG, WEIGHTS
-from sfi_zoo.hub.wording import first_line
+from sfi_zoo.wording import first_line
 
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 TRIES = 3

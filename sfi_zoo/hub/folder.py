@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.config_version import KEY, present
-from sfi_zoo.importers.model_card import model_card
+from sfi_zoo.hub.model_card import model_card
 from sfi_zoo.interruption import uninterrupted
 from sfi_zoo.models.base import Separator
 from sfi_zoo.whole_files import put_in_place

@@ -6,8 +6,8 @@ from pathlib import Path
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.download import HUB_ID, fetch
 from sfi_zoo.hub.folder import write
+from sfi_zoo.hub.model_card import Source, model_card
 from sfi_zoo.hub.published import SEEDS
-from sfi_zoo.importers.model_card import Source, model_card
 
 
 def import_checkpoint(

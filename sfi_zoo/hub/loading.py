@@ -11,11 +11,11 @@ from sfi_zoo.hub import bundled
 from sfi_zoo.hub.config import read_config
 from sfi_zoo.hub.download import HUB_ID, fetch_model
 from sfi_zoo.hub.folder import CONFIG, WEIGHTS
-from sfi_zoo.hub.weights import UNBUILDABLE, WeightsError, check_state, read_weights
-from sfi_zoo.hub.wording import first_line
 from sfi_zoo.models import architecture_class
 from sfi_zoo.models.base import Separator
-from sfi_zoo.models.limits import check_sizes, outline
+from sfi_zoo.models.parts.limits import check_sizes, outline
+from sfi_zoo.models.weights import UNBUILDABLE, WeightsError, check_state, read_weights
+from sfi_zoo.wording import first_line
 
 M = TypeVar("M")
 

@@ -10,7 +10,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.hub.download import HubError, hub_errors
 from sfi_zoo.hub.folder import CARD, CONFIG, WEIGHTS
 from sfi_zoo.hub.loading import load, local_folder
-from sfi_zoo.hub.wording import first_line, shortened
+from sfi_zoo.wording import first_line, shortened
 
 PARTS = (CONFIG, WEIGHTS, CARD, "scores.json", "training_log.jsonl", "recipe.json", "recipe.toml", "LICENSE")
 CARD_SAYS = {"license": None, "library_name": "sfi-zoo", "pipeline_tag": "audio-to-audio"}

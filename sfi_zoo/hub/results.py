@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.folder import CARD
-from sfi_zoo.hub.wording import first_line
 from sfi_zoo.whole_files import replacing
+from sfi_zoo.wording import first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

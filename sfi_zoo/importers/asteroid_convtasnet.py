@@ -56,7 +56,7 @@ def convert(content: dict[str, Any], given: Given) -> ConvTasNet:
     Raises:
         InputError: another architecture, settings that our Conv-TasNet cannot express, or weights that do not fit; all named.
     """
-    from sfi_zoo.hub.weights import filled
+    from sfi_zoo.models.weights import filled
 
     if content["model_name"] != "ConvTasNet":
         raise InputError(

@@ -90,7 +90,7 @@ def _model(
     state: dict[str, Any], prefixes: dict[str, str], given: Given, settings: Settings | None = None
 ) -> OpenUnmix:
     """The model of a state dict that has a prefix for each target."""
-    from sfi_zoo.hub.weights import filled
+    from sfi_zoo.models.weights import filled
 
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError("its state_dict is not a dictionary of tensors")

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.importers.stand_ins import Inert, plain
-from sfi_zoo.models.limits import MOST_WEIGHTS
+from sfi_zoo.models.parts.limits import MOST_WEIGHTS
 
 LEFT_OUT = b"".join(
     getattr(pickle, name)

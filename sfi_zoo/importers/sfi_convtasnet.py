@@ -50,7 +50,7 @@ def convert(checkpoint: dict[str, Any], given: Given) -> ConvTasNet:
     Raises:
         InputError: settings that our Conv-TasNet cannot express, or weights that do not fit; the message names them.
     """
-    from sfi_zoo.hub.weights import filled
+    from sfi_zoo.models.weights import filled
 
     config = convert_config(checkpoint["args"], given)
     return filled(ConvTasNet, config, convert_state(_with_least_bandwidths(checkpoint), config), file_names)

@@ -57,7 +57,7 @@ def convert(state: dict[str, Tensor], given: Given) -> ConvTasNet:
     Raises:
         InputError: something was not given, or weights that do not fit; all named.
     """
-    from sfi_zoo.hub.weights import filled
+    from sfi_zoo.models.weights import filled
 
     return filled(ConvTasNet, convert_config(state, given), plain_kernels(state), file_names)
 

@@ -1,12 +1,16 @@
 """Drop-in layers that work at any sampling frequency."""
 
-from sfi_zoo.layers.freeze import freeze
-from sfi_zoo.layers.kernel_interpolated import KernelInterpolatedConv1d, KernelInterpolatedConvTranspose1d
-from sfi_zoo.layers.resampled import Resampled, ResampledConv1d, ResampledConvTranspose1d
+from sfi_zoo.layers.baselines import (
+    KernelInterpolatedConv1d,
+    KernelInterpolatedConvTranspose1d,
+    Resampled,
+    ResampledConv1d,
+    ResampledConvTranspose1d,
+)
 from sfi_zoo.layers.sample_rate import SampleRateAware, at_sample_rate, check_sample_rate, set_sample_rate
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.stft import SFIISTFT, SFISTFT
-from sfi_zoo.layers.surgery import make_sfi, sfi_layers
+from sfi_zoo.layers.surgery import freeze, make_sfi, sfi_layers
 
 __all__ = [
     "SFIISTFT",

@@ -10,14 +10,14 @@ from torch import Tensor
 from sfi_zoo.data.tracks import Track, training_tracks
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub import WeightsError, load, load_state
-from sfi_zoo.hub.wording import shortened
 from sfi_zoo.models import create
 from sfi_zoo.models.base import Separator
-from sfi_zoo.models.initialise import start_from
+from sfi_zoo.models.parts.initialise import start_from
 from sfi_zoo.training.excerpts import Excerpts, validation_excerpts
 from sfi_zoo.training.recipe import FILTERS, Recipe, read_recipe
 from sfi_zoo.training.stem_cache import cached_tracks
 from sfi_zoo.training.trainer import Examples
+from sfi_zoo.wording import shortened
 
 
 def starting_model(recipe: Recipe, place: Path | None = None) -> tuple[Separator, dict[str, float]]:

@@ -173,11 +173,11 @@ def _scored() -> dict[str, bytes]:
     """A model and its results, in one folder; one record has no score, the others have layers."""
     import tempfile
 
+    from sfi_zoo.data.songs import SyntheticSongs
     from sfi_zoo.hub import save
-    from sfi_zoo.metrics.report import as_html, sections
+    from sfi_zoo.metrics.reporting.report import as_html, sections
     from sfi_zoo.metrics.scoring.records import read_records
     from sfi_zoo.metrics.scoring.run import Plan, score
-    from sfi_zoo.metrics.scoring.songs import SyntheticSongs
 
     model = tiny("convtasnet", sources=("vocals", "drums"))
     with tempfile.TemporaryDirectory() as place:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.layers.plain import Interleaved, Overlapped
 from sfi_zoo.layers.short_time import Frames, ShortTimeFourier
 from sfi_zoo.layers.stft import NO_ENERGY, SFIISTFT, SFISTFT
+from sfi_zoo.layers.surgery.frozen_phases import Interleaved, Overlapped
 
 
 class _PlainTransform(nn.Module):

@@ -9,10 +9,6 @@ def shortened(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def first_line(error: BaseException) -> str:
     """What an error says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

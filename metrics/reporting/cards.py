@@ -7,7 +7,7 @@ from typing import Any
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.folder import CARD
 from sfi_zoo.hub.results import SCORES, fill_model_index
-from sfi_zoo.metrics.report import COLUMNS, KEYS, LEGEND, markdown_table, number
+from sfi_zoo.metrics.reporting.report import COLUMNS, KEYS, LEGEND, markdown_table, number
 from sfi_zoo.whole_files import replacing
 
 BEGIN, END = "<!-- scores: from scores.json by `sfi-zoo report --cards` -->", "<!-- end of scores -->"
@@ -44,7 +44,7 @@ def scores_table(scores: dict[str, Any]) -> str:
     """What was measured on what, and a row for each mode and rate, in Markdown.
 
     Args:
-        scores: the content of a `scores.json`, see `sfi_zoo.metrics.report.write_scores`.
+        scores: the content of a `scores.json`, see `sfi_zoo.metrics.reporting.report.write_scores`.
     """
     rows = [
         [row["mode"], f"{row['sample_rate']:g}", *(number(row.get(key)) for key in KEYS)]

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from sfi_zoo.audio.resampling import Resampler, create_resampler
 from sfi_zoo.errors import InputError
-from sfi_zoo.layers.plain_conv import PaddingMode, check_arguments, check_channels, check_length
+from sfi_zoo.layers.baselines.arguments import PaddingMode, check_arguments, check_channels, check_length
 from sfi_zoo.layers.sample_rate import SampleRateAware, at_sample_rate, check_sample_rate
 
 OUTPUTS = ("waveform", "frames")

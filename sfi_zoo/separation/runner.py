@@ -7,8 +7,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from sfi_zoo.audio.options import DTYPES
 from sfi_zoo.errors import InputError
+from sfi_zoo.separation.options import DTYPES
 
 _KNOWN = {name: getattr(torch, name) for name in DTYPES}
 _HALVES = (torch.bfloat16, torch.float16)

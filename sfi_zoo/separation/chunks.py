@@ -30,12 +30,12 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.audio.bounds import check_sample_rate
-from sfi_zoo.audio.buffer import Buffer
-from sfi_zoo.audio.consistency import Finish, Queue
-from sfi_zoo.audio.options import DEFAULTS, SeparationOptions
-from sfi_zoo.audio.runner import Runner
 from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
+from sfi_zoo.separation.buffer import Buffer
+from sfi_zoo.separation.consistency import Finish, Queue
+from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
+from sfi_zoo.separation.runner import Runner
 
 Progress = Callable[[float, float | None], None]
 

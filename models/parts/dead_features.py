@@ -73,7 +73,7 @@ class DeadFill(nn.Module):
         heard = self.level[alive].sum()
         if not heard > 0:
             raise InputError(
-                "dead_fill has no levels yet: measure them with sfi_zoo.models.dead_features.calibrate(model, waveforms)"
+                "dead_fill has no levels yet: measure them with sfi_zoo.models.parts.dead_features.calibrate(model, waveforms)"
             )
         gain = x[:, alive].abs().sum(1, keepdim=True) / heard
         filled = gain * self.level[:, None]
@@ -112,7 +112,9 @@ def calibrate(model: "FilterbankSeparator", waveforms: Iterable[Tensor]) -> None
         InputError: the model has no `dead_fill`, or the audio is of another shape, not finite, silent, or none.
     """
     if model.fill is None:
-        raise InputError("the model has no dead_fill to calibrate; see sfi_zoo.models.dead_features.treated")
+        raise InputError(
+            "the model has no dead_fill to calibrate; see sfi_zoo.models.parts.dead_features.treated"
+        )
     total, frames = torch.zeros_like(model.fill.level, dtype=torch.float64), 0
     place = next(model.parameters())
     for waveform in waveforms:
@@ -135,7 +137,7 @@ def treated(model: "Model", *, alive_norm: bool = False, dead_fill: bool | str =
 
     Args:
         model: the separator; it is not touched.
-        alive_norm: see `sfi_zoo.models.norms.over_alive`.
+        alive_norm: see `sfi_zoo.models.parts.norms.over_alive`.
         dead_fill: "noise", "level" or False; `calibrate` the copy before it meets a low rate (levels `model` has are kept).
 
     Returns:

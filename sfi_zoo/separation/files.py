@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.audio.bounds import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, check_sample_rate
-from sfi_zoo.audio.chunks import Progress, separate_blocks
-from sfi_zoo.audio.consistency import Finish
 from sfi_zoo.audio.formats import choose_format
 from sfi_zoo.audio.io import AudioInfo, probe, read_blocks
-from sfi_zoo.audio.options import DEFAULTS, SeparationOptions
 from sfi_zoo.audio.resample import resample_blocks, resampled_length
 from sfi_zoo.audio.writers import StemReport, StemWriter
 from sfi_zoo.errors import InputError
+from sfi_zoo.separation.chunks import Progress, separate_blocks
+from sfi_zoo.separation.consistency import Finish
+from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
 
 # Rates (Hz) that a file may have when it is resampled before it is separated: DXD goes up to 768 kHz.
 _MIN_RESAMPLED, _MAX_RESAMPLED = 1_000, 768_000

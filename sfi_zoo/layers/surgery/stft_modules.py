@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.layers.converted import ConvertedISTFT, ConvertedSTFT
 from sfi_zoo.layers.stft import SFIISTFT, SFISTFT
+from sfi_zoo.layers.surgery.converted import ConvertedISTFT, ConvertedSTFT
 
 HOP_NAMES = ("hop_length", "n_hop", "hop_size", "hop")
 TOLERANCE = 1e-5

@@ -3,10 +3,10 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sfi_zoo.models.cheap_gradients import Depthwise, PReLU
-from sfi_zoo.models.masks import masks_from
-from sfi_zoo.models.norms import create_norm, over_alive
-from sfi_zoo.models.pointwise import Pointwise
+from sfi_zoo.models.parts.cheap_gradients import Depthwise, PReLU
+from sfi_zoo.models.parts.masks import masks_from
+from sfi_zoo.models.parts.norms import create_norm, over_alive
+from sfi_zoo.models.parts.pointwise import Pointwise
 
 
 class TCNBlock(nn.Module):

@@ -25,7 +25,7 @@ class SeparationOptions:
         batch_size: chunks that run at once; memory grows with it.
         device: where to run; None for where the model is. The model itself is not moved.
         dtype: precision, see `Runner`; None for that of the model.
-        consistency: "equal" or "energy": the stems sum to the mixture, see `sfi_zoo.audio.consistency` for this and the next two.
+        consistency: "equal" or "energy": the stems sum to the mixture, see `sfi_zoo.separation.consistency` for this and the next two.
         rescale: a gain for each stem and channel, by least squares onto the mixture.
         two_stems: a source: the result is that one and the sum of the others.
 

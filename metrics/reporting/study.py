@@ -184,7 +184,7 @@ def plot_study(
     Raises:
         InputError: matplotlib is not installed, or a cost that was not measured.
     """
-    from sfi_zoo.metrics.curves import MARKERS, figure_of, plain, styles
+    from sfi_zoo.metrics.reporting.curves import MARKERS, figure_of, plain, styles
 
     points = compared(points_of(records))
     if cost not in points.total:

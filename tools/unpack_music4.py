@@ -1,6 +1,6 @@
 """Unpacks ../shared/music/pack32k into a folder of the MUSDB layout: mono, 32 kHz, 16-bit WAV, 1 GB, in less than a minute.
 
-    python examples/unpack_music4.py ../shared/music/pack32k OUT
+    python tools/unpack_music4.py ../shared/music/pack32k OUT
 
 PACK/{train,test}/<track>.ogg has vocals, drums, bass and other as its four channels. OUT/{train,test}/<track>/ gets a file for each and
 `mixture.wav`, their exact sum; OUT/mus.yaml names the validation tracks. `sfi_zoo.data` reads OUT as it is, and so does musdb:

@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Latent
-from sfi_zoo.models.config import check_choice, check_size
-from sfi_zoo.models.masks import MASKS, masks_from
+from sfi_zoo.models.parts.config import check_choice, check_size
+from sfi_zoo.models.parts.masks import MASKS, masks_from
 from sfi_zoo.models.stft import STFTConfig, STFTSeparator
 
 # <how many>x<Hz each>, from 0 Hz on. A band holds the bins from its lower edge on, its upper edge left out.
@@ -182,7 +182,7 @@ class BandMasks(nn.Module):
         width: size of the vectors.
         hidden: of the hidden layer.
         norm: makes the norm of so many values, before the hidden layer; `nn.Identity` for none.
-        kind: "complex", or one of `sfi_zoo.models.masks.MASKS`.
+        kind: "complex", or one of `sfi_zoo.models.parts.masks.MASKS`.
     """
 
     def __init__(

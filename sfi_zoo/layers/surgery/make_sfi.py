@@ -10,10 +10,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.layers.converted import ConvertedConv1d, ConvertedConvTranspose1d, pair_lengths
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
-from sfi_zoo.layers.stft_modules import converted_stft, is_inverse, is_stft
-from sfi_zoo.layers.waveform_layers import Probe, probe
+from sfi_zoo.layers.surgery.converted import ConvertedConv1d, ConvertedConvTranspose1d, pair_lengths
+from sfi_zoo.layers.surgery.stft_modules import converted_stft, is_inverse, is_stft
+from sfi_zoo.layers.surgery.waveform_layers import Probe, probe
 
 
 def make_sfi(model: nn.Module, sample_rate: float, layers: Iterable[str] | None = None) -> nn.Module:

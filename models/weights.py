@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.hub.wording import first_line, shortened
-from sfi_zoo.models.limits import check_sizes, outline
+from sfi_zoo.models.parts.limits import check_sizes, outline
+from sfi_zoo.wording import first_line, shortened
 
 S = TypeVar("S", bound=nn.Module)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import AnalogFilterBank
+from sfi_zoo.layers.sfi_conv import SFIConv1d
 
 SHOWN = 8
 RESPONSE_POINTS = 2000
@@ -111,8 +112,6 @@ def _digital(
     bank: AnalogFilterBank, rate: float, duration: float, taper: float, design: str, trained_rate: float
 ) -> tuple[Tensor, Tensor]:
     """Instants in seconds, (T,), and taps, (C, T), of the layer at a sampling frequency, on the CPU."""
-    from sfi_zoo.layers import SFIConv1d  # layers are made of filters, so only when it is called for
-
     layer = SFIConv1d(
         1,
         bank.num_filters,

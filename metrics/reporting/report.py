@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.curves import plot_curves
-from sfi_zoo.metrics.ranking import FIGURES, ranking
+from sfi_zoo.metrics.reporting.curves import plot_curves
+from sfi_zoo.metrics.reporting.ranking import FIGURES, ranking
+from sfi_zoo.metrics.reporting.study import plot_study, study
 from sfi_zoo.metrics.scoring.points import points_of
 from sfi_zoo.metrics.scoring.rows import Record, as_json, differences, rows_of
 from sfi_zoo.metrics.scoring.unit import place
-from sfi_zoo.metrics.study import plot_study, study
 from sfi_zoo.whole_files import write_text
 
 COLUMNS = (
@@ -258,7 +258,7 @@ def _study(records: Sequence[Record], resamples: int) -> list[Section]:
         return [Section(title, str(error))]
     text = (
         "Correlation of each LEE, in dB and as it is, with the SDR lost in dB over (model, mode, F), with 95 % intervals of a bootstrap"
-        " over tracks and models; partial: given the bandwidth removed, log2(min(F, F0) / F0). See sfi_zoo.metrics.study."
+        " over tracks and models; partial: given the bandwidth removed, log2(min(F, F0) / F0). See sfi_zoo.metrics.reporting.study."
     )
     return [Section(title, text, STUDY_COLUMNS, study_rows(rows), plot_study(records, scale="linear"))]
 

@@ -22,8 +22,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sfi_zoo.audio.options import DEFAULTS, SeparationOptions
 from sfi_zoo.errors import InputError
+from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
 
 REST = "rest"
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.interpolated import interpolate_kernel
-from sfi_zoo.layers.plain_conv import PaddingMode, check_arguments, check_channels, check_length
+from sfi_zoo.layers.baselines.arguments import PaddingMode, check_arguments, check_channels, check_length
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
 
 INTERPOLATIONS = ("linear", "cubic")

@@ -1,7 +1,7 @@
 """A finished run of `sfi-zoo train` on ../shared/music becomes a folder of hub_configs: weights as float16, card, log and recipe.
 
-    python examples/bundle_row.py runs/convtasnet_mgf_native recipes/convtasnet_mgf_native.toml
-    python examples/bundle_row.py runs/convtasnet_mgf_native recipes/convtasnet_mgf_native.toml --dead-fill level --data MUSIC
+    python tools/bundle_row.py runs/convtasnet_mgf_native recipes/convtasnet_mgf_native.toml
+    python tools/bundle_row.py runs/convtasnet_mgf_native recipes/convtasnet_mgf_native.toml --dead-fill level --data MUSIC
 
 With --alive-norm or --dead-fill the row is the same weights with another treatment of dead features, which needs no training; levels of
 the fill are measured on the training songs of --data. Scores come from `sfi-zoo score`, and into the card from `sfi-zoo report --cards`.
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import sfi_zoo
-from sfi_zoo.models.dead_features import calibrate, treated
+from sfi_zoo.models.parts.dead_features import calibrate, treated
 from sfi_zoo.training.recipe import Recipe, read_recipe
 from sfi_zoo.training.start import examples_of
 

@@ -1,0 +1,1 @@
+"""What is made of scores: rankings, tables, the study, curves, pictures, pages and cards."""

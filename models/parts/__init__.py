@@ -1,0 +1,1 @@
+"""What architectures are made of and share; each file is one kind of part."""
