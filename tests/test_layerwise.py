@@ -180,7 +180,9 @@ def test_the_lee_after_each_layer_is_that_of_the_network_up_to_it():
         )
         expected = [x.square().sum().item() for x in (slope - moved.carried(value), value)]
         assert list(after.values())[i] == pytest.approx(expected, rel=1e-9)
-    assert after["functions"] == pytest.approx(after["chain.11"], rel=1e-12)  # summed twice, the order is the machine's
+    assert after["functions"] == pytest.approx(
+        after["chain.11"], rel=1e-12
+    )  # summed twice, the order is the machine's
 
 
 def test_the_lee_after_the_last_layer_is_the_whole():
