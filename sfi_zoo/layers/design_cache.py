@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-MAX_ENTRIES = 16
+MAX_BYTES = 64 * 2**20  # in each layer
 
 
 class _Reattach(torch.autograd.Function):
@@ -33,9 +33,13 @@ class DesignCache:
 
     Parameters and buffers are compared by value, dtype and device (a version counter misses writes through `.data`): they
     are few, so that costs microseconds. Entries live outside the state dict and do not survive pickling or copying.
+
+    Args:
+        max_bytes: of all entries together; the one that was used least recently leaves first, the newest always stays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
         self._snapshot: list[Tensor] = []
         self._entries: OrderedDict[Hashable, Tensor] = OrderedDict()
 
@@ -51,7 +55,7 @@ class DesignCache:
             # also usable in training what was designed in inference
             with torch.inference_mode(False), torch.no_grad():
                 self._entries[key] = design()
-            if len(self._entries) > MAX_ENTRIES:
+            while len(self._entries) > 1 and self.held_bytes() > self.max_bytes:
                 self._entries.popitem(last=False)
         self._entries.move_to_end(key)
         value = self._entries[key]
@@ -59,6 +63,10 @@ class DesignCache:
         if torch.is_grad_enabled() and parameters:
             return _Reattach.apply(design, value, *parameters)
         return value
+
+    def held_bytes(self) -> int:
+        """What all entries take."""
+        return sum(x.untyped_storage().nbytes() for x in self._entries.values())
 
     def clear(self) -> None:
         """Forget everything."""
@@ -71,10 +79,10 @@ class DesignCache:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}
+        return {"max_bytes": self.max_bytes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.clear()
+        self.__init__(state.get("max_bytes", MAX_BYTES))  # type: ignore[misc]
 
 
 def _cannot_be_compared(state: list[Tensor]) -> bool:

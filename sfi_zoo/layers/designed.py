@@ -300,8 +300,9 @@ class DesignedConv(SampleRateAware):
         return taps * (self.alive(self.trained_rate).double()[:, None] * gain)
 
     def train(self, mode: bool = True) -> "DesignedConv":
-        """Sets training mode; what was designed in evaluation is dropped."""
-        self._cache.clear()
+        """Sets the mode; where it changes, what was designed is dropped. (`model.eval()` says so to layers that evaluate already.)"""
+        if bool(mode) != self.training:
+            self._cache.clear()
         return super().train(mode)
 
     def extra_repr(self) -> str:

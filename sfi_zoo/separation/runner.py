@@ -74,10 +74,14 @@ class Runner:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Eval mode for a while; afterwards every submodule is in the mode it had."""
+        """Eval mode for a while; afterwards every submodule is in the mode it had.
+
+        Only the flags are moved: `train()` drops what a layer has designed, and it would be designed again for each of many files.
+        """
         training = [module for module in self.model.modules() if module.training]
-        self.model.eval()
         try:
+            for module in training:
+                module.training = False
             yield
         finally:
             for module in training:
