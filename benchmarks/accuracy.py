@@ -11,12 +11,13 @@ import argparse
 import sys
 
 import torch
-from report import band_limited, machine, relative_error, table, write_section
+from report import band_limited, machine, relative_error, write_section
 
 from sfi_zoo import InputError
 from sfi_zoo.filters import FILTER_FAMILIES
 from sfi_zoo.layers import SFIConv1d
 from sfi_zoo.layers.designed import DEFAULT_TAPER
+from sfi_zoo.wording import markdown_table
 
 F0 = 32000
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 44100, 48000, 96000)
@@ -113,7 +114,7 @@ def main() -> None:
         "Relative error of the latent against 32 kHz, by sampling frequency in kHz. Target for a full Hann taper (a = 1): at most "
         '2e-4 at 8 kHz, 1e-5 above. "own window": kernels that end by themselves, whatever the taper. "published": int() of kernel and '
         "hop, which drifts where they are no whole numbers (1.4 is no relation at all).\n\n"
-        + table(header, rows(64 if args.quick else args.filters))
+        + markdown_table(header, rows(64 if args.quick else args.filters))
     )
     print(f"{machine()}\n\n{text}")
     if args.write:

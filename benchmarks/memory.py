@@ -21,10 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from report import machine, table
+from report import machine
 from torch import nn
 
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.wording import markdown_table
 
 F0, KERNEL, STRIDE = 32000, 160, 80
 MIB = 2**20
@@ -177,7 +178,7 @@ def main() -> None:
             ratios += [f"{a / b:.2f}", f"{a / MIB:.1f} / {b / MIB:.1f}"] if a and b else ["-", "-"]
         rows.append([f"{layer}, {mode}, {rate / 1000:g} kHz", "<= 1.1", *ratios])
     header = ("SFI / plain", "target", "allocator", "MiB", "resident", "MiB")
-    print(f"{machine()}\n\n{table(header, rows)}")
+    print(f"{machine()}\n\n{markdown_table(header, rows)}")
 
 
 if __name__ == "__main__":

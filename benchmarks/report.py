@@ -1,10 +1,9 @@
-"""What the benchmarks share beside timing: Markdown tables, a line on the machine, and the page in docs/ that they fill in."""
+"""What the benchmarks share beside timing: a line on the machine, and the page in docs/ that they fill in."""
 
 import os
 import platform
 import re
 import sys
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -13,17 +12,6 @@ from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "layers_accuracy.md"
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table."""
-    header = list(header)
-    return "\n".join(map(line, [header, ["---"] * len(header), *rows]))
-
-
-def line(cells: Iterable[object]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def machine() -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from report import line, machine, table
+from report import machine
 from timing import compare
 
 import sfi_zoo
@@ -30,6 +30,7 @@ from sfi_zoo.data.songs import Clip, SyntheticSongs
 from sfi_zoo.metrics import MODES, Adapted
 from sfi_zoo.metrics.lee import band_limited
 from sfi_zoo.metrics.scoring.unit import ROWS, Measures, records_of
+from sfi_zoo.wording import markdown_row, markdown_table
 
 MODEL = "convtasnet_mgf_native.music4"
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -165,7 +166,7 @@ def main() -> None:
         args.clips, args.seconds, args.rates = 2, 1.0, [8000, 32000]
     print(f"{machine()}; {args.clips} clips of {args.seconds:g} s at {len(args.rates)} rates\n")
     print(
-        table(
+        markdown_table(
             ("first / second", "target", "ratio", "quartiles", "first, s", "second, s", "s / record / min"),
             [],
         ),
@@ -173,7 +174,7 @@ def main() -> None:
     )
     for section in args.only:
         for row in SECTIONS[section](args):
-            print(line(row), flush=True)
+            print(markdown_row(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from published_design import pseudo_inverse, taps
-from report import machine, relative_error, table
+from report import machine, relative_error
 from timing import Comparison, compare
 from torch import Tensor, nn
 from torch.nn import functional
@@ -29,6 +29,7 @@ from sfi_zoo.filters import ModulatedGaussian
 from sfi_zoo.models.adaptation import Adapted
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.conv_tasnet import ConvTasNet
+from sfi_zoo.wording import markdown_table
 
 FOUR = ("vocals", "drums", "bass", "other")
 MEMORY_LIMIT_GB = 1.5
@@ -199,7 +200,7 @@ def published_peer(args: argparse.Namespace) -> Iterator[Row]:
 
 def peers(args: argparse.Namespace) -> None:
     rows = [torchaudio_peer(args), asteroid_peer(args), open_unmix_peer(args), *published_peer(args)]
-    print("\n" + table(["pair", "target", "ratio (quartiles)", "times"], rows))
+    print("\n" + markdown_table(["pair", "target", "ratio (quartiles)", "times"], rows))
 
 
 def rates(args: argparse.Namespace) -> None:
@@ -218,7 +219,7 @@ def rates(args: argparse.Namespace) -> None:
         resampling = Adapted(model, "resample")
         result = compare(running(model, x, rate), running(resampling, x, rate), args.pairs)
         rows.append(row(f"native / resample, {rate / 1000:g} kHz", "< 1.0", result))
-    print("\n" + table(["pair", "target", "ratio (quartiles)", "times"], rows))
+    print("\n" + markdown_table(["pair", "target", "ratio (quartiles)", "times"], rows))
 
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -249,7 +250,7 @@ def memory(args: argparse.Namespace) -> None:
         )
     print(
         "\n"
-        + table(
+        + markdown_table(
             [
                 "architecture, its default size",
                 "parameters",

@@ -17,7 +17,7 @@ from typing import Any
 import published_design
 import torch
 from plain_tasnet import PlainConvTasNet, overlap_add
-from report import line, machine, relative_error, table
+from report import machine, relative_error
 from timing import Comparison, compare
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,6 +25,7 @@ from torch.nn import functional
 import sfi_zoo
 from sfi_zoo.filters import AnalogFilterBank
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.wording import markdown_row, markdown_table
 
 F0, KERNEL, STRIDE, FILTERS = 32000, 160, 80, 256
 TARGETS = {32000: "<= 1.05", 44100: "<= 1.3"}
@@ -230,7 +231,7 @@ def main() -> None:
         torch.set_num_threads(threads)
         print(f"\n{machine()}, {args.pairs} pairs\n")
         print(
-            table(("first / second", "target", "ratio", "quartiles", "first, ms", "second, ms"), []),
+            markdown_table(("first / second", "target", "ratio", "quartiles", "first, ms", "second, ms"), []),
             flush=True,
         )
         for section in args.only:
@@ -238,7 +239,7 @@ def main() -> None:
                 low, high = times.quartiles
                 row = [what, target, f"{times.ratio:.2f}", f"{low:.2f} ... {high:.2f}"]
                 row += [f"{1e3 * t:.2f}" for t in (times.first, times.second)]
-                print(line(row), flush=True)
+                print(markdown_row(row), flush=True)
 
 
 if __name__ == "__main__":

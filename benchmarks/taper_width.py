@@ -18,11 +18,12 @@ from typing import Any
 import soxr
 import torch
 from plain_tasnet import PlainConvTasNet
-from report import ROOT, band_limited, machine, relative_error, table, write_section
+from report import ROOT, band_limited, machine, relative_error, write_section
 from songs import F0, batch, excerpt, load_songs, synthetic_songs, unit_variance
 from torch import Tensor, nn
 
 import sfi_zoo
+from sfi_zoo.wording import markdown_table
 
 LATENT_RATES = (8000, 11025, 16000, 44100, 48000)
 SCORE_RATES = (F0, 8000, 16000, 44100)
@@ -211,7 +212,7 @@ def summary(records: list[dict[str, Any]], args: argparse.Namespace) -> str:
         "the range. Columns in kHz: relative error of the trained encoder's output against 32 kHz, signal below 3 kHz (worst seed). "
         "Training loss: negative SI-SDR in dB over the last quarter of the steps, lower is better; beside it the difference to a = 0 with "
         f"the same seed. SI-SDR: mean over the sources of {args.excerpts} held-out excerpts of 4 s, in dB.\n\n"
-        + table(header, rows)
+        + markdown_table(header, rows)
     )
 
 

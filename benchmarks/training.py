@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from report import machine, table
+from report import machine
 
 from sfi_zoo.training.recipe import recipe_from
 from sfi_zoo.training.start import examples_of, starting_model
 from sfi_zoo.training.trainer import train
+from sfi_zoo.wording import markdown_table
 
 STEMS = ("vocals", "drums", "bass", "other")
 TARGET = "< 5 %"
@@ -94,7 +95,7 @@ def main() -> None:
             step, wait = measure(folder, cache, args)
             rows.append((name, f"{step * 1e3:.0f} ms", f"{wait * 1e3:.1f} ms", f"{wait / step:.1%}", TARGET))
     print(machine())
-    print(table(("data", "step", "waiting", "share", "target"), rows))
+    print(markdown_table(("data", "step", "waiting", "share", "target"), rows))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sfi_zoo.wording import markdown_table
+
 FOLDER = Path(__file__).parent.parent / "hub_configs"
 README = FOLDER.parent / "README.md"
 BEGIN, END = "<!-- the zoo: python docs/results_hook.py -->", "<!-- end of the zoo -->"
@@ -65,7 +67,7 @@ def correlations(path: Path = STUDY) -> str:
         ]
         for r in json.loads(path.read_text("utf-8"))
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows, numbers=True)
 
 
 def gained(path: Path = ZOO) -> str:
@@ -83,7 +85,7 @@ def gained(path: Path = ZOO) -> str:
         ]
         for row in rows
     ]
-    return _table(["model", "all", *sources, *groups], cells)
+    return markdown_table(["model", "all", *sources, *groups], cells, numbers=True)
 
 
 def lost(path: Path = ZOO) -> str:
@@ -96,7 +98,7 @@ def lost(path: Path = ZOO) -> str:
         [model, *(_lost(found[model, mode]) if (model, mode) in found else "-" for mode in modes)]
         for model in models
     ]
-    return _table(["model", *modes], cells)
+    return markdown_table(["model", *modes], cells, numbers=True)
 
 
 def _lost(row: Row) -> str:
@@ -124,7 +126,7 @@ def leaderboard(models: dict[str, Row], link: str = "#{anchor}") -> str:
         rows.append(
             [*cells, _number(here.get("si_sdr_improvement_db")), *worst, str(here.get("tracks", "-"))]
         )
-    return _table(header, rows)
+    return markdown_table(header, rows, numbers=True)
 
 
 def each_model(models: dict[str, Row]) -> str:
@@ -136,7 +138,7 @@ def each_model(models: dict[str, Row]) -> str:
             [row["mode"], _kilohertz(row["sample_rate"]), *(_number(row.get(key)) for key in FIGURES)]
             for row in rows
         ]
-        table = _table(["mode", "F in kHz", *FIGURES.values()], cells)
+        table = markdown_table(["mode", "F in kHz", *FIGURES.values()], cells, numbers=True)
         parts.append(f"### {name} {{: #{_anchor(name)} }}\n\n{table}")
     return "\n\n".join(parts)
 
@@ -176,11 +178,6 @@ def _kilohertz(rate: float | None) -> str:
 
 def _anchor(name: str) -> str:
     return name.replace(".", "-")
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import torch
 
 import sfi_zoo
 from sfi_zoo import InputError
-from sfi_zoo.metrics import score_model, si_sdr
-from sfi_zoo.metrics.scores import synthetic_songs
+from sfi_zoo.data.songs import SyntheticSongs, channels_of
+from sfi_zoo.metrics import Plan, rows_of, score, score_model, si_sdr, synthetic_songs
+from tests.tiny_separators import tiny
 
 
 def test_si_sdr_is_the_formula_and_ignores_scale():
@@ -29,6 +30,17 @@ def test_scores_of_the_bundled_model():
     assert found["native", 16000]["mask_lee_db"] < found["none", 16000]["mask_lee_db"] - 3
     assert found["native", 16000]["si_sdr_lost_db"] < 1 < found["none", 16000]["sdr_lost_db"]
     assert found["native", 32000]["si_sdr_improvement_db"] > 3
+
+
+def test_a_model_in_memory_is_scored_as_a_zoo_is():
+    """On the same data set, on its clips one by one, and by `score`: one table. The model has two of the songs' four sources."""
+    model, songs = tiny("openunmix", sources=("vocals", "drums")).eval(), SyntheticSongs(2, 1.0)
+    rows = score_model(model, [8000], songs, ["native", "none"])
+    clips = [songs.clip(name, model.sources, channels_of(model)) for name in songs.names]
+    assert score_model(model, [8000], clips, ["native", "none"]) == rows
+    plan = Plan((8000,), ("native",))
+    for row in rows_of(score({"tiny": lambda: model}, songs, plan).records):
+        assert row["mode"] not in ("native", "none") or {k: row[k] for k in rows[0]} in rows
 
 
 def test_unknown_mode_is_named():

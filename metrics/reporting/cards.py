@@ -7,8 +7,9 @@ from typing import Any
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.folder import CARD
 from sfi_zoo.hub.results import SCORES, fill_model_index
-from sfi_zoo.metrics.reporting.report import COLUMNS, KEYS, LEGEND, markdown_table, number
+from sfi_zoo.metrics.reporting.report import COLUMNS, KEYS, LEGEND, number
 from sfi_zoo.whole_files import replacing
+from sfi_zoo.wording import markdown_table
 
 BEGIN, END = "<!-- scores: from scores.json by `sfi-zoo report --cards` -->", "<!-- end of scores -->"
 
@@ -56,7 +57,7 @@ def scores_table(scores: dict[str, Any]) -> str:
     heading = (
         f"{tracks} tracks of {_dataset(scores['data'])[1]}. SI-SDR improvement at F0 in dB: {by_source}."
     )
-    return "\n\n".join((heading, LEGEND, "\n".join(markdown_table(COLUMNS, rows))))
+    return "\n\n".join((heading, LEGEND, markdown_table(COLUMNS, rows)))
 
 
 def with_table(card: bytes, table: str) -> bytes:

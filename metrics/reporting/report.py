@@ -19,6 +19,7 @@ from sfi_zoo.metrics.scoring.points import points_of
 from sfi_zoo.metrics.scoring.rows import Record, as_json, differences, rows_of
 from sfi_zoo.metrics.scoring.unit import place
 from sfi_zoo.whole_files import write_text
+from sfi_zoo.wording import markdown_table
 
 COLUMNS = (
     "mode",
@@ -115,14 +116,8 @@ def as_markdown(title: str, parts: Sequence[Section]) -> str:
         lines += ["", f"## {part.title}"]
         lines += ["", part.text] if part.text else []
         if part.header:
-            lines += ["", *markdown_table(part.header, part.rows)]
+            lines += ["", markdown_table(part.header, part.rows)]
     return "\n".join(lines) + "\n"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Its lines."""
-    table = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(x.replace("|", "\\|") for x in row) + " |" for row in table]
 
 
 def write_scores(
