@@ -1,6 +1,7 @@
 """A recorder of the Hub's commit API: it answers what an upload asks, keeps what was sent, and puts it into a git repository for olah.
 
-Calls: /api/whoami-v2, /api/repos/create, /api/models/<id>[/revision/<rev>], /api/validate-yaml, .../preupload/<rev>, .../commit/<rev>
+Calls: /api/whoami-v2, /api/repos/create, /api/{models,datasets,spaces}/<id>[/revision/<rev>],
+/api/collections, /api/validate-yaml, .../preupload/<rev>, .../commit/<rev>
 (NDJSON), large files by /<id>.git/info/lfs/objects/batch, and HEAD /<id>/resolve/<rev>/<file>.
 """
 
@@ -41,6 +42,7 @@ class Recorder(Loopback):
         calls: method and path of all requests.
         fail: parts of paths to the status that is answered instead.
         complaints: about the head of a card.
+        collection: the last one that was made, with its items.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class Recorder(Loopback):
         self.calls: list[str] = []
         self.fail: dict[str, int] = {}
         self.complaints: list[str] = []
+        self.collection: dict[str, Any] = {}
         self._uploaded: dict[str, bytes] = {}
         super().__init__()
 
@@ -63,7 +66,10 @@ class Recorder(Loopback):
         failed = next((status for part, status in self.fail.items() if part in path), None)
         if failed is not None:
             status, given = failed, {"error": "as told"}
-        elif not path.startswith("/upload/") and handler.headers.get("Authorization") != f"Bearer {TOKEN}":
+        elif (
+            not path.startswith(("/upload/", "/api/validate-yaml"))
+            and handler.headers.get("Authorization") != f"Bearer {TOKEN}"
+        ):
             status, given = 401, {"error": "Invalid credentials in Authorization header"}
         else:
             status, given = self._answer(path, body)
@@ -90,22 +96,30 @@ class Recorder(Loopback):
             case ["api", "validate-yaml"]:
                 said = [{"message": message} for message in self.complaints]
                 return (400 if said else 200), {"errors": said, "warnings": []}
-            case ["api", "models", owner, name, "preupload", _]:
+            case ["api", "models" | "datasets" | "spaces", owner, name, "preupload", _]:
                 files = json.loads(body)["files"]
                 modes = [
                     {"path": f["path"], "uploadMode": "lfs" if f["path"].endswith(LARGE) else "regular"}
                     for f in files
                 ]
                 return 200, {"files": [mode | {"shouldIgnore": False, "oid": None} for mode in modes]}
-            case ["api", "models", owner, name, "commit", branch]:
+            case ["api", "models" | "datasets" | "spaces", owner, name, "commit", branch]:
                 return self._commit(f"{owner}/{name}", branch, body)
-            case ["api", "models", owner, name, "tree", _]:
+            case ["api", "models" | "datasets" | "spaces", owner, name, "tree", _]:
                 files = self.repositories[f"{owner}/{name}"].files
                 return 200, [
                     {"type": "file", "path": f, "size": len(c), "oid": "0" * 40} for f, c in files.items()
                 ]
-            case ["api", "models", owner, name, *_] if f"{owner}/{name}" in self.repositories:
+            case ["api", "models" | "datasets" | "spaces", owner, name, *_] if (
+                f"{owner}/{name}" in self.repositories
+            ):
                 return 200, self._info(f"{owner}/{name}")
+            case ["api", "collections"]:
+                self.collection = json.loads(body) | {"slug": f"{OWNER}/c-1", "items": []}
+                return 200, self._collection()
+            case ["api", "collections", _, _, "items"]:
+                self.collection["items"].append(json.loads(body)["item"])
+                return 200, self._collection()
             case [owner, name, "info", "lfs", "objects", "batch"]:
                 objects = [self._where_to(o) for o in json.loads(body)["objects"]]
                 return 200, {"transfer": "basic", "objects": objects}
@@ -136,6 +150,10 @@ class Recorder(Loopback):
             "siblings": siblings,
             "tags": [],
         }
+
+    def _collection(self) -> dict[str, Any]:
+        made = {"owner": {"name": OWNER, "type": "user"}, "lastUpdated": "2026-01-01T00:00:00.000Z"}
+        return self.collection | made | {"items": [], "position": 0, "theme": "blue", "upvotes": 0}
 
     def _where_to(self, wanted: dict[str, Any]) -> dict[str, Any]:
         oid = wanted["oid"]

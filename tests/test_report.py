@@ -258,13 +258,13 @@ def test_cards_carry_the_scores_and_keep_their_prose(card, tmp_path):
     assert loaded.data.license == "mit" and loaded.data.tags == ["b", "a"] and loaded.data.model_name == "m0"
     rows = json.loads((card.parent / "scores.json").read_text())["rows"]
     native = {f"{row['sample_rate']:g} Hz": row for row in rows if row["mode"] == "native"}
-    kinds = {"si_sdr_improvement": "si_sdr_improvement_db", "si_sdr": "si_sdr_db", "mask_lee": "mask_lee"}
-    kinds |= {"predictor_lee": "predictor_lee", "masked_latent_lee": "masked_latent_lee"}
+    kinds = {"si_sdr_improvement": "si_sdr_improvement_db", "si_sdr": "si_sdr_db"}
+    kinds |= {lee: f"{lee}_db" for lee in ("mask_lee", "predictor_lee", "masked_latent_lee")}
     found = {(r.dataset_config, r.metric_type): r.metric_value for r in loaded.data.eval_results}
     expected = {(rate, kind): row[key] for rate, row in native.items() for kind, key in kinds.items()}
     assert found == pytest.approx(expected, rel=1e-5)
     assert all(
-        "our reading of arXiv:2506.03550" in r.metric_name
+        "dB, our reading of arXiv:2506.03550" in r.metric_name
         for r in loaded.data.eval_results
         if "lee" in r.metric_type
     )

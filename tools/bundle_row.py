@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import sfi_zoo
+from sfi_zoo.hub.model_card import usage
 from sfi_zoo.models.parts.dead_features import calibrate, treated
 from sfi_zoo.training.recipe import Recipe, read_recipe
 from sfi_zoo.training.start import examples_of
@@ -45,13 +46,7 @@ tags:
 {about} Separates {sources} at any sampling frequency from 4 to 192 kHz. Trained at {rate:g} kHz, {parameters:.2f} M parameters, stored as
 float16.
 
-```python
-import sfi_zoo
-
-model = sfi_zoo.load("{name}")
-stems = model.separate(waveform, sample_rate)  # (sources, channels, time), at that sample rate
-```
-
+{usage}
 ## Training
 
     {command}
@@ -113,6 +108,7 @@ def main() -> None:
     card = CARD.format(
         architecture=model.architecture,
         name=name,
+        usage=usage(name),
         about=about,
         sources=", ".join(model.sources[:-1]) + " and " + model.sources[-1],
         rate=model.sample_rate / 1000,

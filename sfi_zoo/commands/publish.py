@@ -1,24 +1,50 @@
 """`sfi-zoo publish`."""
 
 import sys
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
 from sfi_zoo.commands.shared import PROGRAM, AsJson, bundled, print_json, print_table
+from sfi_zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from sfi_zoo.hub.publishing import Parcel
 
 
 def publish_command(
-    name: Annotated[str, typer.Argument(help="A bundled name or a folder.", autocompletion=bundled)],
-    to: Annotated[str, typer.Option(help="Repository on the Hub, org/name; made if it is not there.")],
+    to: Annotated[
+        str,
+        typer.Option(help="Repository on the Hub, org/name; made if it is not there. With --kit: org alone."),
+    ],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A bundled name or a folder. With --kit: any number; all bundled models when omitted.",
+            autocompletion=bundled,
+            metavar="[NAME]...",
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Send it; without, only show what would be sent.")
     ] = False,
     private: Annotated[
         bool, typer.Option("--private", help="Only you, or your organisation, see it.")
     ] = False,
+    kit: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write all that goes online into a new folder, and send nothing: models, Space, data set card, collection.",
+            metavar="DIR",
+        ),
+    ] = None,
+    package: Annotated[
+        str,
+        typer.Option(help="With --kit: what pip installs sfi_zoo by, for cards and the Space."),
+    ] = "sfi-zoo[demo]",
     as_json: AsJson = False,
 ) -> None:
     """Send a model to the Hugging Face Hub, or show what would be sent.
@@ -27,17 +53,19 @@ def publish_command(
 
     Example: sfi-zoo publish my_model --to me/my_model --yes
     """
+    if kit is not None:
+        _kit(kit, to, names or [], package, as_json, {"--yes": yes, "--private": private})
+        return
+    if not names or len(names) > 1:
+        raise InputError(f"publish sends one model, got {len(names or [])} names; --kit DIR takes several")
     from huggingface_hub import constants
 
     from sfi_zoo.hub.publishing import Destination, parcel, send
 
-    found = parcel(name, to)
+    found = parcel(names[0], to)
     url = send(found.folder, Destination(to, private or None)) if yes else None
     if as_json:
-        files = [
-            {"name": file, "bytes": size, "sha256": found.sha256(file)} for file, size in found.sizes.items()
-        ]
-        print_json({"to": to, "private": private, "files": files, "card": found.metadata, "sent": url})
+        print_json({"to": to, "private": private, **_contents(found), "sent": url})
         return
     if url is not None:
         print(url)
@@ -52,6 +80,35 @@ def publish_command(
     print_table(table)
     print("\n".join(_head(found.metadata)))
     print(f"{PROGRAM}: nothing was sent; --yes sends it", file=sys.stderr)
+
+
+def _kit(
+    out: Path, namespace: str, names: list[str], package: str, as_json: bool, refused: dict[str, bool]
+) -> None:
+    """Writes the kit and says what is in it."""
+    given = [option for option, is_given in refused.items() if is_given]
+    if given:
+        raise InputError(
+            f"--kit sends nothing, so it does not take {', '.join(given)}; see README.md in the kit"
+        )
+    from sfi_zoo.hub.bundled import list_models
+    from sfi_zoo.hub.kit import write_kit
+
+    parcels = write_kit(out, namespace, names or list_models(), package)
+    if as_json:
+        print_json({"kit": str(out), "models": {p.folder.name: _contents(p) for p in parcels}})
+        return
+    for found in parcels:
+        print(f"{found.folder}: {sum(found.sizes.values()):,} bytes")
+    print(out / "README.md")
+
+
+def _contents(found: "Parcel") -> dict[str, Any]:
+    """Files and card of what would be sent, for programs."""
+    files = [
+        {"name": file, "bytes": size, "sha256": found.sha256(file)} for file, size in found.sizes.items()
+    ]
+    return {"files": files, "card": found.metadata}
 
 
 def _head(metadata: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ registry; a file that does not fit is refused, with its name. What needs torch i
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sfi_zoo.hub.bundled import BUNDLED, list_models
+from sfi_zoo.hub.bundled import BUNDLED, DEFAULT_MODEL, list_models
 from sfi_zoo.wording import SHOWN
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _HOME = {
 
 __all__ = [
     "BUNDLED",
+    "DEFAULT_MODEL",
     "SHOWN",
     "HubError",
     "WeightsError",

@@ -14,11 +14,19 @@ _HEAD = """---
 {architecture} that separates {sources} at any sampling frequency;
 trained at {sample_rate} Hz, {parameters} parameters.
 
-```python
-import sfi_zoo
+{usage}
+"""
 
+_USAGE = """```python
+import torch
+
+import sfi_zoo
+from sfi_zoo.data.synthetic import song
+
+sample_rate = 44100  # any from 4000 to 192000 Hz
+waveform = torch.from_numpy(sum(song(seed=1, duration=5, sample_rate=sample_rate).values())).float()  # (channels, time)
 model = sfi_zoo.load("{where}")
-stems = model.separate(waveform, sample_rate)  # (sources, channels, time), at that sample rate
+stems = model.separate(waveform, sample_rate)  # (sources, channels, time), at the same sample rate
 ```
 """
 
@@ -53,6 +61,15 @@ class Source:
     license: str
 
 
+def usage(where: str) -> str:
+    """A snippet for a card that runs as it is pasted: a model and a song from a formula.
+
+    Args:
+        where: what `sfi_zoo.load` takes.
+    """
+    return _USAGE.format(where=where)
+
+
 def model_card(
     name: str, model: Any, source: Source | None = None, license: str | None = None, where: str | None = None
 ) -> str:
@@ -73,7 +90,7 @@ def model_card(
     text = _HEAD.format(
         name=name,
         metadata=ModelCardData(**metadata).to_yaml(),
-        where=where or f"path/to/{name}",
+        usage=usage(where or f"path/to/{name}"),
         architecture=model.architecture,
         sources=", ".join(model.sources),
         sample_rate=model.sample_rate,

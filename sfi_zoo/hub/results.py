@@ -18,9 +18,9 @@ SCORES = "scores.json"
 METRICS = {
     "si_sdr_improvement_db": ("si_sdr_improvement", "SI-SDR improvement (dB)"),
     "si_sdr_db": ("si_sdr", "SI-SDR (dB)"),
-    "mask_lee": ("mask_lee", "mask LEE (linear, our reading of arXiv:2506.03550)"),
-    "predictor_lee": ("predictor_lee", "predictor LEE (linear, our reading of arXiv:2506.03550)"),
-    "masked_latent_lee": ("masked_latent_lee", "masked-latent LEE (linear, our reading of arXiv:2506.03550)"),
+    "mask_lee_db": ("mask_lee", "mask LEE (dB, our reading of arXiv:2506.03550)"),
+    "predictor_lee_db": ("predictor_lee", "predictor LEE (dB, our reading of arXiv:2506.03550)"),
+    "masked_latent_lee_db": ("masked_latent_lee", "masked-latent LEE (dB, our reading of arXiv:2506.03550)"),
 }
 
 
