@@ -12,6 +12,7 @@ ARCHITECTURES = {
     "bsroformer": ("sfi_zoo.models.bs_roformer", "BSRoFormer"),
     "convtasnet": ("sfi_zoo.models.conv_tasnet", "ConvTasNet"),
     "openunmix": ("sfi_zoo.models.open_unmix", "OpenUnmix"),
+    "spleeter": ("sfi_zoo.models.spleeter", "Spleeter"),
     "sudormrf": ("sfi_zoo.models.sudormrf", "SuDoRMRF"),
 }
 _REGISTERED: dict[str, type] = {}

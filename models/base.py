@@ -77,6 +77,11 @@ class Separator(nn.Module, OnHub):
         """Seconds between frames, the same at every sampling frequency; None where they are not."""
         raise NotImplementedError
 
+    @property
+    def chunk_seconds(self) -> float | None:
+        """Length of the chunks that `separate` cuts long signals into, where none is asked for; None for its own default."""
+        return None
+
     def config_dict(self) -> dict[str, Any]:
         """The configuration as flat JSON-ready arguments."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self.config).items()}
@@ -143,7 +148,7 @@ class Separator(nn.Module, OnHub):
         Args:
             waveform: (channels, time) or (time,).
             sample_rate: F in Hz; F0 when omitted.
-            chunk_seconds: length of a chunk, 12 when omitted.
+            chunk_seconds: length of a chunk; when omitted, the model's (`chunk_seconds`), or 12.
             overlap_seconds: how much of it overlaps the next one, 1.5 when omitted, and no more than a quarter of a chunk.
             batch_size: chunks that run at once; memory grows with it.
             device: where to run; None for where the model is. The model itself is not moved.
@@ -163,8 +168,10 @@ class Separator(nn.Module, OnHub):
         from sfi_zoo.separation.chunks import separate
         from sfi_zoo.separation.options import CHUNK_SECONDS, SeparationOptions
 
+        if chunk_seconds is None:
+            chunk_seconds = CHUNK_SECONDS if self.chunk_seconds is None else self.chunk_seconds
         options = SeparationOptions(
-            chunk_seconds=CHUNK_SECONDS if chunk_seconds is None else chunk_seconds,
+            chunk_seconds=chunk_seconds,
             overlap_seconds=overlap_seconds,
             batch_size=batch_size,
             device=device,

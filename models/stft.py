@@ -5,6 +5,7 @@ waveform -> SFISTFT -> latent, complex -> network -> masks -> masks * latent -> 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from einops import rearrange
 from torch import Tensor
@@ -15,7 +16,7 @@ from sfi_zoo.filters.windows import WINDOWS
 from sfi_zoo.layers import SFIISTFT, SFISTFT
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating
-from sfi_zoo.models.parts.config import check_choice, check_size, check_sources
+from sfi_zoo.models.parts.config import check_choice, check_size, check_sources, later
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class STFTConfig:
         hop_length: distance between frames in samples at F0, at most n_fft / 2.
         window: "hann", "hamming", "blackman", "rectangular" or "sqrt_hann".
         channels: 1: every channel is an item of its own; more: the network hears that many channels together.
+        pad_mode: how the signal is extended at its ends, "reflect" or "constant" (zeros).
     """
 
     sources: tuple[str, ...] = ("vocals", "drums", "bass", "other")
@@ -37,6 +39,7 @@ class STFTConfig:
     hop_length: int = 441
     window: str = "hann"
     channels: int = 1
+    pad_mode: str = later("reflect")
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
@@ -44,6 +47,7 @@ class STFTConfig:
         for name in ("sample_rate", "n_fft", "hop_length", "channels"):
             check_size(self, name)
         check_choice(self, "window", WINDOWS)
+        check_choice(self, "pad_mode", ("reflect", "constant"))
         if 2 * self.hop_length > self.n_fft:
             raise InputError(
                 f"hop_length must be at most n_fft / 2 ({self.n_fft / 2:g}), got {self.hop_length}"
@@ -72,10 +76,10 @@ class STFTSeparator(Separator):
     def __init__(self, config: STFTConfig) -> None:
         super().__init__()
         self.config = config
-        self.stft, self.istft = (
-            layer(config.n_fft, config.hop_length, window=config.window, sample_rate=config.sample_rate)
-            for layer in (SFISTFT, SFIISTFT)
-        )
+        size = (config.n_fft, config.hop_length)
+        common: dict[str, Any] = {"window": config.window, "sample_rate": config.sample_rate}
+        self.stft = SFISTFT(*size, pad_mode=config.pad_mode, **common)
+        self.istft = SFIISTFT(*size, **common)
 
     @property
     def frame_period(self) -> float:

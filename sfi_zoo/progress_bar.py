@@ -25,7 +25,7 @@ class ProgressBar:
 
     def line(self, text: str) -> None:
         """A line that stays, above the bar; also where there is no terminal."""
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "ProgressBar":
         """Show it."""

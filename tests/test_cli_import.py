@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import sfi_zoo
 from sfi_zoo import InputError, cli
+from sfi_zoo.hub.published import list_published
 from sfi_zoo.models import ARCHITECTURES, architecture_class, list_architectures
 
 ASTEROID = Path(__file__).parent / "golden" / "asteroid_global_relu.bin"
@@ -29,6 +30,8 @@ def run(*arguments):
         (["--sample-rate", 8000, "--layers", 3], {"sample_rate": 8000, "layers": 3}),
         (["--sources", "lead vox, drums"], {"sources": ["lead vox", "drums"]}),
         (["--mask", "relu"], {"mask": "relu"}),
+        (["--config", "a.yaml"], {"config": Path("a.yaml")}),
+        (["--activation", "elu", "--bins", 1536], {"activation": "elu", "bins": 1536}),
     ],
 )
 def test_options_of_import_are_those_of_the_function(options, given, monkeypatch):
@@ -46,7 +49,7 @@ def test_options_of_import_are_those_of_the_function(options, given, monkeypatch
     assert json.loads(run("import", "file.pth", "-o", "folder", *options, "--json").output) == {
         "folder": "folder"
     }
-    nothing = dict.fromkeys(("seed", "sample_rate", "sources", "mask", "layers"))
+    nothing = dict.fromkeys(("seed", "sample_rate", "sources", "mask", "layers", "config", "activation", "bins"))
     assert calls == [(("file.pth", Path("folder")), nothing | given)] * 2
 
 
@@ -106,11 +109,17 @@ def test_a_number_that_is_none_is_refused():
 def test_models_and_architectures_are_listed_by_pattern(pattern):
     import fnmatch
 
-    for options, names in (([], sfi_zoo.list_models()), (["--architectures"], sorted(ARCHITECTURES))):
-        matching = [name for name in names if fnmatch.fnmatch(name, pattern)]
-        result = run("list", pattern, *options)
-        assert (result.exit_code, result.output.split()) == (0, matching)
-        assert json.loads(run("list", pattern, *options, "--json").output) == matching
+    matching = [name for name in sorted(ARCHITECTURES) if fnmatch.fnmatch(name, pattern)]
+    result = run("list", pattern, "--architectures")
+    assert (result.exit_code, result.output.split()) == (0, matching)
+    assert json.loads(run("list", pattern, "--architectures", "--json").output) == matching
+    names = {*sfi_zoo.list_models(pattern), *(row.name for row in list_published(pattern))}
+    result = run("list", pattern)
+    lines = [line for line in result.output.splitlines() if line][1:]
+    assert (result.exit_code, {line.split()[0] for line in lines}) == (0, names)
+    assert len(lines) == len(names)
+    listed = json.loads(run("list", pattern, "--json").output)
+    assert [row["name"] for row in listed] == [line.split()[0] for line in lines]
 
 
 def test_every_architecture_is_what_its_line_says():

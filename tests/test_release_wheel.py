@@ -52,7 +52,10 @@ def test_one_package_goes_into_site_packages(built: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"sfi_zoo"}
     assert {"sfi_zoo/py.typed", "sfi_zoo/models/base.py", "sfi_zoo/metrics/lee.py"} <= set(names)
     for folder in (ROOT / "hub_configs").iterdir():
-        assert f"sfi_zoo/hub_configs/{folder.name}/model.safetensors" in names
+        others = (folder / "source.json").exists()
+        file = "source.json" if others else "model.safetensors"
+        assert f"sfi_zoo/hub_configs/{folder.name}/{file}" in names
+        assert not (others and f"sfi_zoo/hub_configs/{folder.name}/model.safetensors" in names)
 
 
 def test_the_sdist_tells_what_changed_and_how_to_cite(built: Path) -> None:

@@ -25,6 +25,7 @@ from sfi_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from sfi_zoo.models.filterbank import FilterbankSeparator
+    from sfi_zoo.models.spleeter import Spleeter
 
     Model = TypeVar("Model", bound=FilterbankSeparator)
 
@@ -35,6 +36,7 @@ MEANS = {
     "linear": math.sqrt(2 / math.pi),
     "relu": math.sqrt(1 / (2 * math.pi)),
     "complex": 2**0.25 * math.gamma(1.25),  # sqrt of a Rayleigh variable
+    "magnitude": math.sqrt(math.pi / 2),  # a Rayleigh variable
 }
 
 
@@ -46,7 +48,7 @@ class DeadFill(nn.Module):
 
     Args:
         features: of the latent.
-        latent: "relu", "linear" or "complex": the distribution of the noise.
+        latent: "relu", "linear", "complex" (sqrt |z|) or "magnitude" (|z|): the distribution of the noise.
         constant: no noise, e = 1.
 
     Attributes:
@@ -84,11 +86,13 @@ class DeadFill(nn.Module):
     def _noise(self, x: Tensor) -> Tensor:
         """e, (1, features, frames), of the dtype and on the device of `x`."""
         generator = None if self.training else torch.Generator().manual_seed(SEED)
-        parts = 2 if self.latent == "complex" else 1
+        parts = 2 if self.latent in ("complex", "magnitude") else 1
         noise = torch.randn(1, *x.shape[1:], parts, generator=generator, device="cpu").to(x)
         match self.latent:
             case "complex":
                 noise = noise.square().sum(-1) ** 0.25
+            case "magnitude":
+                noise = noise.square().sum(-1) ** 0.5
             case "relu":
                 noise = noise[..., 0].relu()
             case _:
@@ -101,7 +105,7 @@ class DeadFill(nn.Module):
 
 
 @torch.no_grad()
-def calibrate(model: "FilterbankSeparator", waveforms: Iterable[Tensor]) -> None:
+def calibrate(model: "FilterbankSeparator | Spleeter", waveforms: Iterable[Tensor]) -> None:
     """Measures the levels of `dead_fill` on audio like that the model was trained on.
 
     Args:

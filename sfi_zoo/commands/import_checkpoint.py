@@ -12,7 +12,7 @@ def import_command(
     source: Annotated[
         str,
         typer.Argument(
-            help="A published checkpoint: a file, a folder of Open-Unmix, a Hub id, or torchaudio:BUNDLE."
+            help="A published checkpoint: a file, a folder, a name from `sfi-zoo list`, a Hub id, or torchaudio:BUNDLE."
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")],
@@ -27,12 +27,19 @@ def import_command(
         str | None, typer.Option(help="relu or sigmoid, for a state dict of torchaudio: it does not say it.")
     ] = None,
     layers: Annotated[int | None, typer.Option(help="Blocks per repeat, for such a state dict.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The YAML file that belongs to the checkpoint, where it has one.")
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="relu or elu, of a Spleeter: four and five stems have elu.")
+    ] = None,
+    bins: Annotated[int | None, typer.Option(help="That a Spleeter sees: 1024 or 1536.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a published checkpoint: SFI Conv-TasNet, Conv-TasNet of asteroid or torchaudio, Open-Unmix.
+    """Convert a published checkpoint: SFI Conv-TasNet, Conv-TasNet of asteroid or torchaudio, Open-Unmix, Spleeter.
 
     What wrote a file is told by its content. A bundle of torchaudio is named torchaudio:CONVTASNET_BASE_LIBRI2MIX; Open-Unmix
-    is a file of one target, or a folder of <target>.pth. Nothing in a file is executed.
+    is a file of one target, or a folder of <target>.pth; Spleeter a folder with a file for each source. Nothing in a file is executed.
 
     Example: sfi-zoo import model.pth -o my_model --sample-rate 8000 --sources speaker_1,speaker_2
     """
@@ -40,7 +47,16 @@ def import_command(
 
     names = [name.strip() for name in sources.split(",")] if sources is not None else None
     folder = hub.import_checkpoint(
-        source, out, seed=seed, sample_rate=sample_rate, sources=names, mask=mask, layers=layers
+        source,
+        out,
+        seed=seed,
+        sample_rate=sample_rate,
+        sources=names,
+        mask=mask,
+        layers=layers,
+        config=config,
+        activation=activation,
+        bins=bins,
     )
     if as_json:
         print_json({"folder": str(folder)})

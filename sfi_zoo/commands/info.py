@@ -1,5 +1,6 @@
 """`sfi-zoo info`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sfi_zoo.commands.shared import AsJson, bundled, print_json
+from sfi_zoo.hub.bundled import BUNDLED, DEFAULT_MODEL
 
 
 def info_command(
@@ -15,13 +17,13 @@ def info_command(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Describe a model: sources, rates, size.
+    """Describe a model: what it is for, sources, rates, size, licence, data, paper, scores.
+
+    A model of others is described without fetching it.
 
     Example: sfi-zoo info convtasnet_naf_fd.music4
     """
-    from sfi_zoo import hub
-
-    described = _describe(name, hub.load(name))
+    described = _describe(name)
     if as_json:
         print_json(described)
         return
@@ -31,12 +33,53 @@ def info_command(
     Console().print(table)
 
 
-def _describe(name: str, model: Any) -> dict[str, Any]:
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {
+def _describe(name: str) -> dict[str, Any]:
+    from sfi_zoo.hub.catalogue import read_row
+    from sfi_zoo.hub.published import find
+
+    others = None if Path(name).is_dir() else find(name)
+    if others is not None:
+        return {
+            "name": name,
+            "for": others.task,
+            "about": others.about,
+            "sources": list(others.sources),
+            "sample_rate": others.sample_rate,
+            "weights": f"from {others.origin}, on first use",
+            "bytes": others.bytes,
+            "licence": others.license,
+            "paper": others.paper,
+            "read at": others.read_at,
+            **_scores(read_row(others.folder)),
+        }
+    from sfi_zoo import hub
+
+    model = hub.load(name)
+    described = {
         "name": name,
         "architecture": type(model).__name__,
         "sources": list(model.sources),
         "sample_rate": model.sample_rate,
-        "parameters": parameters,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
+    folder = BUNDLED / name
+    if name not in hub.list_models():
+        return described
+    row = read_row(folder)
+    return described | {
+        "for": row.task,
+        "licence": row.license,
+        "megabytes": row.megabytes,
+        "default": name == DEFAULT_MODEL,
+        **_scores(row),
+        "card": str(folder / "README.md"),
+    }
+
+
+def _scores(row: Any) -> dict[str, Any]:
+    """What was measured, in words; empty without scores."""
+    if row.gained_db is None:
+        return {}
+    by_source = ", ".join(f"{source} {gain:.1f}" for source, gain in row.by_source.items())
+    lost = "" if row.lost_db is None else f"; at most {row.lost_db:.1f} dB lost at another sampling frequency"
+    return {"scores": f"{row.gained_db:.1f} dB SI-SDR gained at F0 ({by_source}){lost}"}

@@ -1,60 +1,75 @@
 """`sfi-zoo list`."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from sfi_zoo.commands.shared import AsJson, print_json
+from sfi_zoo.commands.shared import AsJson, one_of, print_json, print_table
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.bundled import DEFAULT_MODEL
+from sfi_zoo.hub.catalogue import SORTS, Row, catalogue
+
+HEADER = ("name", "for", "separates", "F0 kHz", "MB", "licence", "gained dB", "lost dB")
 
 
 def list_command(
     pattern: Annotated[str, typer.Argument(help="Only names that match, * is anything.")] = "*",
+    sort: Annotated[
+        str, typer.Option(help=f"Within a task: {', '.join(SORTS)}.", autocompletion=one_of(*SORTS))
+    ] = "gained",
+    sources: Annotated[
+        str | None, typer.Option(help="Only models that give these, for example vocals; sorted by them.")
+    ] = None,
     architectures: Annotated[
         bool, typer.Option("--architectures", help="Instead, what `sfi_zoo.create` builds untrained.")
     ] = False,
     published: Annotated[
-        bool,
-        typer.Option("--published", help="Instead, checkpoints of others, and how to import and score them."),
+        bool, typer.Option("--published", help="Only models of others, which are fetched on first use.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the models that come with the package, the architectures, or checkpoints that others have published.
+    """List the models: ours, which come with the package, then those of others, which are fetched and imported on first use.
 
-    Example: sfi-zoo list 'convtasnet*'
+    gained: SI-SDR gained at F0; lost: the most SI-SDR lost at another sampling frequency; means over the test tracks of a task, which do
+    not compare between tasks.
+
+    Example: sfi-zoo list --sources vocals
     """
-    from sfi_zoo.models import list_architectures
-
     if architectures and published:
         raise InputError("--architectures and --published are two lists; ask for one")
-    if published:
-        show_published(pattern, as_json)
-        return
     if architectures:
+        from sfi_zoo.models import list_architectures
+
         names = list_architectures(pattern)
-    else:
-        from sfi_zoo import hub
-
-        names = hub.list_models(pattern)
-    if as_json:
-        print_json(names)
-    else:
-        for name in names:
-            print(name)
-
-
-def show_published(pattern: str, as_json: bool) -> None:
-    """Names, and the commands that make and score a folder of each."""
-    from dataclasses import asdict
-
-    from sfi_zoo.hub.published import list_published
-
-    rows = list_published(pattern)
-    if as_json:
-        commands = [{"import": row.import_command, "score": row.score_command} for row in rows]
-        print_json([asdict(row) | command for row, command in zip(rows, commands, strict=True)])
+        if as_json:
+            print_json(names)
+        else:
+            for name in names:
+                print(name)
         return
+    wanted = tuple(name.strip() for name in sources.split(",")) if sources is not None else ()
+    rows = [row for row in catalogue(pattern, wanted, sort) if not (published and row.ours)]
+    if as_json:
+        print_json([asdict(row) | {"default": row.name == DEFAULT_MODEL} for row in rows])
+    else:
+        show(rows)
+
+
+def show(rows: list[Row]) -> None:
+    """A line for each, names whole at the start of it; a default is marked."""
+    from rich.table import Table
+
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in HEADER:
+        right = title in HEADER[3:5] or title in HEADER[6:]
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
     for row in rows:
-        print(f"{row.name}: {row.about} ({row.license}; {row.source})")
-        print(f"    {row.import_command}")
-        print(f"    {row.score_command}")
+        default = " (default)" * (row.name == DEFAULT_MODEL)
+        size = "?" if row.megabytes is None else f"{row.megabytes:.1f}"
+        figures = ("-" if x is None else f"{x:.1f}" for x in (row.gained_db, row.lost_db))
+        rate = f"{row.sample_rate / 1000:g}"
+        table.add_row(row.name + default, row.task, " ".join(row.sources), rate, size, row.license, *figures)
+    print_table(table)

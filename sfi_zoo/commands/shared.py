@@ -45,8 +45,11 @@ def print_table(table: Table) -> None:
 
 
 def bundled(incomplete: str) -> list[str]:
-    """Names of bundled models that begin so, for completion."""
-    return [name for name in list_models() if name.startswith(incomplete)]
+    """Names of the zoo's models that begin so, for completion; those of others too."""
+    from sfi_zoo.hub.published import list_published
+
+    names = [*list_models(), *(row.name for row in list_published())]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:

@@ -8,6 +8,7 @@ BUNDLED = Path(__file__).parent.parent / "hub_configs"
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the bundled models that match a shell pattern, sorted."""
-    names = sorted(config.parent.name for config in BUNDLED.glob("*/config.json"))
+    """Names of the bundled models that match a shell pattern, sorted; those of others are in `sfi_zoo.hub.published`."""
+    folders = [config.parent for config in BUNDLED.glob("*/config.json")]
+    names = sorted(folder.name for folder in folders if not (folder / "source.json").exists())
     return fnmatch.filter(names, pattern)

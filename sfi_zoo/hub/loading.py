@@ -11,6 +11,7 @@ from sfi_zoo.hub import bundled
 from sfi_zoo.hub.config import read_config
 from sfi_zoo.hub.download import HUB_ID, fetch_model
 from sfi_zoo.hub.folder import CONFIG, WEIGHTS
+from sfi_zoo.hub.published import find, list_published
 from sfi_zoo.models import architecture_class
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.parts.limits import check_sizes, outline
@@ -24,7 +25,8 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Separato
     """A separator with its weights, in evaluation mode.
 
     Args:
-        name: a bundled name (see `sfi_zoo.list_models`), a local folder, or a Hub id `org/name[@revision]`.
+        name: a bundled name (see `sfi_zoo.list_models`), that of a model of others (`sfi-zoo list`), which is imported on first use,
+            a local folder, or a Hub id `org/name[@revision]`.
         device: where to put it.
 
     Raises:
@@ -72,11 +74,16 @@ def load_as(wanted: type[M], name: str | Path, device: torch.device | str | None
 
 
 def local_folder(name: str) -> Path | None:
-    """The folder of a bundled name or a path; None where there is none.
+    """The folder of a bundled name, of a model of others (imported on first use), or a path; None where there is none.
 
     Raises:
-        InputError: it is a file, or a folder without a model.
+        InputError: it is a file, or a folder without a model; or a model of others cannot be had.
     """
+    others = None if Path(name).is_dir() else find(name)
+    if others is not None:
+        from sfi_zoo.hub.first_use import imported_folder
+
+        return imported_folder(others)
     folder = bundled.BUNDLED / name if name in bundled.list_models() else Path(name)
     if folder.is_dir():
         for file in (CONFIG, WEIGHTS):
@@ -90,12 +97,12 @@ def local_folder(name: str) -> Path | None:
 
 def _unknown(name: str) -> InputError:
     """What to say of a name that is nothing."""
-    names = bundled.list_models()
+    names = [*bundled.list_models(), *(row.name for row in list_published())]
     near = difflib.get_close_matches(name, names)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    known = ", ".join(names) or "none"
+    known = ", ".join(bundled.list_models()) or "none"
     return InputError(
-        f"unknown model {name!r}: {hint}bundled: {known}; else name a folder or a Hub id (org/name)"
+        f"unknown model {name!r}: {hint}bundled: {known}; sfi-zoo list shows those of others too; else name a folder or a Hub id (org/name)"
     )
 
 

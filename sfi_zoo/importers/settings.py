@@ -64,13 +64,19 @@ class Given:
         sample_rate: F0 in Hz.
         sources: names of the sources, in output order.
         layers: blocks per repeat (X).
-        mask: what makes the masks, see `ConvTasNetConfig.mask`.
+        mask: what makes the masks, see `ConvTasNetConfig.mask`, or `SpleeterConfig.estimate`.
+        activation: of a Spleeter, see `SpleeterConfig.activation`.
+        bins: that a Spleeter sees.
+        config: the content of the YAML file that belongs to it.
     """
 
     sample_rate: int | None = None
     sources: tuple[str, ...] | None = None
     layers: int | None = None
     mask: str | None = None
+    activation: str | None = None
+    bins: int | None = None
+    config: Any = None
 
     def settled(self, key: str, in_file: Any, hint: str = "") -> Any:
         """The one value of a setting that the file, the user, or both give.
