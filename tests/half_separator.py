@@ -31,6 +31,6 @@ def use_hub_of_half(monkeypatch: pytest.MonkeyPatch) -> None:
             raise InputError(f"{name}: no such model")
         return Half().to(device or "cpu")
 
-    fake = SimpleNamespace(load=load, list_models=lambda pattern: ["half"])
+    fake = SimpleNamespace(load=load)
     monkeypatch.setitem(sys.modules, "sfi_zoo.hub", fake)
     monkeypatch.setattr(sfi_zoo, "hub", fake, raising=False)

@@ -16,11 +16,6 @@ from tests.half_separator import Half
 pytestmark = pytest.mark.usefixtures("hub_of_half")
 
 
-def test_list_prints_names(capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["list"]) == 0
-    assert capsys.readouterr().out == "half\n"
-
-
 def test_info_as_json(capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["info", "half", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sources"] == list(Half.sources)

@@ -49,7 +49,9 @@ def test_options_of_import_are_those_of_the_function(options, given, monkeypatch
     assert json.loads(run("import", "file.pth", "-o", "folder", *options, "--json").output) == {
         "folder": "folder"
     }
-    nothing = dict.fromkeys(("seed", "sample_rate", "sources", "mask", "layers", "config", "activation", "bins"))
+    nothing = dict.fromkeys(
+        ("seed", "sample_rate", "sources", "mask", "layers", "config", "activation", "bins")
+    )
     assert calls == [(("file.pth", Path("folder")), nothing | given)] * 2
 
 

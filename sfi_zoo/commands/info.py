@@ -63,7 +63,7 @@ def _describe(name: str) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
     folder = BUNDLED / name
-    if name not in hub.list_models():
+    if Path(name).is_dir() or not (folder / "config.json").is_file():
         return described
     row = read_row(folder)
     return described | {

@@ -15,6 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from sfi_zoo import __version__
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.download import fetch
@@ -30,8 +33,6 @@ from sfi_zoo.whole_files import put_in_place
 
 CHECKSUMS = "checksums.json"
 BLOCK = 2**22
-SONGS = range(4)  # of a formula, from which levels of dead bins are measured
-SONG_SECONDS = 10.0
 
 
 def imported_folder(published: Published) -> Path:
@@ -69,18 +70,14 @@ def convert(published: Published, paths: list[Path]) -> Imported:
     return Imported(_filled(imported.model, published.dead_fill), imported.about, imported.license)
 
 
-def _filled(model: Separator, dead_fill: str) -> Separator:
-    """The model with `dead_fill`, its levels from songs of a formula."""
-    import torch
-
-    from sfi_zoo.data.synthetic import song
-    from sfi_zoo.models.parts.dead_features import calibrate
-
-    copy: Any = type(model)(dataclasses.replace(model.config, dead_fill=dead_fill)).eval()
+def _filled(model: Separator, dead_fill: dict[str, Any]) -> Separator:
+    """The model with `dead_fill`: levels between those given lie on straight lines of their logarithms."""
+    copy: Any = type(model)(dataclasses.replace(model.config, dead_fill=dead_fill["kind"])).eval()
     copy.load_state_dict(copy.state_dict() | model.state_dict())
-    channels = getattr(model.config, "channels", 1)
-    songs = (song(seed, SONG_SECONDS, model.sample_rate, channels) for seed in SONGS)
-    calibrate(copy, [torch.as_tensor(sum(stems.values())).float() for stems in songs])
+    hertz, levels = np.array(dead_fill["levels"]).T
+    bins = np.arange(len(copy.fill.level)) * (model.config.sample_rate / model.config.n_fft)
+    level = np.exp(np.interp(np.log1p(bins), np.log1p(hertz), np.log(levels)))
+    copy.fill.level.copy_(torch.as_tensor(level))
     filled: Separator = copy
     return filled
 

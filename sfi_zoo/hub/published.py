@@ -51,7 +51,8 @@ class Published:
         revision: of the repository.
         config: the one of the files that is the YAML of the checkpoint.
         options: of `import_checkpoint`: what the files do not say.
-        dead_fill: what its network sees where bins are dead, see `sfi_zoo.models.parts.dead_features`; levels from songs of a formula.
+        dead_fill: what its network sees where bins are dead, see `sfi_zoo.models.parts.dead_features`: {"kind": "noise" or "level",
+            "levels": pairs of Hz and the mean magnitude there on music}.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Published:
     revision: str | None = None
     config: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    dead_fill: str | None = None
+    dead_fill: dict[str, Any] | None = None
 
     @property
     def folder(self) -> Path:

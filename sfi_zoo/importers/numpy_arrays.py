@@ -76,7 +76,7 @@ class ArrayRecord:
         if any(type(x) is not int or x < 0 for x in shape):
             raise InputError(f"its array {name!r} has sizes that are not whole numbers")
         dtype = DTYPES[kind.name]
-        content = b"" if isinstance(content, Inert) else content  # of no bytes: what the type's name stands for
+        content = content if isinstance(content, bytes) else b""  # then it names the type alone
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise InputError(
                 f"its array {name!r} of shape {shape} holds {len(content)} bytes, not {math.prod(shape) * dtype.itemsize}"
