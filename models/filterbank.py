@@ -144,6 +144,7 @@ class FilterbankSeparator(Separator):
             "taper": config.taper,
             "frequency_points": config.frequency_points,
             "hilbert": config.hilbert,
+            "bias": False,
         }
         self.encoder = SFIConv1d(1, filters, filter_options=pairs | config.encoder_filters, **common)
         self.decoder = SFIConvTranspose1d(

@@ -1,6 +1,10 @@
 """What `nn.Conv1d` and `nn.ConvTranspose1d` accept, SFI layers accept; and the three ways of striding."""
 
+import inspect
 import math
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +14,12 @@ from torch.nn import functional
 
 from sfi_zoo import InputError, SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.filters import ModulatedGaussian, MultiPhaseGammatone
+from sfi_zoo.layers import (
+    KernelInterpolatedConv1d,
+    KernelInterpolatedConvTranspose1d,
+    ResampledConv1d,
+    ResampledConvTranspose1d,
+)
 from tests.signals import band_limited, relative_error
 
 TRAINED = 16000
@@ -22,12 +32,15 @@ PLAIN_CONV = [
     {"kernel_size": 16, "padding": 11, "stride": 5, "padding_mode": "replicate", "dilation": 2},
     {"kernel_size": 16, "padding": 11, "stride": 8, "padding_mode": "circular"},
     {"kernel_size": (16,), "padding": 3, "stride": (8,), "groups": 2},
+    {"kernel_size": (7,), "padding": (5,), "dilation": (2,)},
+    {"kernel_size": 8, "stride": 4, "dtype": torch.float64},
 ]
 PLAIN_TRANSPOSED = [
     {"kernel_size": 16, "stride": 8, "padding": 4},
     {"kernel_size": 16, "stride": 8, "padding": 4, "output_padding": 5},
     {"kernel_size": 7, "stride": 3, "dilation": 3, "padding": 2},
     {"kernel_size": 7, "stride": 3, "groups": 2},
+    {"kernel_size": (7,), "stride": (3,), "output_padding": (2,), "padding_mode": "zeros"},
 ]
 
 
@@ -37,7 +50,7 @@ def with_plain_weights(cls, options):
     plain = {SFIConv1d: nn.Conv1d, SFIConvTranspose1d: nn.ConvTranspose1d}[cls](2, 4, bias=True, **options)
     layer = cls(2, 4, bias=True, sample_rate=TRAINED, filters="interpolated", **options)
     weight = plain.weight.flatten(0, 1)
-    dilation = options.get("dilation", 1)
+    (dilation,) = plain.dilation
     spread = torch.zeros(len(weight), (weight.shape[-1] - 1) * dilation + 1)
     spread[:, ::dilation] = weight
     with torch.no_grad():
@@ -46,10 +59,59 @@ def with_plain_weights(cls, options):
     return layer.eval(), plain
 
 
+@pytest.mark.parametrize(
+    ("ours", "plain"),
+    [
+        (SFIConv1d, nn.Conv1d),
+        (KernelInterpolatedConv1d, nn.Conv1d),
+        (ResampledConv1d, nn.Conv1d),
+        (SFIConvTranspose1d, nn.ConvTranspose1d),
+        (KernelInterpolatedConvTranspose1d, nn.ConvTranspose1d),
+        (ResampledConvTranspose1d, nn.ConvTranspose1d),
+    ],
+)
+def test_arguments_are_those_of_the_plain_layer_then_named_ones(ours, plain):
+    """By the same names, in the same order, with the same defaults; and no option that a type checker cannot see."""
+    given, expected = (inspect.signature(cls).parameters.values() for cls in (ours, plain))
+    as_plain = [(p.name, p.default) for p in given if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert as_plain == [(p.name, p.default) for p in expected]
+    rest = [p for p in given if p.kind is not p.POSITIONAL_OR_KEYWORD]
+    assert all(p.kind is p.KEYWORD_ONLY and p.annotation is not p.empty for p in rest)
+
+
+def test_both_layers_have_the_same_options():
+    options = [
+        {name: p for name, p in inspect.signature(cls).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        for cls in (SFIConv1d, SFIConvTranspose1d)
+    ]
+    assert options[0] == options[1]
+
+
+@pytest.mark.slow
+def test_mypy_of_a_caller_sees_the_options(tmp_path):
+    caller = tmp_path / "caller.py"
+    caller.write_text(
+        "from sfi_zoo import SFIConv1d\n"
+        "SFIConv1d(1, 2, (8,), stride_mode='round', sample_rate=16000)\n"
+        "SFIConv1d(1, 2, 8, taper='wide', sample_rate=16000)\n"
+        "SFIConv1d(1, 2, 8, tapper=1.0, sample_rate=16000)\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(caller)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+    assert re.findall(r"caller.py:(\d+): error: .*\[(.*)\]", lines) == [("3", "arg-type"), ("4", "call-arg")]
+
+
+def test_a_bias_starts_at_zero_with_the_type_of_the_filters():
+    bank = ModulatedGaussian(3).double()
+    layer = SFIConv1d(1, 3, 8, sample_rate=TRAINED, filters=bank)
+    assert layer.bias.dtype is torch.float64 and not layer.bias.any()
+    assert SFIConv1d(1, 3, 8, bias=False, sample_rate=TRAINED).bias is None
+
+
 @pytest.mark.parametrize("options", PLAIN_CONV, ids=str)
 def test_is_the_plain_convolution_at_the_trained_rate(options):
     layer, plain = with_plain_weights(SFIConv1d, options)
-    x = torch.randn(3, 2, 200)
+    x = torch.randn(3, 2, 200).to(plain.weight)
     assert layer(x).shape == plain(x).shape
     assert relative_error(layer(x), plain(x)) < 1e-6
     assert relative_error(layer(x[0]), plain(x[0])) < 1e-6
@@ -185,6 +247,11 @@ def test_a_signal_too_short_for_its_padding_mode_is_named():
 def test_output_padding_must_be_whole():
     with pytest.raises(InputError, match="output_padding"):
         SFIConvTranspose1d(4, 1, 64, 16, output_padding=-1, sample_rate=TRAINED)
+
+
+def test_a_transposed_convolution_pads_with_zeros_alone():
+    with pytest.raises(InputError, match=r"padding_mode must be 'zeros'.*'reflect'"):
+        SFIConvTranspose1d(4, 1, 64, 16, padding_mode="reflect", sample_rate=TRAINED)
 
 
 @pytest.mark.parametrize("grid", ["jittered", "random"])

@@ -24,6 +24,7 @@ from sfi_zoo.layers.geometry import STRIDE_MODES, Layout, dilated, layout, whole
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, derivative_of, primal
 
 DEFAULT_TAPER = 0.25
+FREQUENCY_POINTS = 640
 
 
 class Design(NamedTuple):
@@ -52,23 +53,23 @@ class DesignedConv(SampleRateAware):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int,
-        padding: float | str,
-        dilation: int,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int],
+        padding: float | str | tuple[int],
+        dilation: int | tuple[int],
         groups: int,
         bias: bool,
         sample_rate: float,
         *,
-        filters: str | AnalogFilterBank = "modulated_gaussian",
-        filter_options: dict[str, Any] | None = None,
-        design: str = "time",
-        flavour: str = "native",
-        stride_mode: str | None = None,
-        taper: float = DEFAULT_TAPER,
-        frequency_points: int = 640,
-        frequency_grid: str = "fixed",
-        hilbert: bool = False,
+        filters: str | AnalogFilterBank,
+        filter_options: dict[str, Any] | None,
+        design: str,
+        flavour: str,
+        stride_mode: str | None,
+        taper: float,
+        frequency_points: int,
+        frequency_grid: str,
+        hilbert: bool,
     ) -> None:
         super().__init__()
         self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
@@ -99,7 +100,8 @@ class DesignedConv(SampleRateAware):
                 "flavour='reference' has no exact strides and no dilation, as published: use stride_mode='round' or 'interpolate'"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.kernel_size, self.stride, self.dilation = kernel_size, stride, dilation
+        self.padding = padding[0] if isinstance(padding, tuple) and len(padding) == 1 else padding
         self.design, self.flavour, self.taper, self.stride_mode = design, flavour, taper, stride_mode
         self.frequency_points, self.frequency_grid, self.hilbert = frequency_points, frequency_grid, hilbert
         num_filters = in_channels * out_channels // groups
@@ -109,7 +111,8 @@ class DesignedConv(SampleRateAware):
             num_filters //= 2
         self.filters = self._bank(filters, num_filters, filter_options or {})
         self.layout()  # complains of an impossible padding
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        like = next(self.filters.parameters(), torch.empty(0))
+        self.bias = nn.Parameter(like.new_zeros(out_channels)) if bias else None
         self._cache = DesignCache()
 
     def _bank(self, filters: str | AnalogFilterBank, count: int, options: dict[str, Any]) -> AnalogFilterBank:

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -140,14 +141,13 @@ def both_paddings(padding: float | str, kernel_size: int, stride: int) -> tuple[
     return Fraction(padding), Fraction(padding)
 
 
-def whole(name: str, value: Any) -> int:
-    """A positive whole number, or the one in a tuple of one, as `nn.Conv1d` takes it.
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """A whole number, `least` or more, or the one in a tuple of one, as `nn.Conv1d` takes it.
 
     Raises:
         InputError: it is not.
     """
-    if isinstance(value, (tuple, list)) and len(value) == 1:
-        value = value[0]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be a positive whole number of samples at F0, got {value!r}")
-    return value
+    number = value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < least:
+        raise InputError(f"{name} must be a whole number of samples at F0, {least} or more; got {value!r}")
+    return int(number)

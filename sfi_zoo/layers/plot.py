@@ -117,6 +117,7 @@ def _digital(
         bank.num_filters,
         max(1, round(duration * trained_rate)),
         max(1, round(trained_rate)),  # a hop of a second: one delay
+        bias=False,
         sample_rate=trained_rate,
         filters=bank,
         design=design,

@@ -16,7 +16,9 @@ from torch.nn import functional
 
 from sfi_zoo.design import FrameGrid
 from sfi_zoo.errors import InputError
-from sfi_zoo.layers.designed import Design, DesignedConv
+from sfi_zoo.filters import AnalogFilterBank
+from sfi_zoo.layers.designed import DEFAULT_TAPER, FREQUENCY_POINTS, Design, DesignedConv
+from sfi_zoo.layers.geometry import whole
 from sfi_zoo.layers.sample_rate import primal
 
 BLOCK = 1024  # frames
@@ -42,10 +44,11 @@ class SFIConv1d(DesignedConv):
         padding: on both sides in samples at F0; or "valid", "same" (stride 1), or "centered" for (L0 - S0) / 2.
         dilation: the kernel covers (L0 - 1) dilation + 1 samples at F0, as in `nn.Conv1d`; analog filters fill all of it.
         groups: as in `nn.Conv1d`.
-        bias: add a trained constant to each output channel (off by default, unlike `nn.Conv1d`).
+        bias: add a trained constant to each output channel, as `nn.Conv1d` does by default; it starts at zero.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device: of the parameters.
+        dtype: of the parameters.
         sample_rate: F0 in Hz, the trained rate.
-        **options: the rest.
         filters: a family name (see `sfi_zoo.filters.FILTER_FAMILIES`) or a bank of out_channels * in_channels / groups filters.
         filter_options: arguments of the family.
         design: "time" (impulse invariance) or "frequency" (least squares; no aliasing of a filter's upper part).
@@ -67,16 +70,26 @@ class SFIConv1d(DesignedConv):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: float | str = 0,
-        dilation: int = 1,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int] = 1,
+        padding: float | str | tuple[int] = 0,
+        dilation: int | tuple[int] = 1,
         groups: int = 1,
-        bias: bool = False,
+        bias: bool = True,
         padding_mode: str = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         sample_rate: float,
-        **options: Any,
+        filters: str | AnalogFilterBank = "modulated_gaussian",
+        filter_options: dict[str, Any] | None = None,
+        design: str = "time",
+        flavour: str = "native",
+        stride_mode: str | None = None,
+        taper: float = DEFAULT_TAPER,
+        frequency_points: int = FREQUENCY_POINTS,
+        frequency_grid: str = "fixed",
+        hilbert: bool = False,
     ) -> None:
         super().__init__(
             in_channels,
@@ -88,11 +101,20 @@ class SFIConv1d(DesignedConv):
             groups,
             bias,
             sample_rate,
-            **options,
+            filters=filters,
+            filter_options=filter_options,
+            design=design,
+            flavour=flavour,
+            stride_mode=stride_mode,
+            taper=taper,
+            frequency_points=frequency_points,
+            frequency_grid=frequency_grid,
+            hilbert=hilbert,
         )
         if padding_mode not in PADDING_MODES:
             raise InputError(f"padding_mode must be one of {tuple(PADDING_MODES)}, got {padding_mode!r}")
         self.padding_mode = padding_mode
+        self.to(device, dtype)
 
     def forward(self, x: Tensor, sample_rate: float | None = None) -> Tensor:
         """Analyse a signal.
@@ -213,8 +235,8 @@ class SFIConvTranspose1d(DesignedConv):
 
     Source: Saito et al., IEEE/ACM TASLP 30:2928, 2022; exact strides and the taper are ours.
 
-    Args: those of `nn.ConvTranspose1d` (`output_padding` in samples at F0, no `padding_mode`), then those of `SFIConv1d`; filters:
-    out_channels / groups * in_channels of them.
+    Args: those of `nn.ConvTranspose1d` (`output_padding` in samples at F0; `padding_mode` "zeros" alone), then those of `SFIConv1d`;
+    filters: out_channels / groups * in_channels of them.
 
     Raises:
         InputError: an argument outside what is allowed (the message names it).
@@ -226,16 +248,27 @@ class SFIConvTranspose1d(DesignedConv):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: float | str = 0,
-        output_padding: int = 0,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int] = 1,
+        padding: float | str | tuple[int] = 0,
+        output_padding: int | tuple[int] = 0,
         groups: int = 1,
-        bias: bool = False,
-        dilation: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int] = 1,
+        padding_mode: str = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         sample_rate: float,
-        **options: Any,
+        filters: str | AnalogFilterBank = "modulated_gaussian",
+        filter_options: dict[str, Any] | None = None,
+        design: str = "time",
+        flavour: str = "native",
+        stride_mode: str | None = None,
+        taper: float = DEFAULT_TAPER,
+        frequency_points: int = FREQUENCY_POINTS,
+        frequency_grid: str = "fixed",
+        hilbert: bool = False,
     ) -> None:
         super().__init__(
             in_channels,
@@ -247,11 +280,20 @@ class SFIConvTranspose1d(DesignedConv):
             groups,
             bias,
             sample_rate,
-            **options,
+            filters=filters,
+            filter_options=filter_options,
+            design=design,
+            flavour=flavour,
+            stride_mode=stride_mode,
+            taper=taper,
+            frequency_points=frequency_points,
+            frequency_grid=frequency_grid,
+            hilbert=hilbert,
         )
-        if not isinstance(output_padding, int) or output_padding < 0:
-            raise InputError(f"output_padding must be a whole number of samples >= 0, got {output_padding!r}")
-        self.output_padding = output_padding
+        if padding_mode != "zeros":
+            raise InputError(f"padding_mode must be 'zeros', as in nn.ConvTranspose1d; got {padding_mode!r}")
+        self.output_padding = whole("output_padding", output_padding, least=0)
+        self.to(device, dtype)
 
     def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """Synthesise a signal.

@@ -46,6 +46,7 @@ class ConvertedConv1d(SFIConv1d):
             plain.padding if isinstance(plain.padding, str) else plain.padding[0],
             plain.dilation[0],
             plain.groups,
+            bias=False,  # see below
             padding_mode=plain.padding_mode,
             sample_rate=sample_rate,
             filters=_interpolated(plain, sample_rate),
@@ -96,6 +97,7 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
             plain.padding[0],
             plain.output_padding[0],
             plain.groups,
+            bias=False,
             dilation=plain.dilation[0],
             sample_rate=sample_rate,
             filters=_interpolated(plain, sample_rate),
