@@ -49,6 +49,11 @@ def rf64_claiming(frames: int, path: Path) -> Path:
     return written(path, bytes(data))
 
 
+def without_samples(path: Path) -> Path:
+    soundfile.write(path, SIGNAL.T[:0], 8000, "PCM_16")
+    return path
+
+
 def saved(path: Path, container: str) -> Path:
     soundfile.write(path, SIGNAL.T, 8000, "PCM_16", format=container)
     return path
@@ -62,7 +67,7 @@ UNREADABLE = {
     "text named mp3": (lambda folder: written(folder / "x.mp3", b"not a sound\n" * 50), "Format not rec"),
     "headerless": (lambda folder: written(folder / "x.raw", bytes(1000)), "not a sound file"),
     "a device": (lambda folder: Path("/dev/zero"), "not a regular file"),
-    "no samples": (lambda folder: wav(folder / "x.wav", size=(40, "<I", 0)), "no samples"),
+    "no samples": (lambda folder: without_samples(folder / "x.wav"), "no samples"),
     "0 Hz": (lambda folder: wav(folder / "x.wav", rate=(24, "<I", 0)), "0 Hz"),
     "no channels": (lambda folder: wav(folder / "x.wav", channels=(22, "<H", 0)), "not a sound file"),
     "a cut WAV": (lambda folder: cut(wav(folder / "x.wav")), "truncated"),

@@ -94,7 +94,12 @@ def choose_format(
         raise InputError(f"{info.path}: {what} cannot hold {signal}; try --format wav")
     note = None
     if asked is None and container != info.format:
-        note = f"{info.path}: {info.format.lower()} cannot hold the stems, they are written as wav {found}"
+        why = (
+            f"{info.format.lower()} cannot hold the stems, they are"
+            if info.format != "FFMPEG"
+            else "read by ffmpeg; the stems are"
+        )
+        note = f"{info.path}: {why} written as wav {found}"
     elif container in {"WAV", "WAVEX"} and frames * info.channels * _bytes(found) > _WAV_LIMIT:
         container, note = "RF64", f"{info.path}: the stems are larger than 4 GiB, written as RF64"
     return OutputFormat(container, found, note)

@@ -3,26 +3,39 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
 
+from sfi_zoo.audio import by_ffmpeg
 from sfi_zoo.audio.bounds import check_finite
+from sfi_zoo.audio.claims import TOLERANCE, Repair, View, chunks_repair
+from sfi_zoo.audio.counted import flac_repair, is_chained, mp3_repair
 from sfi_zoo.errors import InputError
 
 # Samples of all channels together in one block: 1 MiB of float32.
 _BLOCK_SAMPLES = 2**18
-# Bytes by which a header may be wrong (off by one, no pad byte) before the file counts as truncated.
-_SIZE_TOLERANCE = 64
 _SIZES_IN_LOG = re.compile(r"^\s*(?:data|SSND|Data [Ss]ize)\s*:\s*(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a sound file says; `frames` is a claim until the samples are read."""
+    """What the header of a sound file says; `frames` is a claim until the samples are read.
+
+    Attributes:
+        path: of the file.
+        sample_rate: in Hz.
+        channels: of them.
+        frames: samples per channel.
+        format: container, as soundfile names it; "FFMPEG" for what ffmpeg reads.
+        subtype: sample format, as soundfile names it, or the codec, as ffmpeg does.
+        note: a line for the user where the header is wrong and all that the file holds is read.
+        repair: what has to be put right before libsndfile reads it.
+    """
 
     path: Path
     sample_rate: int
@@ -30,6 +43,8 @@ class AudioInfo:
     frames: int
     format: str
     subtype: str
+    note: str | None = None
+    repair: Repair | None = field(default=None, repr=False)
 
     @property
     def duration(self) -> float:
@@ -38,20 +53,44 @@ class AudioInfo:
 
 
 def probe(path: str | Path) -> AudioInfo:
-    """Open a sound file, check that it can be read, and describe it. Reads the header only.
+    """Open a sound file, check that it can be read, and describe it. Reads headers only, of FLAC and MP3 those of frames too.
+
+    What libsndfile cannot open (m4a, webm, video) is read by ffmpeg, where that is installed.
 
     Raises:
         InputError: the file is missing, a folder, empty, not audio, truncated, or holds no samples.
     """
     path = Path(path)
     _check_readable(path)
-    with _open(path) as sound:
-        info = AudioInfo(path, sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype)
-        log = sound.extra_info
-    _check_not_cut(info, log)
+    repair = chunks_repair(path) or flac_repair(path)
+    try:
+        info, log = _described(path, repair)
+    except InputError as error:
+        found = by_ffmpeg.probe(path, str(error))
+        return AudioInfo(path, *found)
+    if info.format == "MP3" or info.subtype == "MPEG_LAYER_III":
+        repair = mp3_repair(path, info.frames)
+        if repair is not None:
+            info, log = _described(path, repair)
+    if repair is None:
+        _check_not_cut(info, log)
+    if info.format == "OGG" and is_chained(path):
+        raise InputError(
+            f"{path}: several streams in a row (a chained Ogg file), of which only the first could be read; join them first: "
+            "ffmpeg -i FILE joined.wav"
+        )
     if info.frames <= 0:
         raise InputError(f"{path}: holds no samples (a header and nothing else)")
-    return info
+    if repair is None or repair.claimed is None:
+        return info
+    return replace(info, note=f"{path}: {repair.claimed}; all {info.duration:.3f} s are read")
+
+
+def _described(path: Path, repair: Repair | None) -> tuple[AudioInfo, str]:
+    with _open(path, repair) as sound:
+        format = repair.container if repair and repair.container else sound.format
+        about = (sound.samplerate, sound.channels, sound.frames, format, sound.subtype)
+        return AudioInfo(path, *about, repair=repair), sound.extra_info
 
 
 def read_blocks(info: AudioInfo, block_frames: int | None = None) -> Iterator[torch.Tensor]:
@@ -68,7 +107,10 @@ def read_blocks(info: AudioInfo, block_frames: int | None = None) -> Iterator[to
     """
     size = block_frames or max(1024, _BLOCK_SAMPLES // info.channels)
     position = 0
-    with _open(info.path) as sound:
+    if info.format == by_ffmpeg.FORMAT:
+        yield from _checked(by_ffmpeg.blocks(info.path, info.channels, size), info)
+        return
+    with _open(info.path, info.repair) as sound:
         while True:
             try:
                 block = sound.read(size, dtype="float32", always_2d=True)
@@ -96,7 +138,12 @@ def read_part(info: AudioInfo, start: int, stop: int) -> torch.Tensor:
     Raises:
         InputError: a sample is not finite, or the file ends or breaks before `stop`.
     """
-    with _open(info.path) as sound:
+    if info.format == by_ffmpeg.FORMAT:
+        part = by_ffmpeg.part(info.path, info.channels, start, stop)
+        if part.shape[-1] < stop - start:
+            raise _broken_at(info, start + part.shape[-1])
+        return next(_checked(iter([part]), info, start))
+    with _open(info.path, info.repair) as sound:
         try:
             sound.seek(start)
             block = sound.read(stop - start, dtype="float32", always_2d=True)
@@ -132,9 +179,27 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"{path}: is an empty file")
 
 
-def _open(path: Path) -> soundfile.SoundFile:
+def _checked(blocks: Iterator[torch.Tensor], info: AudioInfo, position: int = 0) -> Iterator[torch.Tensor]:
+    for block in blocks:
+        check_finite(block, info.sample_rate, position, str(info.path))
+        position += block.shape[-1]
+        yield block
+
+
+@contextmanager
+def _open(path: Path, repair: Repair | None = None) -> Iterator[soundfile.SoundFile]:
+    view = None if repair is None else View(path.open("rb"), repair)
     try:
-        return soundfile.SoundFile(str(path))
+        with _opened(path, str(path) if view is None else view) as sound:
+            yield sound
+    finally:
+        if view is not None:
+            view.close()
+
+
+def _opened(path: Path, source: str | View) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(source)
     except soundfile.LibsndfileError as error:
         if "SF_INFO" in str(error):
             raise InputError(f"{path}: its header claims an impossible sample rate, 0 Hz or so") from error
@@ -149,10 +214,10 @@ def _open(path: Path) -> soundfile.SoundFile:
 
 
 def _check_not_cut(info: AudioInfo, log: str) -> None:
-    """WAV, AIFF, AU, W64: libsndfile takes what is there without a word, but logs what the header claims."""
+    """Of other containers than those of `sfi_zoo.audio.claims`: libsndfile takes what is there without a word, but logs the claim."""
     claimed = max(map(int, _SIZES_IN_LOG.findall(log)), default=0)
     present = info.path.stat().st_size
-    if claimed - present > _SIZE_TOLERANCE and not _is_placeholder(claimed):
+    if claimed - present > TOLERANCE and info.note is None and not _is_placeholder(claimed):
         sizes = f"the header claims {claimed} bytes of samples, the file has {present} bytes"
         raise InputError(f"{info.path}: truncated, {sizes}")
 

@@ -87,10 +87,11 @@ def score_command(
         raise InputError(f"{world_size} processes share their work in a folder: give one with -o")
     where = available(f"cuda:{local_rank}" if device == "cuda" and world_size > 1 else device)
     loads = {name: partial(hub.load, name, device=where) for name in names}
+    songs = _songs(data, subset, tracks, seconds)
+    for note in getattr(songs, "notes", ()):
+        print(f"{PROGRAM}: note: {note}", file=sys.stderr)
     with ProgressBar(", ".join(names) if len(names) < 4 else f"{len(names)} models") as bar:
-        done = run.score(
-            loads, _songs(data, subset, tracks, seconds), plan, out, bar.update, rank, world_size
-        )
+        done = run.score(loads, songs, plan, out, bar.update, rank, world_size)
     if done.complete or world_size == 1:
         scored = rows.rows_of(done.records)
         if as_json:

@@ -45,17 +45,22 @@ MUSDB18_VALID = (
 
 def track_folders(folder: Path) -> dict[str, Path]:
     """Name and folder of each track, sorted by name."""
-    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return {path.name: path for path in _shown(folder) if path.is_dir()}
 
 
 def stem_mp4_files(folder: Path) -> dict[str, Path]:
     """Name and file of each track of MUSDB18, sorted by name."""
-    return {path.name.removesuffix(STEM_MP4): path for path in sorted(folder.glob(f"*{STEM_MP4}"))}
+    return {path.name.removesuffix(STEM_MP4): path for path in _shown(folder) if path.name.endswith(STEM_MP4)}
 
 
 def sound_files(folder: Path) -> dict[str, Path]:
     """Stem (or "mixture") and file, sorted by name."""
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    return {path.stem: path for path in _shown(folder) if path.suffix.lower() in SUFFIXES}
+
+
+def _shown(folder: Path) -> list[Path]:
+    """What is not hidden: macOS puts `._<name>` beside what it copies to other disks."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 
 def check_agree(infos: Sequence[AudioInfo]) -> None:

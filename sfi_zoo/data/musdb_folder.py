@@ -40,6 +40,7 @@ class MusdbFolder:
     Attributes:
         names: of the tracks.
         problems: what was left out, and why.
+        notes: of files whose header is wrong, but that are read whole.
 
     Raises:
         InputError: no folder, no tracks in it, or stem.mp4 files without what reads them.
@@ -58,6 +59,7 @@ class MusdbFolder:
         self._folders = {} if self._musdb else track_folders(folder)
         found = list(self._musdb or self._folders)[:tracks]
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self.names = [name for name in found if self._is_whole(name)]
         if not found:
             raise InputError(
@@ -122,6 +124,7 @@ class MusdbFolder:
             if not infos:
                 raise InputError(f"{self._folders[name]}: has no sound files")
             check_agree(infos)
+            self.notes += [info.note for info in infos if info.note]
         except InputError as error:
             self.problems.append(str(error))
             return False

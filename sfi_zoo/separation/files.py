@@ -85,7 +85,7 @@ def separate_file(
             model, info, rate, options, total_frames=frames, progress=progress, scratch=writer.scratch
         ):
             writer.write(block[rows].numpy())
-    notes = [output.note] if output.note else []
+    notes = [note for note in (info.note, output.note) if note]
     if frames - writer.reports[0].frames > rate // 10:  # an MP3; what other formats lack is an error
         ends = writer.reports[0].frames / rate
         notes.append(f"{info.path}: ends at {ends:.1f} s, its header says {info.duration:.1f} s")
