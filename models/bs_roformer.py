@@ -12,6 +12,7 @@ Sources: Lu, Wang, Kong and Hung, ICASSP 2024, arXiv:2309.02612; rotary embeddin
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -19,11 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.models.parts.bands import EPSILON, BandSplitConfig, BandSplitSeparator
-from sfi_zoo.models.parts.config import check_dropout, check_size
+from sfi_zoo.models.parts.bands import EPSILON, BandSplitConfig, BandSplitSeparator, Norm
+from sfi_zoo.models.parts.config import check_choice, check_dropout, check_size, later
 from sfi_zoo.models.parts.dual_path import DualPath
+from sfi_zoo.models.parts.norms import UnitNorm
 
 ROTARY_BASE = 10000.0
+BLOCK_NORMS: dict[str, Norm] = {"rms": partial(nn.RMSNorm, eps=EPSILON), "unit": UnitNorm}
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,44 @@ class BSRoFormerConfig(BandSplitConfig):
         heads: of the attention; `width` is a multiple of 2 heads.
         expansion: hidden size of a block's perceptron over `width`.
         dropout: in attention and perceptrons, in training.
+        head_size: of a head; None for width / heads.
+        gates: each head is multiplied by a sigmoid of what the block sees.
+        attention_bias: biases in the linear layers of the attention.
+        frame_blocks: transformer blocks along frames in each pair.
+        band_blocks: as many along bands.
+        pair_norm: a norm after the blocks along an axis.
+        final_norm: a norm after the last pair.
+        dense: see `DualPath`.
+        norm: "rms", or "unit", whose floor only silence reaches (see `UnitNorm`).
     """
 
     width: int = 64
     heads: int = 4
     expansion: int = 4
     dropout: float = 0.0
+    head_size: int | None = later(None)
+    gates: bool = later(False)
+    attention_bias: bool = later(False)
+    frame_blocks: int = later(1)
+    band_blocks: int = later(1)
+    pair_norm: bool = later(False)
+    final_norm: bool = later(False)
+    dense: bool = later(False)
+    norm: str = later("rms")
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
         super().__post_init__()
-        check_size(self, "heads")
-        check_size(self, "expansion")
-        if self.width % (2 * self.heads):
+        for name in ("heads", "expansion", "frame_blocks", "band_blocks"):
+            check_size(self, name)
+        for name in ("gates", "attention_bias", "pair_norm", "final_norm", "dense"):
+            check_choice(self, name, (False, True))
+        check_choice(self, "norm", tuple(BLOCK_NORMS))
+        if self.head_size is not None:
+            check_size(self, "head_size")
+            if self.head_size % 2:
+                raise InputError(f"head_size must be even, got {self.head_size}")
+        elif self.width % (2 * self.heads):
             raise InputError(f"width must be a multiple of 2 heads ({2 * self.heads}), got {self.width}")
         check_dropout(self)
 
@@ -82,17 +110,30 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, dropout: float = 0.
 class TransformerBlock(nn.Module):
     """x + attention(norm(x)), then x + perceptron(norm(x)), along one axis.
 
-    Args: those of `BSRoFormerConfig`.
+    Args: those of `BSRoFormerConfig`; norm makes a norm.
     """
 
-    def __init__(self, width: int, heads: int, expansion: int, dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        expansion: int,
+        dropout: float,
+        *,
+        head_size: int | None = None,
+        gates: bool = False,
+        bias: bool = False,
+        norm: Norm = BLOCK_NORMS["rms"],
+    ) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.norm_1 = nn.RMSNorm(width, eps=EPSILON)
-        self.queries_keys_values = nn.Linear(width, 3 * width, bias=False)
-        self.merge = nn.Linear(width, width, bias=False)
+        inner = width if head_size is None else heads * head_size
+        self.norm_1 = norm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * inner, bias=bias)
+        self.gates = nn.Linear(width, heads) if gates else None
+        self.merge = nn.Linear(inner, width, bias=bias)
         self.perceptron = nn.Sequential(
-            nn.RMSNorm(width, eps=EPSILON),
+            norm(width),
             nn.Linear(width, expansion * width),
             nn.GELU(),
             nn.Dropout(dropout),
@@ -102,9 +143,12 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(items, steps, width) -> the same shape."""
-        parts = self.queries_keys_values(self.norm_1(x))
+        seen = self.norm_1(x)
+        parts = self.queries_keys_values(seen)
         queries, keys, values = rearrange(parts, "i k (p h n) -> p i h k n", p=3, h=self.heads)
         attended = attention(rotated(queries), rotated(keys), values, self.dropout if self.training else 0.0)
+        if self.gates is not None:
+            attended = attended * rearrange(self.gates(seen).sigmoid(), "i k h -> i h k 1")
         x = x + self.merge(rearrange(attended, "i h k n -> i k (h n)"))
         return x + self.perceptron(x)
 
@@ -117,7 +161,19 @@ class BSRoFormer(BandSplitSeparator):
     config: BSRoFormerConfig
 
     def __init__(self, config: BSRoFormerConfig) -> None:
-        block = partial(TransformerBlock, config.width, config.heads, config.expansion, config.dropout)
-        pairs = range(config.layers)
-        network = DualPath((block() for _ in pairs), (block() for _ in pairs))
-        super().__init__(config, network, partial(nn.RMSNorm, eps=EPSILON), mask_norm=False)
+        norm = BLOCK_NORMS[config.norm]
+        options: Any = {"head_size": config.head_size, "gates": config.gates, "bias": config.attention_bias}
+        size = (config.width, config.heads, config.expansion, config.dropout)
+
+        def blocks(count: int) -> nn.Module:
+            made: list[nn.Module] = [TransformerBlock(*size, norm=norm, **options) for _ in range(count)]
+            made += [norm(config.width)] * config.pair_norm
+            return made[0] if len(made) == 1 else nn.Sequential(*made)
+
+        network = DualPath(
+            (blocks(config.frame_blocks) for _ in range(config.layers)),
+            (blocks(config.band_blocks) for _ in range(config.layers)),
+            norm(config.width) if config.final_norm else None,
+            config.dense,
+        )
+        super().__init__(config, network, norm, mask_norm=False)

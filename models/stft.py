@@ -31,6 +31,8 @@ class STFTConfig:
         window: "hann", "hamming", "blackman", "rectangular" or "sqrt_hann".
         channels: 1: every channel is an item of its own; more: the network hears that many channels together.
         pad_mode: how the signal is extended at its ends, "reflect" or "constant" (zeros).
+        win_length: length of the window in samples at F0, in the middle of n_fft; None for n_fft.
+        normalized: values of the transform are multiplied by n_fft^(-1/2).
     """
 
     sources: tuple[str, ...] = ("vocals", "drums", "bass", "other")
@@ -40,6 +42,8 @@ class STFTConfig:
     window: str = "hann"
     channels: int = 1
     pad_mode: str = later("reflect")
+    win_length: int | None = later(None)
+    normalized: bool = later(False)
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
@@ -48,10 +52,15 @@ class STFTConfig:
             check_size(self, name)
         check_choice(self, "window", WINDOWS)
         check_choice(self, "pad_mode", ("reflect", "constant"))
-        if 2 * self.hop_length > self.n_fft:
+        check_choice(self, "normalized", (False, True))
+        length = self.n_fft if self.win_length is None else self.win_length
+        if not isinstance(length, int) or not 0 < length <= self.n_fft:
             raise InputError(
-                f"hop_length must be at most n_fft / 2 ({self.n_fft / 2:g}), got {self.hop_length}"
+                f"win_length must be 1 ... n_fft ({self.n_fft}) samples, or None; got {length!r}"
             )
+        if 2 * self.hop_length > length:
+            name = "n_fft" if length == self.n_fft else "win_length"
+            raise InputError(f"hop_length must be at most {name} / 2 ({length / 2:g}), got {self.hop_length}")
 
     @property
     def bins(self) -> int:
@@ -76,8 +85,12 @@ class STFTSeparator(Separator):
     def __init__(self, config: STFTConfig) -> None:
         super().__init__()
         self.config = config
-        size = (config.n_fft, config.hop_length)
-        common: dict[str, Any] = {"window": config.window, "sample_rate": config.sample_rate}
+        size = (config.n_fft, config.hop_length, config.win_length)
+        common: dict[str, Any] = {
+            "window": config.window,
+            "sample_rate": config.sample_rate,
+            "normalized": config.normalized,
+        }
         self.stft = SFISTFT(*size, pad_mode=config.pad_mode, **common)
         self.istft = SFIISTFT(*size, **common)
 

