@@ -12,6 +12,7 @@ from sfi_zoo.audio.resample import resampled_length
 from sfi_zoo.audio.resampling import Resampler, create_resampler
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_waveform
+from sfi_zoo.separation.above import band_edge
 
 MODES = ("native", "resample", "none")
 
@@ -64,6 +65,14 @@ class Adapted(Separator):
             InputError: always.
         """
         raise InputError(f"a separator in the mode {self.mode!r} is not saved; save its `model`")
+
+    def band_edge(self, sample_rate: float | None = None) -> float:
+        """The model's at F0, or at F in the mode "native"; in the mode "none" as F / F0 stretches it."""
+        rate = self.check_rate(sample_rate)
+        if self.mode == "native":
+            return band_edge(self.model, rate)
+        own = band_edge(self.model, self.sample_rate)
+        return own * rate / self.sample_rate if self.mode == "none" else min(own, rate / 2)
 
     def latent(self, waveform: Tensor, sample_rate: float) -> Latent:
         """z_F: (batch, channels, time) at F -> latent, its grid in true seconds and Hz."""

@@ -98,6 +98,13 @@ class Separator(nn.Module, OnHub):
         """(items, sources, features, frames) -> (items, sources, time)."""
         raise NotImplementedError
 
+    def band_edge(self, sample_rate: float | None = None) -> float:
+        """The highest frequency, in Hz, that the latent holds at F (F0 when omitted); what a signal has above is in no estimate."""
+        rate = self.check_rate(sample_rate)
+        silence = next(self.parameters(), torch.empty(0)).new_zeros(1, getattr(self.config, "channels", 1), 1)
+        grid = self.encode(silence, rate).grid
+        return float(grid.frequencies[grid.alive].amax()) if grid.alive.any() else rate / 2
+
     def fit_statistics(self, mixtures: Sequence[Tensor]) -> None:
         """Sets what a model takes from its data before training, such as means and deviations; by default nothing.
 
@@ -141,6 +148,8 @@ class Separator(nn.Module, OnHub):
         consistency: str | None = None,
         rescale: bool = False,
         two_stems: str | None = None,
+        above: str = "masks",
+        ceiling: bool = False,
         progress: Callable[[float, float | None], None] | None = None,
     ) -> Tensor:
         """Separate a signal of any length, in chunks with a crossfade.
@@ -157,6 +166,9 @@ class Separator(nn.Module, OnHub):
                 (see `sfi_zoo.separation.consistency` for this and the next two).
             rescale: a gain for each stem and channel, by least squares onto the mixture.
             two_stems: a source: the result is that one and the sum of the others.
+            above: who gets what lies above the model's own band: "masks", as the octave below it is shared; "equal"; or "none", as in
+                `forward` and in all scores (see `sfi_zoo.separation.above`).
+            ceiling: where the stems together are louder than the mixture, they are turned down to it.
             progress: called with (seconds done, seconds in all); raise in it to stop.
 
         Returns:
@@ -179,6 +191,8 @@ class Separator(nn.Module, OnHub):
             consistency=consistency,
             rescale=rescale,
             two_stems=two_stems,
+            above=above,
+            ceiling=ceiling,
         )
         return separate(self, waveform, sample_rate, options, progress=progress)
 

@@ -16,7 +16,7 @@ from sfi_zoo.separation.options import SeparationOptions
 from tests.tiny_separators import tiny
 
 RATE = 8000
-QUARTER = SeparationOptions(1.0, 0.25)
+QUARTER = SeparationOptions(1.0, 0.25, above="none")  # what the model gives, and nothing else
 
 
 class Toy(nn.Module):

@@ -20,7 +20,7 @@ proportion to chunk_seconds x channels x batch_size (and to the sample rate for 
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,8 +32,10 @@ from torch import Tensor, nn
 from sfi_zoo.audio.bounds import check_sample_rate
 from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
+from sfi_zoo.separation.above import Above
 from sfi_zoo.separation.buffer import Buffer
-from sfi_zoo.separation.consistency import Finish, Queue
+from sfi_zoo.separation.ceiling import Ceiling
+from sfi_zoo.separation.consistency import Finish, Queue, Step
 from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
 from sfi_zoo.separation.runner import Runner
 
@@ -172,17 +174,23 @@ def separate_blocks(
     total = None if total_frames is None else total_frames / sample_rate
     signal = Buffer(blocks, channels, sample_rate)
     estimates = _estimates(runner, signal, sample_rate, plan, options.batch_size, total, progress)
-    return _finished(finish, estimates, waiting, scratch)
+    steps: list[Step] = [Ceiling(sample_rate)] if options.ceiling else []
+    steps.append(Above(runner.band_edge(sample_rate), sample_rate, options))
+    return _finished(finish, estimates, steps, waiting, scratch)
 
 
 def _finished(
-    finish: Finish, estimates: Iterator[tuple[Tensor, Tensor]], waiting: Queue | None, scratch: Path | None
+    finish: Finish,
+    estimates: Iterator[tuple[Tensor, Tensor]],
+    steps: Sequence[Step],
+    waiting: Queue | None,
+    scratch: Path | None,
 ) -> Iterator[Tensor]:
     if waiting is not None or not finish.two_pass:
-        yield from finish.over(estimates, deque() if waiting is None else waiting)
+        yield from finish.over(estimates, deque() if waiting is None else waiting, *steps)
         return
     with Spool(scratch) as spool:
-        yield from finish.over(estimates, spool)
+        yield from finish.over(estimates, spool, *steps)
 
 
 def _estimates(

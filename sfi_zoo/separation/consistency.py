@@ -3,8 +3,11 @@ r"""What may happen to estimates after the model: gains that fit them to the mix
 In this order, for every channel on its own, with estimates s_i and the mixture x:
 
     rescale:        s_i <- g_i s_i,                          g minimises sum_t (x - sum_i g_i s_i)^2 over the whole signal
+    ceiling:        S_i <- min(1, |X| / |sum_j S_j|) S_i,    in short-time spectra, see `sfi_zoo.separation.ceiling`
+    above:          s_i <- s_i + w_i high(x - sum_j s_j),    what lies above the model's band, see `sfi_zoo.separation.above`
     consistency:    s_i <- s_i + w_i (x - sum_j s_j),        sum_i w_i = 1: then the stems sum to the mixture
-                    "equal": w_i = 1 / N;   "energy": w_i = sum_t s_i^2 / sum_j sum_t s_j^2 over the whole signal
+                    "equal": w_i = 1 / N;   "energy": w_i = sum_t s_i^2 / sum_j sum_t s_j^2 over the whole signal,
+                    of the (rescaled) estimates of the model
     two stems:      s_1, s_2 <- s_k, sum of the others ("rest")
 
 g solves G g = b with G_ij = sum_t s_i s_j and b_i = sum_t s_i x; where G is singular it is the shortest such g. So a first pass over the
@@ -38,6 +41,13 @@ class Queue(Protocol):
         """From the start."""
 
     def __len__(self) -> int: ...
+
+
+class Step(Protocol):
+    """What is done with (estimates, mixture), block by block."""
+
+    def over(self, pairs: Iterable[tuple[Tensor, Tensor]], /) -> Iterator[tuple[Tensor, Tensor]]:
+        """All blocks of a signal in order."""
 
 
 class MixtureFit:
@@ -99,34 +109,49 @@ class Finish:
         self.names = tuple(sources) if two_stems is None else (two_stems, REST)
         self.two_pass = self.rescale or self.consistency == "energy"
 
-    def __call__(self, stems: Tensor, mixture: Tensor, fit: MixtureFit | None = None) -> Tensor:
-        """A block, (sources, channels, n) and (channels, n) -> (results, channels, n)."""
+    def over(
+        self, pairs: Iterable[tuple[Tensor, Tensor]], waiting: Queue, *steps: Step
+    ) -> Iterator[Tensor]:
+        """All blocks of a signal: (estimates, mixture) in order -> results in order.
+
+        Args:
+            pairs: (sources, channels, n) and (channels, n).
+            waiting: holds them between two passes.
+            steps: between the gains and the consistency.
+
+        Yields:
+            (results, channels, n), in blocks of other lengths than came.
+        """
+        fit = MixtureFit() if self.two_pass else None
+        if fit:
+            for stems, mixture in pairs:
+                held = torch.cat([stems, mixture.to(stems)[None]])
+                fit.update(held[:-1], held[-1])
+                waiting.append(held)
+            pairs = _taken_from(waiting)
         gains = fit.gains() if fit and self.rescale else None
         if gains is not None:
-            stems = stems * gains[..., None].to(stems)
-        if self.consistency:
-            share = (
-                fit.shares(gains)[..., None].to(stems)
-                if self.consistency == "energy" and fit
-                else 1 / len(stems)
-            )
-            stems = stems + share * (mixture.to(stems) - stems.sum(0))
-        if self._kept is not None:
-            others = [i for i in range(len(stems)) if i != self._kept]
-            stems = torch.stack([stems[self._kept], stems[others].sum(0)])
-        return stems
-
-    def over(self, pairs: Iterable[tuple[Tensor, Tensor]], waiting: Queue) -> Iterator[Tensor]:
-        """All blocks of a signal: (estimates, mixture) in order -> results in order; `waiting` holds them between two passes."""
-        if not self.two_pass:
-            for stems, mixture in pairs:
-                yield self(stems, mixture)
-            return
-        fit = MixtureFit()
+            pairs = ((stems * gains[..., None].to(stems), mixture) for stems, mixture in pairs)
+        shares = fit.shares(gains) if fit and self.consistency == "energy" else None
+        for step in steps:
+            pairs = step.over(pairs)
         for stems, mixture in pairs:
-            held = torch.cat([stems, mixture.to(stems)[None]])
-            fit.update(held[:-1], held[-1])
-            waiting.append(held)
-        while len(waiting):
-            block = waiting.popleft()
-            yield self(block[:-1], block[-1], fit)
+            yield self._folded(self._consistent(stems, mixture, shares))
+
+    def _consistent(self, stems: Tensor, mixture: Tensor, shares: Tensor | None) -> Tensor:
+        if not self.consistency:
+            return stems
+        share = 1 / len(stems) if shares is None else shares[..., None].to(stems)
+        return stems + share * (mixture.to(stems) - stems.sum(0))
+
+    def _folded(self, stems: Tensor) -> Tensor:
+        if self._kept is None:
+            return stems
+        others = [i for i in range(len(stems)) if i != self._kept]
+        return torch.stack([stems[self._kept], stems[others].sum(0)])
+
+
+def _taken_from(waiting: Queue) -> Iterator[tuple[Tensor, Tensor]]:
+    while len(waiting):
+        held = waiting.popleft()
+        yield held[:-1], held[-1]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 CHUNK_SECONDS = 12.0
 OVERLAP_SECONDS = 1.5
 CONSISTENCIES = ("equal", "energy")
+ABOVE = ("masks", "equal", "none")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -28,6 +29,8 @@ class SeparationOptions:
         consistency: "equal" or "energy": the stems sum to the mixture, see `sfi_zoo.separation.consistency` for this and the next two.
         rescale: a gain for each stem and channel, by least squares onto the mixture.
         two_stems: a source: the result is that one and the sum of the others.
+        above: who gets what lies above the model's band: "masks", "equal" or "none", see `sfi_zoo.separation.above`.
+        ceiling: where the stems together are louder than the mixture, they are turned down to it, see `sfi_zoo.separation.ceiling`.
 
     Raises:
         InputError: a value out of range. Device, dtype and the source of `two_stems` are checked when there is a model.
@@ -41,6 +44,8 @@ class SeparationOptions:
     consistency: str | None = None
     rescale: bool = False
     two_stems: str | None = None
+    above: str = "masks"
+    ceiling: bool = False
 
     def __post_init__(self) -> None:
         """Checks what needs no model."""
@@ -54,6 +59,8 @@ class SeparationOptions:
             raise InputError(f"batch_size is {self.batch_size}; it must be a whole number, 1 or more")
         if self.consistency not in (None, *CONSISTENCIES):
             raise InputError(f"consistency must be one of {', '.join(CONSISTENCIES)}; got {self.consistency}")
+        if self.above not in ABOVE:
+            raise InputError(f"above must be one of {', '.join(ABOVE)}; got {self.above}")
 
     @property
     def overlap(self) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.separation.above import band_edge
 from sfi_zoo.separation.options import DTYPES
 
 _KNOWN = {name: getattr(torch, name) for name in DTYPES}
@@ -71,6 +72,11 @@ class Runner:
                 f"the model returned non-finite samples for a signal with its peak at {peak:.4g}"
             )
         return stems
+
+    def band_edge(self, sample_rate: float) -> float:
+        """See `sfi_zoo.separation.above.band_edge`."""
+        with self.evaluating(), torch.inference_mode():
+            return band_edge(self.model, sample_rate)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
