@@ -114,7 +114,7 @@ def test_chunks_show_no_seams(resampler):
 @pytest.mark.parametrize("mode", MODES)
 def test_separate_in_one_chunk_is_forward(model, mode):
     adapted, x, seen = Adapted(model, mode), waveform(8000), []
-    y = adapted.separate(x[0], 16000, progress=lambda done, total: seen.append((done, total)))
+    y = adapted.separate(x[0], 16000, above="none", progress=lambda done, total: seen.append((done, total)))
     with torch.no_grad():
         assert torch.equal(y, adapted(x, 16000)[0])
     assert seen == [(0.5, 0.5)]

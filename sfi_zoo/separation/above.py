@@ -5,14 +5,14 @@ estimates of N sources, for every channel on its own:
 
     s_i(t) <- s_i(t) + w_i(t) high(x - sum_j s_j)(t),      sum_i w_i = 1
 
-`high` is a zero-phase filter, 0 up to 0.90 B, a raised cosine, and 1 from 0.95 B on: there the stems add up to the mixture; below, they are
-the model's. The shares w_i are the masks nearest below, in frames k that overlap by half under a Hann window h of 12 ms (8 to 16), linear between:
+`high` is a zero-phase filter, 0 up to 0.90 B, a raised cosine, and 1 from 0.95 B on: there the stems add up to the mixture; below, they
+are the model's. The shares w_i are the masks nearest below, in frames k under a Hann window h of 8 to 16 ms (half overlap), linear between:
 
     w_i(k) = m_i(k) / sum_j m_j(k),     m_i(k) = max(0, sum_t h(t - t_k) s_i(t) b(t)) / sum_t h(t - t_k) x(t) b(t)
 
 where b is the mixture in the octave [0.45 B, 0.90 B]: in the frequency domain m_i is the mean of the masks S_i / X, weighted by the energy
 |X|^2 of the mixture. It needs nothing of a model but its estimates, and hiss of theirs, which is not in the mixture, has no part in it.
-Numerators are smoothed over three frames. Where the octave holds less than 1e-4 of the energy to be shared, it says nothing: w_i goes to 1 / N.
+Numerators are smoothed over three frames. Where the octave holds less than 1e-4 of the energy to be shared, w_i goes to 1 / N.
 
 Source: ours.
 """
@@ -121,4 +121,6 @@ def _kernels(edge: float, reach: int) -> Tensor:
 
     octave = rises(0.5 * PASS - (STOP - PASS), 0.5 * PASS) * (1 - rises(PASS, STOP))
     responses = torch.fft.irfft(torch.stack([rises(PASS, STOP), octave]), n=size).roll(reach, -1)
-    return responses[:, : 2 * reach + 1] * torch.hann_window(2 * reach + 1, periodic=False, dtype=torch.float64)
+    return responses[:, : 2 * reach + 1] * torch.hann_window(
+        2 * reach + 1, periodic=False, dtype=torch.float64
+    )

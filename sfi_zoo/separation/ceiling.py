@@ -4,8 +4,8 @@ In short-time spectra, frames k and frequencies f, with X the mixture and S_i th
 
     S_i(f, k) <- c(f, k) S_i(f, k),     c = min(1, |X| / |sum_j S_j|)
 
-It takes away what a model adds: filters without a stop band (neural analog filters: -35 dB, all the way) let a loud bass leak into the highs
-of every stem as hiss, above the mixture itself where that is quiet. Consistency alone makes the sum right, and leaves the hiss in the stems.
+It takes away what a model adds: filters without a stop band (neural analog filters: -35 dB, all the way) let a loud bass leak into the
+highs of every stem as hiss, above the mixture itself where that is quiet. Consistency alone mends the sum, and leaves it in the stems.
 
 Windows are square roots of Hann windows, 23 ms long (16 to 33), overlapping by half. Source: ours.
 """

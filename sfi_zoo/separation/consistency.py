@@ -109,9 +109,7 @@ class Finish:
         self.names = tuple(sources) if two_stems is None else (two_stems, REST)
         self.two_pass = self.rescale or self.consistency == "energy"
 
-    def over(
-        self, pairs: Iterable[tuple[Tensor, Tensor]], waiting: Queue, *steps: Step
-    ) -> Iterator[Tensor]:
+    def over(self, pairs: Iterable[tuple[Tensor, Tensor]], waiting: Queue, *steps: Step) -> Iterator[Tensor]:
         """All blocks of a signal: (estimates, mixture) in order -> results in order.
 
         Args:

@@ -1,4 +1,4 @@
-"""Work on a stream in pieces of whole hops, with context on both sides: on a grid that begins with the signal, so that blocks do not show."""
+"""Work on a stream in pieces of whole hops with context on both sides, on a grid that begins with the signal: blocks do not show."""
 
 from collections.abc import Callable, Iterable, Iterator
 
