@@ -7,12 +7,14 @@ from typing import Any
 from sfi_zoo.errors import InputError
 from sfi_zoo.importers import (
     asteroid_convtasnet,
+    asteroid_onnx,
     msst,
     openunmix,
     sfi_convtasnet,
     spleeter,
     torchaudio_convtasnet,
 )
+from sfi_zoo.importers.onnx_file import read_onnx
 from sfi_zoo.importers.safe_unpickle import read_checkpoint
 from sfi_zoo.importers.settings import Given
 from sfi_zoo.importers.wrappers import is_state, state_of, without_prefixes
@@ -94,10 +96,13 @@ def convert_checkpoint(path: Path | str, given: Given) -> Imported:
             be imported, or weights that do not fit; the message names them.
     """
     path = Path(path)
-    content = None if path.is_dir() else read_checkpoint(path)
+    onnx = path.suffix.lower() == ".onnx"
+    content = None if path.is_dir() or onnx else read_checkpoint(path)
     try:
         if path.is_dir():
             return _convert_folder(path, given)
+        if onnx:
+            return _convert_onnx(path, given)
         return _convert(content, _with_known(path.name, _with_config(path, given)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -116,6 +121,13 @@ def convert_bundle(name: str, given: Given) -> Imported:
     if told:
         raise InputError(f"{BUNDLE}{name}: a bundle says its {', '.join(told)} itself")
     return Imported(torchaudio_convtasnet.from_bundle(name, given.sources), _LEARNED + _PAPER)
+
+
+def _convert_onnx(path: Path, given: Given) -> Imported:
+    graph = read_onnx(path)
+    if not asteroid_onnx.is_asteroid(graph):
+        raise InputError("it is an ONNX file of another model; asteroid's ConvTasNet can be imported")
+    return Imported(asteroid_onnx.convert(graph, given), _LEARNED + _PAPER)
 
 
 def _with_config(path: Path, given: Given) -> Given:
