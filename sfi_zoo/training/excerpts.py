@@ -15,6 +15,7 @@ from sfi_zoo.data.layout import as_channels
 from sfi_zoo.data.tracks import Track
 from sfi_zoo.errors import InputError
 from sfi_zoo.training.augment import Alteration, AugmentConfig, draw_alteration, vary
+from sfi_zoo.training.collections import REST, by_collection
 
 _MARGIN = 1024  # samples at the lower rate on both sides of an excerpt: more than half of soxr's filter
 _SILENCE = 1e-3  # root mean square below which a source is silent: -60 dB of full scale
@@ -64,7 +65,7 @@ class _Place:
 class Excerpts(Dataset[Tensor]):
     """Random excerpts. Example `index` depends on (seed, index) alone: any number of processes and a resumed run see the same.
 
-    A track is drawn with a probability proportional to its length. Tracks shorter than an excerpt are filled with zeros.
+    A track is drawn with a probability proportional to its length, or with its share. Tracks shorter than an excerpt are filled with zeros.
 
     Args:
         tracks: of `training_tracks`, cached or not.
@@ -75,6 +76,7 @@ class Excerpts(Dataset[Tensor]):
         augment: what is done to the sources.
         seed: 0 or more.
         length: how many examples there are.
+        shares: probability of each track, see `sfi_zoo.training.collections.track_shares`; by length when omitted.
 
     Raises:
         InputError: no tracks, an excerpt of no samples, a negative seed, or a library is missing that `augment` needs.
@@ -90,6 +92,7 @@ class Excerpts(Dataset[Tensor]):
         augment: AugmentConfig,
         seed: int,
         length: int,
+        shares: Sequence[float] | None = None,
     ) -> None:
         _check(tracks, sample_rate, seconds, channels)
         if seed < 0 or length < 0:
@@ -100,6 +103,7 @@ class Excerpts(Dataset[Tensor]):
         self._length, self._samples = length, round(seconds * sample_rate)
         self._lengths = [resampled_length(t.frames, t.sample_rate, sample_rate) for t in tracks]
         self._edges = np.cumsum(self._lengths)
+        self._shares = None if shares is None else np.cumsum(shares) / np.sum(shares)
 
     def __len__(self) -> int:
         return self._length
@@ -126,7 +130,10 @@ class Excerpts(Dataset[Tensor]):
         return torch.stack([self._read(*pair) for pair in zip(self.sources, places, strict=True)])
 
     def _place(self, rng: np.random.Generator) -> _Place:
-        track = int(np.searchsorted(self._edges, rng.integers(self._edges[-1]), side="right"))
+        if self._shares is None:
+            track = int(np.searchsorted(self._edges, rng.integers(self._edges[-1]), side="right"))
+        else:
+            track = int(np.searchsorted(self._shares, rng.random(), side="right"))
         alteration = draw_alteration(self.augment, rng)
         room = self._lengths[track] - alteration.needed(self._samples)
         return _Place(track, int(rng.integers(max(0, room) + 1)), alteration)
@@ -139,7 +146,11 @@ class Excerpts(Dataset[Tensor]):
 
 
 class FixedExcerpts(Dataset[Tensor]):
-    """Excerpts at given places: (track, first sample at the training rate)."""
+    """Excerpts at given places: (track, first sample at the training rate).
+
+    Attributes:
+        collections: of each excerpt, where the data has any; else all are of one.
+    """
 
     def __init__(
         self,
@@ -148,8 +159,10 @@ class FixedExcerpts(Dataset[Tensor]):
         sample_rate: float,
         samples: int,
         channels: int,
+        collections: Sequence[str] | None = None,
     ) -> None:
         self.places, self.sources = tuple(places), tuple(sources)
+        self.collections = tuple(collections or [REST] * len(places))
         self.sample_rate, self.samples, self.channels = sample_rate, samples, channels
 
     def __len__(self) -> int:
@@ -204,6 +217,39 @@ def validation_excerpts(
         ]
         places.append((tracks[i], round(min(ranks)[2] * sample_rate)))
     return FixedExcerpts(places, sources, sample_rate, round(seconds * sample_rate), channels)
+
+
+def balanced_excerpts(
+    tracks: Sequence[Track],
+    patterns: Sequence[str],
+    sources: Sequence[str],
+    sample_rate: float,
+    seconds: float,
+    channels: int,
+    count: int,
+) -> FixedExcerpts:
+    """`validation_excerpts` of each collection, as many of each, one or more.
+
+    Args:
+        tracks: of `training_tracks`, cached or not.
+        patterns: of the collections, see `sfi_zoo.training.collections`.
+        sources: in the model's order.
+        sample_rate: training rate in Hz.
+        seconds: length of an excerpt.
+        channels: 1 (mixed down) or more.
+        count: how many in all, up to rounding.
+
+    Raises:
+        InputError: no tracks, none asked for, or a file is damaged.
+    """
+    _check(tracks, sample_rate, seconds, channels)
+    parts = by_collection(tracks, patterns)
+    each = -(-count // len(parts))
+    shape = (sources, sample_rate, seconds, channels)
+    found = {name: validation_excerpts(members, *shape, each).places for name, members in parts.items()}
+    places = [place for places in found.values() for place in places]
+    names = [name for name, places in found.items() for _ in places]
+    return FixedExcerpts(places, sources, sample_rate, round(seconds * sample_rate), channels, names)
 
 
 def _heard(track: Track, sources: Sequence[str], start: float, seconds: float) -> int:

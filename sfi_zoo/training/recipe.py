@@ -45,6 +45,9 @@ class DataConfig(Table):
         cache: a folder in which every track is kept decoded at the training rate; none when empty.
         on_broken: "refuse" a folder with broken tracks, or "skip" them.
         valid_excerpts: how many excerpts of the validation tracks are separated at each validation.
+        collections: shell patterns of track names, such as "EIF*, PJS*"; what none matches is a collection of its own. Validation takes
+            as many excerpts of each, and the mean of the collections' means chooses the best step.
+        temperature: of sampling over collections, see `sfi_zoo.training.collections`: 1 by length, 0 all alike.
     """
 
     table: ClassVar[str] = "data"
@@ -56,6 +59,8 @@ class DataConfig(Table):
     cache: str = ""
     on_broken: str = one_of("refuse", "skip")
     valid_excerpts: int = within(24, 1, 10_000)
+    collections: str = ""
+    temperature: float = within(1.0, 0, 1)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from sfi_zoo.hub import WeightsError, load, load_state
 from sfi_zoo.models import create
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.parts.initialise import start_from
-from sfi_zoo.training.excerpts import Excerpts, validation_excerpts
+from sfi_zoo.training.collections import patterns_of, track_shares
+from sfi_zoo.training.excerpts import Excerpts, balanced_excerpts
 from sfi_zoo.training.recipe import FILTERS, Recipe, read_recipe
 from sfi_zoo.training.stem_cache import cached_tracks
 from sfi_zoo.training.trainer import Examples
@@ -121,8 +122,11 @@ def examples_of(
 
     train, valid = tracks("train"), tracks("valid")
     shape = (sources, sample_rate, data.seconds, data.channels)
+    patterns = patterns_of(data.collections)
+    shares = track_shares(train, patterns, data.temperature) if data.temperature < 1 else None
+    count = config.steps * config.batch_size
     return Examples(
-        Excerpts(train, *shape, recipe.augment, config.seed, config.steps * config.batch_size),
-        validation_excerpts(valid, *shape, data.valid_excerpts),
+        Excerpts(train, *shape, recipe.augment, config.seed, count, shares),
+        balanced_excerpts(valid, patterns, *shape, data.valid_excerpts),
         tuple(skipped),
     )

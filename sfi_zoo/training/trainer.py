@@ -26,7 +26,7 @@ from sfi_zoo.training.objective import Objective
 from sfi_zoo.training.optimizer import moving_average, optimizer_of, rate_factor
 from sfi_zoo.training.recipe import PRECISIONS, Recipe
 from sfi_zoo.training.stopping import SIGNALS, Stopping
-from sfi_zoo.training.validation import improvements
+from sfi_zoo.training.validation import validate
 
 MODEL = "model"
 PLATEAU = 2  # validations without a gain
@@ -245,12 +245,12 @@ class _Run:
         """Validate, log, keep the best model, checkpoint; whether training is over."""
         config, progress = self.config, self.progress
         judged = self._averaged() or self.model
-        improvement = improvements(judged, self.examples.valid, self.engine)
-        if not improvement:
+        found = validate(judged, self.examples.valid, self.engine)
+        if not found.gained:
             raise TrainingError(
                 f"the validation excerpts are all silent; the checkpoint in {self.out} is whole"
             )
-        score = sum(improvement.values()) / len(improvement)
+        improvement, score = found.by_source, found.score
         if not math.isfinite(score):
             raise TrainingError(
                 f"the validation score is {score} at step {progress.step}; the weights are not finite"
@@ -267,6 +267,8 @@ class _Run:
                 save(judged, self.out / MODEL)
             self._save()
             record = {"step": progress.step, **figures, "valid_si_sdr_improvement": improvement}
+            record |= {"valid_collections": found.gained, "valid_worse_than_mixture": found.worse}
+            record |= {"valid_leaked_db": found.leaked_db, "valid_score": score}
             append_record(self.out, record)
         self.engine.log(
             figures | {f"valid/{k}": v for k, v in improvement.items()} | {"valid/mean": score}, progress.step
