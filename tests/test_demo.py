@@ -228,3 +228,11 @@ def test_without_gradio_the_way_out_is_told(
 def test_an_unknown_model_is_2_before_anything_is_served(capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["demo", "--model", "convtasnet_naf_fd.musik4"]) == 2
     assert f"did you mean {BUNDLED}" in capsys.readouterr().err
+
+
+def test_the_mixer_shows_names_and_files_as_text():
+    from sfi_zoo.demo.mixer import mixer_html
+
+    page = mixer_html({'<b>"x': '/tmp/a b"<i>.wav', "bass": "/tmp/bass.wav"})
+    assert "<b>" not in page and "<i>" not in page and page.count("<audio") == 2
+    assert 'src="/gradio_api/file=/tmp/a%20b%22%3Ci%3E.wav"' in page and 'aria-label="Solo bass"' in page

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from sfi_zoo.demo.mixer import mixer
 from sfi_zoo.demo.separation import LONGEST, OWN, RATES, separate_song
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.adaptation import MODES, Adapted
@@ -37,7 +38,7 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
         mode: str,
         rate: str | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008, where gradio looks for it
-    ) -> tuple[dict[str, str], Any, str]:
+    ) -> tuple[dict[str, Any], Any, str]:
         try:
             if song is None:
                 raise InputError("no song yet: drop a file on the page, or record one")
@@ -47,19 +48,21 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
         except (InputError, OSError) as error:
             # gradio takes the text for HTML, and a file may have any name
             raise gr.Error(html.escape(str(error)), print_exception=False, duration=None) from error
-        return {name: str(path) for name, path in shown.stems.items()}, shown.figure, shown.summary
+        stems = {name: str(path) for name, path in shown.stems.items()}
+        return {"stems": stems, "archive": str(shown.archive)}, shown.figure, shown.summary
 
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
+            song_input = gr.Audio(
+                label=f"Song, up to {LONGEST / 60:g} min",
+                sources=["upload", "microphone"],
+                type="filepath",
+                editable=False,
+                buttons=[],
+                elem_id="song",
+            )
             inputs = [
-                gr.Audio(
-                    label=f"Song, up to {LONGEST / 60:g} min",
-                    sources=["upload", "microphone"],
-                    type="filepath",
-                    editable=False,
-                    buttons=[],
-                    elem_id="song",
-                ),
+                song_input,
                 gr.Dropdown(list(models), value=chosen, label="Model"),
                 gr.Radio([(MODE_LABELS[mode], mode) for mode in MODES], value="native", label="Mode"),
                 gr.Dropdown(
@@ -67,19 +70,27 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
                     value=OWN,
                     allow_custom_value=True,
                     label="SF in Hz",
-                    info="To another than the song's own it is resampled first: any from 4000 to 192000.",
+                    info="If you choose another rate, the song is resampled to it first: any from 4000 to 192000.",
                 ),
             ]
-            button = gr.Button("Separate", variant="primary")
+            button = gr.Button("Separate", variant="primary", interactive=False)  # until there is a song
         with gr.Column(scale=2, min_width=480):
             summary = gr.Markdown(HINT, elem_id="summary")
             stems = gr.State({})
             gr.render(inputs=stems)(_players)
             picture = gr.Plot(format="png", show_label=False, elem_id="spectrograms")
+    song_input.change(
+        lambda song: gr.Button(interactive=song is not None), song_input, button, api_visibility="private"
+    )
     button.click(separate, inputs, [stems, picture, summary], api_name="separate")
 
 
-def _players(stems: dict[str, str]) -> None:
+def _players(result: dict[str, Any]) -> None:
+    if not result:
+        return
+    stems: dict[str, str] = result["stems"]
+    mixer(stems)
+    gr.DownloadButton("All stems (zip)", result["archive"], size="sm", elem_id="archive")
     names = list(stems)
     for start in range(0, len(names), STEMS_IN_ROW):
         with gr.Row():

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from sfi_zoo.audio.io import AudioInfo, probe
 from sfi_zoo.demo.spectrograms import plot_spectrograms, spectrogram
 from sfi_zoo.errors import InputError
 from sfi_zoo.separation.files import SeparatedFile, separate_file
+from sfi_zoo.whole_files import replacing
 
 OWN = "the song's own"
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
+LONGEST_NAME = 60  # characters of a song's name in that of the zip
 LONGEST = 10 * 60.0  # seconds of a stereo song; channels are separated one by one
 PLAYABLE = ("PCM_16", "PCM_24", "FLOAT")  # subtypes of a wav that browsers play
 
@@ -27,11 +30,13 @@ class Shown:
 
     Attributes:
         stems: source -> wav.
+        archive: all of them, as a zip.
         figure: spectrograms of the song and its stems, a `matplotlib.figure.Figure`.
         summary: a line for people.
     """
 
     stems: dict[str, Path]
+    archive: Path
     figure: Any
     summary: str
 
@@ -79,7 +84,16 @@ def separate_song(
     stems = {report.path.stem: report.path for report in done.stems}
     panels = {"the song": before} | {name: spectrogram(path) for name, path in stems.items()}
     figure = plot_spectrograms(panels, float(separator.sample_rate))  # type: ignore[arg-type]
-    return Shown(stems, figure, _summary(done, seconds))
+    archive = _zipped(stems, next(iter(stems.values())).with_name(f"{song.stem[:LONGEST_NAME]} stems.zip"))
+    return Shown(stems, archive, figure, _summary(done, seconds))
+
+
+def _zipped(stems: dict[str, Path], path: Path) -> Path:
+    """Stems in one file; sound hardly shrinks, so nothing is compressed."""
+    with replacing(path) as draft, zipfile.ZipFile(draft, "w") as archive:
+        for stem in stems.values():
+            archive.write(stem, stem.name)
+    return path
 
 
 def parse_rate(text: str) -> int | None:
