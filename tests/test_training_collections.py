@@ -64,35 +64,37 @@ def test_validation_takes_as_many_excerpts_of_each_collection():
 class Scaled(torch.nn.Module):
     """Estimates that are the targets' own sum, mixed a little: figures that numpy can give, too."""
 
-    sources = ("x", "y")
+    sources = ("x", "y", "z")
 
     def forward(self, mixture: torch.Tensor) -> torch.Tensor:
-        return torch.stack([0.5 * mixture, mixture + 0.1 * mixture.roll(7, -1)], 1)
+        other = mixture.roll(7, -1)
+        return torch.stack([0.5 * mixture + other, mixture + 0.1 * other, 0.3 * other], 1)
 
 
 class Items(list):
-    collections = ("A", "A", "B")
+    collections = ("A", "A", "B", "B")
 
 
 def test_figures_of_a_validation_are_means_over_heard_sources_of_each_collection():
     rng = torch.Generator().manual_seed(0)
-    items = Items(torch.randn(2, 1, 400, generator=rng) for _ in range(3))
+    items = Items(torch.randn(3, 1, 400, generator=rng) for _ in range(4))
     items[2][1] = 0.0
+    items[3][1:] = 0.0  # one source is all that is heard: nothing can be gained
     model = Scaled()
     found = validate(model, items, ENGINE)  # type: ignore[arg-type]
-    gains: dict[str, dict[str, list[float]]] = {"A": {"x": [], "y": []}, "B": {"x": [], "y": []}}
+    gains: dict[str, dict[str, list[float]]] = {c: {s: [] for s in "xyz"} for c in "AB"}
     leaks = []
     for name, targets in zip(Items.collections, items, strict=True):
         mixture = targets.sum(0)
-        for source, target, estimate in zip("xy", targets, model(mixture[None])[0], strict=True):
-            if target.any():
+        for source, target, estimate in zip("xyz", targets, model(mixture[None])[0], strict=True):
+            if target.any() and not torch.equal(target, mixture):
                 gains[name][source].append(
                     float(
                         si_sdr(estimate.flatten(), target.flatten())
                         - si_sdr(mixture.flatten(), target.flatten())
                     )
                 )
-            else:
+            elif not target.any():
                 leaks.append(float(10 * torch.log10(estimate.square().sum() / mixture.square().sum())))
     means = {name: {s: np.mean(v) for s, v in by.items() if v} for name, by in gains.items()}
     assert found.gained == {name: pytest.approx(by, abs=1e-5) for name, by in means.items()}

@@ -15,7 +15,7 @@ from sfi_zoo.training.objective import SILENT
 
 @dataclass(frozen=True)
 class Validation:
-    """What a validation found, over (excerpt, source) pairs in which the source is not silent.
+    """What a validation found, over (excerpt, source) pairs in which the source is not silent, nor all that is heard.
 
     Attributes:
         gained: collection -> source -> mean SI-SDR improvement in dB.
@@ -60,10 +60,10 @@ def validate(model: Separator, excerpts: Dataset[Tensor], engine: Any) -> Valida
         mixture = targets.sum(0)
         estimates = model(mixture[None])[0]
         energy, total = targets.square().sum((-1, -2)), mixture.square().sum()
-        active = energy > SILENT * total
-        gained = si_sdr(estimates.flatten(1), targets.flatten(1)) - si_sdr(
-            mixture.flatten().expand(len(targets), -1), targets.flatten(1)
-        )
+        whole = si_sdr(mixture.flatten().expand(len(targets), -1), targets.flatten(1))
+        # where a source is all that is heard, the mixture is right and nothing can be gained
+        active = (energy > SILENT * total) & torch.isfinite(whole)
+        gained = si_sdr(estimates.flatten(1), targets.flatten(1)) - whole
         kept = torch.where(active, gained, 0.0)
         sums[names.index(homes[index])] += torch.stack([kept, active, active & (gained < 0)]).to(sums)
         silent = (energy == 0) & (total > 0)
