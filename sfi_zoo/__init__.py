@@ -26,6 +26,7 @@ _EXPORTS = {
     "set_sample_rate": "sfi_zoo.layers",
     "at_sample_rate": "sfi_zoo.layers",
     "make_sfi": "sfi_zoo.layers",
+    "explain": "sfi_zoo.layers",
     "sfi_layers": "sfi_zoo.layers",
     "freeze": "sfi_zoo.layers",
 }
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     )
     from sfi_zoo.layers import (
         at_sample_rate as at_sample_rate,
+    )
+    from sfi_zoo.layers import (
+        explain as explain,
     )
     from sfi_zoo.layers import (
         freeze as freeze,

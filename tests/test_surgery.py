@@ -33,13 +33,12 @@ def test_finds_stft_modules():
 
 
 @pytest.mark.slow
-def test_finds_the_front_end_of_hdemucs_and_says_what_stays():
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model = make_sfi(hdemucs(), 44100)
-    messages = " ".join(str(w.message) for w in caught)
-    assert list(sfi_layers(model)) == ["time_encoder.0.conv"]
-    assert "calls torch.istft and torch.stft itself" in messages and "time_decoder.3.conv_tr" in messages
+def test_hdemucs_is_refused_with_the_reason():
+    """It pads, cuts and counts frames in samples."""
+    with pytest.raises(
+        InputError, match=r"pad by \d+ samples in front in torchaudio.models._hdemucs.*fallback"
+    ):
+        make_sfi(hdemucs(), 44100)
 
 
 def test_a_model_that_is_one_convolution_is_replaced_itself():
@@ -323,10 +322,10 @@ def test_a_converted_model_is_not_converted_again():
         make_sfi(make_sfi(Tied(), 8000), 8000)
 
 
-def test_a_model_whose_decoder_is_not_found_says_so():
+def test_a_nonlinearity_at_audio_rate_is_named():
     class Halved(Tied):
         def forward(self, x):
             return super().forward(x).relu()
 
-    with pytest.warns(UserWarning, match="makes the output of Halved.*synthesis"):
+    with pytest.raises(InputError, match="not the same at other rates.*relu.*nonlinearity"):
         make_sfi(Halved(), 8000)

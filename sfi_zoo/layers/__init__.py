@@ -10,13 +10,14 @@ from sfi_zoo.layers.baselines import (
 from sfi_zoo.layers.sample_rate import SampleRateAware, at_sample_rate, check_sample_rate, set_sample_rate
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.stft import SFIISTFT, SFISTFT
-from sfi_zoo.layers.surgery import freeze, make_sfi, sfi_layers
+from sfi_zoo.layers.surgery import Report, explain, freeze, make_sfi, sfi_layers
 
 __all__ = [
     "SFIISTFT",
     "SFISTFT",
     "KernelInterpolatedConv1d",
     "KernelInterpolatedConvTranspose1d",
+    "Report",
     "Resampled",
     "ResampledConv1d",
     "ResampledConvTranspose1d",
@@ -25,6 +26,7 @@ __all__ = [
     "SampleRateAware",
     "at_sample_rate",
     "check_sample_rate",
+    "explain",
     "freeze",
     "make_sfi",
     "set_sample_rate",

@@ -2,5 +2,6 @@
 
 from sfi_zoo.layers.surgery.freeze import freeze
 from sfi_zoo.layers.surgery.make_sfi import make_sfi, sfi_layers
+from sfi_zoo.layers.surgery.report import Report, explain
 
-__all__ = ["freeze", "make_sfi", "sfi_layers"]
+__all__ = ["Report", "explain", "freeze", "make_sfi", "sfi_layers"]

@@ -1,6 +1,8 @@
 """SFI twins of plain layers, for models that do not know of sampling frequencies: same call, same numbers at F0."""
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,28 +11,81 @@ from sfi_zoo.filters import InterpolatedKernels
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
 
+MOST_LENGTHS = 64  # of signals that are remembered
 
-@dataclass
-class SharedLength:
-    """What an encoder tells its decoder of the last signal.
 
-    The model around them counts hops of S0 samples at any F; how it pads and reshapes rests on that.
+class Analysed(NamedTuple):
+    """A signal that became frames.
 
     Attributes:
-        counted: frames that a plain encoder would have given, floor((N + 2 p - L0) / S0) + 1.
-        computed: frames that were given, S0 / F0 seconds apart.
+        samples: its length at F.
+        counted: frames that a plain encoder gives of so many samples.
+        trained: its length at F0, rounded.
+        trained_counted: frames of that.
+        ratio: F0 / F.
+        padded: the model has padded it to whole hops, in samples.
     """
 
-    counted: int = 0
-    computed: int = 0
+    samples: int
+    counted: int
+    trained: int
+    trained_counted: int
+    ratio: float
+    padded: bool
+
+
+class SharedLength:
+    """What encoders tell the decoders with their hop of the signals that went in.
+
+    The model around them counts hops of S0 samples at any F; how it pads and reshapes rests on that.
+    """
+
+    def __init__(self) -> None:
+        self._signals: OrderedDict[int, Analysed] = OrderedDict()
+
+    def note(
+        self, frames: int, samples: int, ratio: float, count: Callable[[int], int], padded: bool
+    ) -> None:
+        """A signal became `frames` frames.
+
+        Args:
+            frames: as many as came out, S0 / F0 seconds apart.
+            samples: its length.
+            ratio: F0 / F.
+            count: frames that a plain encoder gives of so many samples.
+            padded: the model pads signals to whole hops.
+        """
+        trained = round(samples * ratio)
+        self._signals[frames] = Analysed(samples, count(samples), trained, count(trained), ratio, padded)
+        self._signals.move_to_end(frames)
+        if len(self._signals) > MOST_LENGTHS:
+            self._signals.popitem(last=False)
+
+    def length(self, frames: int, made: Callable[[int], int]) -> int | None:
+        """Samples that a decoder gives of so many frames; None where no signal became so many.
+
+        A signal that plain layers leave at its length at F0 is left at its length. A model that has padded it to whole hops in samples gets
+        what plain layers would make of so many samples. Else it is the length at F0, in seconds.
+
+        Args:
+            frames: that go into the decoder.
+            made: samples that a plain decoder makes of so many frames.
+        """
+        signal = self._signals.get(frames)
+        if signal is None:
+            return None
+        at_trained = made(signal.trained_counted)
+        if at_trained == signal.trained:
+            return signal.samples
+        return made(signal.counted) if signal.padded else round(at_trained / signal.ratio)
 
 
 class ConvertedConv1d(SFIConv1d):
     """An `nn.Conv1d` with interpolated filters.
 
     Alone it is `SFIConv1d`. As the encoder of a `ConvertedConvTranspose1d` it gives the frames that cover what the plain layer would
-    have covered. Models pad signals to whole hops, but count them in samples of F0: the last S0 - 1 samples may be such padding
-    and get no frame of their own.
+    have covered. Some models pad signals to whole hops (`whole_hops`), but count them in samples of F0: the last S0 - 1 samples may be
+    such padding and get no frame of their own.
 
     Args:
         plain: the layer; its parameters are taken as they are, and stay tied to others.
@@ -53,6 +108,7 @@ class ConvertedConv1d(SFIConv1d):
         )
         self.bias: nn.Parameter | None = plain.bias  # type: ignore[assignment]
         self.shared: SharedLength | None = None
+        self.whole_hops = True
         self.train(plain.training)
 
     def num_frames(self, length: int, sample_rate: float | None = None) -> int:
@@ -63,6 +119,8 @@ class ConvertedConv1d(SFIConv1d):
             return super().num_frames(length, rate)
         trained, at_rate = self.layout(self.trained_rate), self.layout(rate)
         covered = ((counted - 1) * trained.hop + trained.kernel - trained.left - trained.right) // trained.per
+        if not self.whole_hops or covered != length:  # nobody has padded it: as many frames as at F0
+            return self._counted(round(length * self.trained_rate / rate))
         beyond = covered * at_rate.per + at_rate.left + at_rate.right - at_rate.kernel
         padding = min((self.stride - 1) * at_rate.per, at_rate.hop - 1)
         return -((padding - beyond) // at_rate.hop) + 1
@@ -75,7 +133,8 @@ class ConvertedConv1d(SFIConv1d):
         """Analyse a signal, see `SFIConv1d`."""
         y = super().forward(x, sample_rate)
         if self.shared is not None:
-            self.shared.counted, self.shared.computed = self._counted(x.shape[-1]), y.shape[-1]
+            ratio = self.trained_rate / primal(self._rate(sample_rate))
+            self.shared.note(y.shape[-1], x.shape[-1], ratio, self._counted, self.whole_hops)
         return y
 
 
@@ -108,17 +167,21 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
 
     def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """Synthesise a signal, see `SFIConvTranspose1d`; the length is by default what the model expects."""
-        if length is None and self.shared is not None and self.shared.computed == z.shape[-1]:
-            length = self.layout(self.trained_rate).output_length(self.shared.counted, self.output_padding)
+        if length is None and self.shared is not None:
+            trained = self.layout(self.trained_rate)
+            length = self.shared.length(
+                z.shape[-1], lambda frames: trained.output_length(frames, self.output_padding)
+            )
         return super().forward(z, sample_rate, length)
 
 
 def pair_lengths(encoders: list[ConvertedConv1d], decoders: list[ConvertedConvTranspose1d]) -> None:
-    """Lets every decoder know the length of what went into the encoder with the same hop, where there is one."""
+    """Lets every decoder know the lengths of what went into the encoders with the same hop."""
+    by_hop = {decoder.stride: SharedLength() for decoder in decoders}
+    for encoder in encoders:
+        encoder.shared = by_hop.get(encoder.stride)
     for decoder in decoders:
-        alike = [encoder for encoder in encoders if encoder.stride == decoder.stride]
-        for encoder in sorted(alike, key=lambda e: abs(e.kernel_size - decoder.kernel_size))[:1]:
-            encoder.shared = decoder.shared = encoder.shared or SharedLength()
+        decoder.shared = by_hop[decoder.stride]
 
 
 def _interpolated(plain: nn.Conv1d | nn.ConvTranspose1d, sample_rate: float) -> InterpolatedKernels:

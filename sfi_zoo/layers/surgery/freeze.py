@@ -11,9 +11,10 @@ from sfi_zoo.layers.designed import DesignedConv
 from sfi_zoo.layers.sample_rate import check_sample_rate
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.stft import SFIISTFT, SFISTFT
+from sfi_zoo.layers.surgery.conversion import replace_modules
 from sfi_zoo.layers.surgery.frozen_phases import PlainConv1d, PlainConvTranspose1d
 from sfi_zoo.layers.surgery.frozen_stft import PlainISTFT, PlainSTFT
-from sfi_zoo.layers.surgery.make_sfi import replace_modules, sfi_layers
+from sfi_zoo.layers.surgery.make_sfi import sfi_layers
 
 MOST_PHASES = 640  # enough for any two of 8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 88.2, 96 kHz
 

@@ -1,92 +1,95 @@
 """Surgery: a trained model of anyone's becomes independent of the sampling frequency, without retraining."""
 
 import copy
-import difflib
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
-from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.utils.parametrize import is_parametrized
 
+from sfi_zoo.audio.resampling import Resampler
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
-from sfi_zoo.layers.surgery.converted import ConvertedConv1d, ConvertedConvTranspose1d, pair_lengths
-from sfi_zoo.layers.surgery.stft_modules import converted_stft, is_inverse, is_stft
-from sfi_zoo.layers.surgery.waveform_layers import Probe, probe
+from sfi_zoo.layers.surgery.conversion import WAYS_OUT, convert, replace_named
+from sfi_zoo.layers.surgery.obstacles import check_model
+from sfi_zoo.layers.surgery.places import CONVERTED, DOUBTFUL
+from sfi_zoo.layers.surgery.probe import Probe, probe
+from sfi_zoo.layers.surgery.report import Report, report_of
+from sfi_zoo.layers.surgery.self_check import check as check_converted
+from sfi_zoo.layers.surgery.wrapped import ResampledModel
+from sfi_zoo.wording import shortened
+
+TOLERABLE = 1e-2  # relative error, -40 dB, that is warned of where nothing is suspected
 
 
-def make_sfi(model: nn.Module, sample_rate: float, layers: Iterable[str] | None = None) -> nn.Module:
+def make_sfi(
+    model: nn.Module,
+    sample_rate: float,
+    layers: Iterable[str] | None = None,
+    *,
+    example_inputs: Any = None,
+    check: bool = True,
+    fallback: str | Resampler | None = None,
+) -> nn.Module:
     """A copy of a model that works at any sampling frequency, and at `sample_rate` computes what the model computes.
 
-    Convolutions that see the waveform, transposed convolutions that make it, and STFT modules are replaced by SFI layers: kernels by
-    band-limited interpolation (`InterpolatedKernels`), windows and hops as durations. Nothing is retrained; all else is left
-    as it is. `set_sample_rate` or `at_sample_rate` tells the copy at which rate it works, `sfi_layers` what was replaced.
+    The model runs on noise of two lengths, which tells the calls that take samples and give frames, or the reverse: convolutions,
+    transposed convolutions, `torch.stft` and `torch.istft`. Where such a call is a module of its own, a layer takes its place; the other
+    ones are redirected while the model runs (see `Redirected`). Kernels are interpolated (`InterpolatedKernels`), windows and hops become
+    durations, nothing is retrained. `set_sample_rate` or `at_sample_rate` tells the copy at which rate it works.
 
         >>> model = sfi_zoo.make_sfi(model, 16000)
         >>> with sfi_zoo.at_sample_rate(model, 44100):
         ...     estimate = model(mixture)
+        >>> print(model.report)
 
-    Which layers these are is found by running the model on a second of noise: a convolution whose input is the noise, up to padding,
-    gain and offset, and a transposed convolution whose output is that of the model.
+    Then it is checked: on signals that are exact at every rate its output at F0 is that of the model (1e-5), and at 441/320 and 3/4 of F0
+    it has the same length in seconds and the same spectrum (-60 dB, or what an input moved by 1e-6 does to the model).
 
-    The model itself is not touched. Parameters that are shared in it are shared in the copy; kernels keep their shape and get
-    the name `<layer>.filters.weight`. A decoder gives as many samples as the model expects from the signal that went in, so models
+    The model itself is not touched. Parameters that are shared in it are shared in the copy; kernels of layers keep their shape and get
+    the name `<layer>.filters.weight`. A decoder gives as many samples as the model expects of the signal that went in, so models
     that pad to whole hops in samples of F0 go on working.
 
     Args:
         model: any model with a convolution or an STFT on a waveform.
         sample_rate: F0 in Hz, the rate the model was trained at.
-        layers: names of the layers to replace, as in `model.named_modules()`; found if None.
+        layers: names of the layers to replace, as in `model.named_modules()`, and no others; found if None. What is named is replaced: a
+            check that fails is a warning.
+        example_inputs: what the model is called with at F0, a tensor, a tuple or a dictionary; waveforms are the real tensors of 20 ms or
+            more in it, along their longest axis. If None, noise of the shapes (1, 1, time), (1, 2, time), (1, time), (2, time), (time,).
+        check: refuse a model that fails the check or holds what stands in the way; False: warn, and check nothing.
+        fallback: what cannot be converted runs at F0 between two resamplings (see `ResampledModel`): "resample" (windowed sinc), the name
+            of another resampler, or a `Resampler`.
 
     Returns:
-        The converted copy.
+        The converted copy; its `report` says what was done.
 
     Raises:
-        InputError: an impossible rate, nothing found, an unknown name, or a layer that cannot be converted.
+        InputError: an impossible rate, nothing found, an unknown name, a layer that cannot be converted, something in the way, or a
+            converted model that differs from the plain one.
     """
     check_sample_rate(sample_rate)
-    if any(isinstance(module, SampleRateAware) for module in model.modules()):
-        raise InputError(f"{type(model).__name__} holds SFI layers already; use set_sample_rate")
-    try:
-        model = copy.deepcopy(model)
-    except RuntimeError as error:
-        raise InputError(
-            f"{type(model).__name__} cannot be copied; remove weight_norm or spectral_norm of the old kind first: {error}"
-        ) from None
-    known = dict(model.named_modules())
-    convolutions: dict[str, nn.Module] = {
-        n: m for n, m in known.items() if isinstance(m, (nn.Conv1d, nn.ConvTranspose1d))
-    }
-    stfts = {n: m for n, m in known.items() if is_stft(m)}
-    seen = Probe()
-    if convolutions:
-        seen = probe(copy.deepcopy(model), list(convolutions), list(stfts), sample_rate)
-    if layers is None:
-        names = [*_found(convolutions, stfts, seen), *stfts]
-        if seen.is_waveform(seen.output) and not seen.decoders and not any(map(is_inverse, stfts.values())):
-            made = [n for n, m in convolutions.items() if isinstance(m, nn.ConvTranspose1d)]
-            warnings.warn(
-                f"no layer was found that makes the output of {type(model).__name__}, though it is a waveform; if it is one of "
-                f"{made}, name all layers in layers=[...]",
-                stacklevel=2,
-            )
-    else:
-        names = [layers] if isinstance(layers, str) else list(layers)
-        for name in names:
-            _check(name, known, seen)
-    if seen.direct:
-        warnings.warn(
-            f"{type(model).__name__} calls {' and '.join(sorted(seen.direct))} itself; that is not a layer and stays as it is, "
-            "in samples",
-            stacklevel=2,
+    check_model(model)
+    twin_model = _copied(model)
+    seen = _seen(model, sample_rate, example_inputs)
+    report = report_of(model, sample_rate, seen)
+    if layers is not None:
+        converted = replace_named(
+            twin_model, [layers] if isinstance(layers, str) else list(layers), sample_rate, seen
         )
-    twins = {name: _twin(name, known[name], sample_rate) for name in names}
-    pair_lengths(
-        [t for t in twins.values() if isinstance(t, ConvertedConv1d)],
-        [t for t in twins.values() if isinstance(t, ConvertedConvTranspose1d)],
-    )
-    return replace_modules(model, {known[name]: twin for name, twin in twins.items()})
+        if check:
+            _warn(model, converted, report, seen)
+        return _with_report(converted, report)
+    try:
+        converted = convert(twin_model, sample_rate, seen, report, check)
+        if check and seen.inputs:
+            report.findings = check_converted(model, converted, seen, sample_rate)
+            _refuse_failures(model, report)
+    except InputError:
+        if fallback is None:
+            raise
+        return ResampledModel(_copied(model), sample_rate, seen, fallback, report)
+    return _with_report(converted, report)
 
 
 def sfi_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -94,78 +97,79 @@ def sfi_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {name: m for name, m in model.named_modules() if isinstance(m, SampleRateAware)}
 
 
-def replace_modules(model: nn.Module, twins: dict[nn.Module, nn.Module]) -> nn.Module:
-    """`model` with every module that is a key of `twins` replaced, wherever it is referred to."""
-    for parent in list(model.modules()):
-        for key, child in parent._modules.items():
-            if child in twins:
-                parent._modules[key] = twins[child]
-    return twins.get(model, model)
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        raise InputError(
+            f"{type(model).__name__} cannot be copied; remove weight_norm or spectral_norm of the old kind first: {error}"
+        ) from None
 
 
-def _found(convolutions: dict[str, nn.Module], stfts: dict[str, nn.Module], seen: Probe) -> list[str]:
-    """Names of the convolutions at the ends of the model.
+def _seen(model: nn.Module, sample_rate: float, example_inputs: Any) -> Probe:
+    """What a probe sees; nothing of a model without data."""
+    if any(x.is_meta for x in [*model.parameters(), *model.buffers()]):
+        return Probe(error="its parameters are on the meta device")
+    return probe(model, sample_rate, example_inputs)
+
+
+def _warn(model: nn.Module, converted: nn.Module, report: Report, seen: Probe) -> None:
+    """Says what is not right of a model whose layers were named."""
+    if not seen.inputs or seen.error:
+        return
+    report.findings = check_converted(model, converted, seen, report.sample_rate)
+    if all(finding.passed for finding in report.findings):
+        return
+    rest = [
+        str(p) for p in report.places if p.verdict != CONVERTED or not _is_replaced(converted, p.site.module)
+    ]
+    warnings.warn(
+        f"the layers that were named are converted, but {type(model).__name__} is not the same at other rates "
+        f"({'; '.join(map(str, report.findings[1:3]))}); left as they are: {shortened(rest) or 'nothing'}",
+        stacklevel=3,
+    )
+
+
+def _is_replaced(converted: nn.Module, name: str) -> bool:
+    try:
+        return isinstance(converted.get_submodule(name), SampleRateAware)
+    except AttributeError:
+        return False
+
+
+def _refuse_failures(model: nn.Module, report: Report) -> None:
+    """Refuses a model that failed the check, with the suspects; warns of nonlinearities at audio rate.
 
     Raises:
-        InputError: there are none, or they could not be found out.
+        InputError: it failed.
     """
-    if seen.samples or not convolutions:
-        if seen.encoders or seen.decoders or stfts:
-            return [*seen.encoders, *seen.decoders]
-        reason = "no convolution or STFT module sees the waveform"
-    else:
-        reason = "the model could not be run on noise of shape (1, 1, time), (1, 2, time) or (1, time)"
-    listed = ", ".join([*convolutions, *stfts]) or "the model has no Conv1d, ConvTranspose1d or STFT module"
-    raise InputError(f"{reason}; give layers=[...], names out of: {listed}")
-
-
-def _check(name: str, known: dict[str, nn.Module], seen: Probe) -> None:
-    """Refuses a name that is no layer, or that of a layer whose input is not a waveform."""
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3) or [
-            n for n, m in known.items() if isinstance(m, (nn.Conv1d, nn.ConvTranspose1d)) or is_stft(m)
-        ]
-        raise InputError(f"the model has no layer {name!r}; did you mean one of: {', '.join(near)}?")
-    length = seen.lengths.get(name)
-    if length is not None and not seen.is_waveform(length):
+    failed = [finding for finding in report.findings if not finding.passed]
+    doubtful = report.of(DOUBTFUL)
+    name = type(model).__name__
+    figures = "; ".join(map(str, failed))
+    if failed and not doubtful and all(f.error < TOLERABLE and not f.message for f in failed):
+        warnings.warn(
+            f"{name} is converted, with a rest that is more than usual ({figures}) and that no call explains; windows and kernels with jumps "
+            "at their ends do that",
+            stacklevel=3,
+        )
+    elif failed:
+        suspects = shortened([str(p) for p in doubtful]) or "how the model counts samples"
         raise InputError(
-            f"layer {name!r} works on {length} frames where the signal has {seen.samples} samples: its stride is not a duration; "
-            "convert the layers at the waveform, and this one sees the same frames at every sampling frequency"
+            f"{name} was converted, but is not the same at other rates ({figures}); suspected: {suspects}; "
+            f"check=False takes it all the same; {WAYS_OUT}"
+        )
+    nonlinear = [place for place in doubtful if place.nonlinear]
+    if nonlinear:
+        worst = max(finding.decibels for finding in report.findings)
+        warnings.warn(
+            f"{name} is converted ({worst:.0f} dB on the check's signals), but with loud or broad-band signals it may differ "
+            f"more between rates: {shortened([str(p) for p in nonlinear])}",
+            stacklevel=3,
         )
 
 
-def _twin(name: str, module: nn.Module, sample_rate: float) -> nn.Module:
-    """The SFI layer for a plain one.
-
-    Raises:
-        InputError: it cannot be converted.
-    """
-    if is_stft(module):
-        return converted_stft(module, name, sample_rate)
-    reason = _obstacle(module)
-    if reason:
-        raise InputError(f"layer {name!r} ({type(module).__name__}) cannot be converted: {reason}")
-    if isinstance(module, nn.Conv1d):
-        return ConvertedConv1d(module, sample_rate)
-    assert isinstance(module, nn.ConvTranspose1d)
-    return ConvertedConvTranspose1d(module, sample_rate)
-
-
-def _obstacle(module: nn.Module) -> str | None:
-    """Why a module has no SFI twin, and what to do; None if it has one."""
-    if not isinstance(module, (nn.Conv1d, nn.ConvTranspose1d)):
-        return "only Conv1d, ConvTranspose1d and STFT modules are"
-    if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
-        return "it is lazy; run the model once, so that its size is known"
-    plain = nn.Conv1d if isinstance(module, nn.Conv1d) else nn.ConvTranspose1d
-    own = type(module).forward is not plain.forward or type(module)._conv_forward is not plain._conv_forward
-    hooked = bool(module._forward_pre_hooks or module._forward_hooks)
-    reasons = {
-        "it is parametrized; torch.nn.utils.parametrize.remove_parametrizations first": is_parametrized(
-            module
-        ),
-        "it has hooks; remove them first": hooked,
-        "its class computes something of its own": own,
-        "its weights are complex": module.weight.is_complex(),
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
+def _with_report(model: nn.Module, report: Report) -> nn.Module:
+    if not hasattr(model, "report"):
+        model.report = report  # type: ignore[assignment]
+    return model

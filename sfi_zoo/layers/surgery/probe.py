@@ -1,0 +1,273 @@
+"""A foreign model runs on noise of two lengths: sizes that grow with the signal tell which tensors hold samples, which hold frames."""
+
+import copy
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from sfi_zoo.layers.surgery.call_arguments import (
+    CONVOLUTIONS,
+    REDIRECTED,
+    Convolution,
+    convolution,
+    redirected_name,
+    transform,
+)
+from sfi_zoo.layers.surgery.call_sites import ModuleNames, Site, caller
+from sfi_zoo.layers.surgery.example_inputs import SHAPES, ExampleInputs, reference_tensor
+from sfi_zoo.wording import first_line
+
+SAMPLES = 0.75  # axes that grow by so many per sample, or more, hold samples; by fewer, frames
+ODD = 37  # samples more in the longer signal: no whole number of hops, unless the model pads
+MOST_SAID = 120  # letters of an error
+SECONDS = 0.3  # of the shorter signal, or a little more
+
+
+class Size(NamedTuple):
+    """What is kept of a tensor.
+
+    Attributes:
+        shape: its shape.
+        signal: it holds real or complex numbers, not whole ones or truth values.
+    """
+
+    shape: tuple[int, ...]
+    signal: bool
+
+
+@dataclass
+class Call:
+    """One call of a torch function.
+
+    Attributes:
+        name: of the function, method or property.
+        site: where it stands.
+        inputs: its tensors.
+        outputs: what it gave.
+        numbers: arguments that are no tensors, by position or name.
+        convolution: where it is one.
+        transform: the arguments of `torch.stft` or `torch.istft`, without the signal.
+    """
+
+    name: str
+    site: Site
+    inputs: list[Size]
+    outputs: list[Size]
+    numbers: dict[Any, Any]
+    convolution: Convolution | None = None
+    transform: dict[str, Any] | None = None
+
+
+class Recorder(TorchFunctionMode):
+    """Notes every call of a torch function that takes or gives tensors."""
+
+    def __init__(self, names: ModuleNames) -> None:
+        super().__init__()
+        self.names, self.calls = names, list[Call]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        before = [size_of(x) for x in tensors_in((args, kwargs))]
+        result = func(*args, **kwargs)
+        name = function_name(func)
+        given = args[0] if name == "__setitem__" else result
+        outputs = [size_of(x) for x in tensors_in(given)]
+        if outputs:
+            numbers = {k: v for k, v in [*enumerate(args), *kwargs.items()] if not isinstance(v, Tensor)}
+            call = Call(name, caller(self.names), before, outputs, numbers)
+            redirected = redirected_name(func)
+            if redirected:
+                call.name = redirected
+            if redirected in CONVOLUTIONS:
+                found = convolution(redirected, args, kwargs)
+                call.convolution = found[0] if found else None
+            elif redirected:
+                call.transform = transform(redirected, args, kwargs)
+                call.transform["x"] = torch.empty(0, dtype=call.transform["x"].dtype)
+            self.calls.append(call)
+        return result
+
+
+class Flow(NamedTuple):
+    """A call seen at both lengths.
+
+    Attributes:
+        call: at the shorter one.
+        longer: at the longer one; the same call where there was no second run.
+        grown: samples from one to the other; 0 where there was no second run.
+        samples: of the shorter signal.
+    """
+
+    call: Call
+    longer: Call
+    grown: int
+    samples: int
+
+    def inputs(self) -> list[tuple[float, ...]]:
+        """Growth per sample of every axis of every tensor that goes in."""
+        return self._slopes(self.call.inputs, self.longer.inputs)
+
+    def outputs(self) -> list[tuple[float, ...]]:
+        """The same of what comes out."""
+        return self._slopes(self.call.outputs, self.longer.outputs)
+
+    def _slopes(self, short: list[Size], long: list[Size]) -> list[tuple[float, ...]]:
+        return [
+            growth(a.shape, b.shape, self.grown, self.samples) if a.signal else ()
+            for a, b in zip(short, long, strict=False)
+        ]
+
+
+def growth(short: tuple[int, ...], long: tuple[int, ...], grown: int, samples: int) -> tuple[float, ...]:
+    """By how much every axis grows per sample. Without a second run an axis about as long as the signal holds samples."""
+    if not grown:
+        return tuple(n / samples if n >= SAMPLES * samples else 0.0 for n in short)
+    if len(short) != len(long):
+        return ()
+    return tuple((b - a) / grown for a, b in zip(short, long, strict=True))
+
+
+def holds_samples(slopes: tuple[float, ...]) -> bool:
+    """Whether an axis has audio-rate samples."""
+    return any(slope >= SAMPLES for slope in slopes)
+
+
+@dataclass
+class Probe:
+    """What was seen when a model ran on noise.
+
+    Attributes:
+        inputs: what it was called with; None where it could not be run.
+        flows: its calls, in order.
+        outputs: growth per sample of every axis of every tensor that it gave.
+        sizes: the shapes that it gave for the shorter signal.
+        samples: of the shorter signal.
+        error: what it said where it could not be run, or not at the second length.
+    """
+
+    inputs: ExampleInputs | None = None
+    flows: list[Flow] = field(default_factory=list)
+    outputs: list[tuple[float, ...]] = field(default_factory=list)
+    sizes: list[tuple[int, ...]] = field(default_factory=list)
+    samples: int = 0
+    error: str = ""
+
+
+def noise(rows: int, samples: int) -> Tensor:
+    """White noise, always the same."""
+    return 0.1 * torch.randn(rows, samples, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def probe(model: nn.Module, sample_rate: float, example_inputs: Any = None) -> Probe:
+    """Runs copies of `model` on noise of two lengths and records what they call.
+
+    Without example inputs, noise of the shapes (1, 1, time), (1, 2, time), (1, time), (2, time) and (time,) is tried: the first shape that
+    runs through a convolution or a transform at the waveform is taken, else the first that runs.
+
+    Args:
+        model: any model; it is not touched.
+        sample_rate: F0 in Hz.
+        example_inputs: see `ExampleInputs`.
+    """
+    samples = 2 ** math.ceil(math.log2(SECONDS * sample_rate))  # U-Nets want powers of two
+    if example_inputs is not None:
+        return _probe(model, ExampleInputs(example_inputs, sample_rate), samples)
+    like = reference_tensor(model)
+    best, errors = Probe(), list[str]()
+    for shape in SHAPES:
+        found = _probe(model, ExampleInputs.of_shape(shape, samples, sample_rate, like), samples)
+        if found.inputs and any(flow.call.name in REDIRECTED for flow in found.flows if _at_waveform(flow)):
+            return found
+        errors.append(found.error)
+        best = best if best.inputs else found
+    return best if best.inputs else Probe(error="; ".join(errors))
+
+
+def _at_waveform(flow: Flow) -> bool:
+    return any(map(holds_samples, [*flow.inputs(), *flow.outputs()]))
+
+
+def _probe(model: nn.Module, inputs: ExampleInputs, samples: int) -> Probe:
+    try:
+        short, output = _record(model, inputs, samples)
+    except Exception as error:  # whatever a model does with an input it was not made for
+        said = first_line(error)[:MOST_SAID]
+        return Probe(error=f"on noise of shape {inputs.shape()}: {type(error).__name__}: {said}")
+    grown, error_text, long, longer = 0, "", short, output
+    for more in (samples + ODD, samples):
+        try:
+            long, longer = _record(model, inputs, samples + more)
+        except Exception as error:
+            error_text = f"{type(error).__name__}: {first_line(error)}"
+        else:
+            grown, error_text = more, ""
+            break
+    shapes = [[tuple(x.shape) for x in tensors_in(out)] for out in (output, longer)]
+    return Probe(
+        inputs,
+        list(_matched(short, long, grown, samples)),
+        [growth(a, b, grown, samples) for a, b in zip(*shapes, strict=False)],
+        shapes[0],
+        samples,
+        error_text,
+    )
+
+
+def _record(model: nn.Module, inputs: ExampleInputs, samples: int) -> tuple[list[Call], Any]:
+    model = copy.deepcopy(model).eval()
+    recorder = Recorder(ModuleNames(model))
+    args, kwargs = inputs.arguments(samples, noise)
+    with isolated(), recorder:
+        output = model(*args, **kwargs)
+    return recorder.calls, output
+
+
+@contextmanager
+def isolated(seed: int = 0) -> Iterator[None]:
+    """The random numbers of the caller stay as they are; those of the model are always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _matched(short: list[Call], long: list[Call], grown: int, samples: int) -> Iterator[Flow]:
+    """Calls of the two runs in pairs: the i-th at a site with the i-th there; calls without a partner with the last one."""
+    at_site = defaultdict[tuple[Site, str], list[Call]](list)
+    for call in long:
+        at_site[call.site, call.name].append(call)
+    seen = defaultdict[tuple[Site, str], int](int)
+    for call in short:
+        key = call.site, call.name
+        others = at_site[key]
+        if others:
+            yield Flow(call, others[min(seen[key], len(others) - 1)], grown, samples)
+        seen[key] += 1
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    return [x for x in pytree.tree_leaves(tree) if isinstance(x, Tensor)]
+
+
+def size_of(x: Tensor) -> Size:
+    """What is kept of a tensor."""
+    return Size(tuple(x.shape), x.is_floating_point() or x.is_complex())
+
+
+def function_name(func: Any) -> str:
+    """The name of a torch function, or of the property that it gets."""
+    name = getattr(func, "__name__", type(func).__name__)
+    if name in {"__get__", "__set__"}:
+        return str(getattr(getattr(func, "__self__", None), "__name__", name))
+    return str(name)

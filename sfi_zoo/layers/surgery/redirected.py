@@ -1,0 +1,196 @@
+"""A foreign model whose calls of torch functions at the waveform are redirected to SFI layers while it runs at another rate."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, primal
+from sfi_zoo.layers.surgery.call_arguments import (
+    CONVOLUTIONS,
+    Convolution,
+    convolution,
+    redirected_name,
+    transform,
+)
+from sfi_zoo.layers.surgery.call_sites import ModuleNames, Site, called_from_here, caller
+from sfi_zoo.layers.surgery.called_layers import (
+    called_convolution,
+    called_transform,
+    run_convolution,
+    run_filter,
+    run_transform,
+    same_window,
+)
+from sfi_zoo.layers.surgery.converted import SharedLength
+from sfi_zoo.layers.surgery.places import FILTER, INSIDE
+
+MOST_LAYERS = 64
+
+
+class Key(NamedTuple):
+    """A call that is looked up when it is made."""
+
+    name: str
+    site: Site
+    convolution: Convolution | None
+
+
+class Redirected(SampleRateAware):
+    """A model and the calls in its `forward` that are redirected.
+
+    At F0 the model runs as it is. At another rate a `TorchFunctionMode` stands around it: `torch.stft`, `torch.istft`, `conv1d` and
+    `conv_transpose1d` become SFI layers at the calls where the waveform goes in or comes out, with the weights and windows of
+    each call. Parameters stay where the model has them. A call that was not seen when the model was converted is refused.
+
+    Under `torch.compile` the model is left to the interpreter at other rates than F0; compile what `freeze` gives.
+
+    Args:
+        model: the foreign model.
+        sample_rate: F0 in Hz.
+        roles: what every call does: "analysis", "synthesis", "filter" or "inside".
+        unpadded: calls that take signals of no whole number of hops.
+    """
+
+    def __init__(
+        self, model: nn.Module, sample_rate: float, roles: dict[Key, str], unpadded: Iterable[Key] = ()
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
+        self.roles, self.unpadded = roles, frozenset(unpadded)
+        self.shared: dict[int, SharedLength] = {}
+        self._layers = LayerCache()
+        self.training = model.training
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the model gives; at the stored rate."""
+        if self.sample_rate == self.trained_rate:
+            return self.model(*args, **kwargs)
+        return self._redirected(self.model, args, kwargs)
+
+    @torch.compiler.disable
+    def _redirected(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with Redirection(self):
+            return call(*args, **kwargs)
+
+    def shared_length(self, hop: int) -> SharedLength:
+        """What encoders with a hop of so many samples of F0 tell their decoders."""
+        return self.shared.setdefault(hop, SharedLength())
+
+    def layer(self, key: Key, weight: Tensor | None, arguments: dict[str, Any] | None) -> nn.Module:
+        """The SFI layer for a call, from the cache."""
+        return self._layers.get(key, self.trained_rate, weight, arguments, key not in self.unpadded)
+
+    def extra_repr(self) -> str:
+        """The trained rate, and how many calls are redirected."""
+        count = sum(role != INSIDE for role in self.roles.values())
+        return f"sample_rate={self.trained_rate}, redirected calls={count}"
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in {"model", "roles"}:
+                raise
+        value = getattr(self.model, name)
+        if not callable(value) or isinstance(value, nn.Module):
+            return value
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            if self.sample_rate == self.trained_rate:
+                return value(*args, **kwargs)
+            return self._redirected(value, args, kwargs)
+
+        return method
+
+
+class LayerCache:
+    """SFI layers of calls, made when they are needed; not copied and not pickled."""
+
+    def __init__(self) -> None:
+        self.layers: OrderedDict[Any, nn.Module] = OrderedDict()
+
+    def get(
+        self,
+        key: Key,
+        trained_rate: float,
+        weight: Tensor | None,
+        arguments: dict[str, Any] | None,
+        whole_hops: bool,
+    ) -> nn.Module:
+        """The layer for a call of a convolution with that weight, or of a transform with these arguments."""
+        if weight is not None and key.convolution is not None:
+            return self._kept(
+                (key, weight.dtype, weight.device),
+                lambda: called_convolution(key.convolution, weight, trained_rate, whole_hops),  # type: ignore[arg-type]
+            )
+        assert arguments is not None
+        numbers = tuple(
+            arguments[name]
+            for name in ("n_fft", "hop_length", "win_length", "center", "pad_mode", "normalized", "onesided")
+            if name in arguments
+        )
+        window, at = arguments["window"], (key.name, numbers)
+        layer = self.layers.get(at)
+        if layer is None or not same_window(layer, window):
+            self.layers.pop(at, None)
+            layer = self._kept(at, lambda: called_transform(key.name, arguments, trained_rate))
+            layer.made_with = None if window is None else window.detach().clone()  # type: ignore[assignment]
+        return layer
+
+    def _kept(self, at: Any, make: Callable[[], nn.Module]) -> nn.Module:
+        if at not in self.layers:
+            self.layers[at] = make()
+            if len(self.layers) > MOST_LAYERS:
+                self.layers.popitem(last=False)
+        self.layers.move_to_end(at)
+        return self.layers[at]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.layers = OrderedDict()
+
+
+class Redirection(TorchFunctionMode):
+    """Replaces the calls of a `Redirected` model while it runs at another rate than F0."""
+
+    def __init__(self, converted: Redirected) -> None:
+        super().__init__()
+        self.converted, self.rate = converted, converted.sample_rate
+        self.names = ModuleNames(converted.model)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = redirected_name(func)
+        if name is None or called_from_here():
+            return func(*args, **kwargs)
+        found = convolution(name, args, kwargs) if name in CONVOLUTIONS else None
+        key = Key(name, caller(self.names), found[0] if found else None)
+        role = self.converted.roles.get(key)
+        if role is None:
+            raise InputError(
+                f"{name} in {key.site} was not seen when the model was converted, so it is not known whether it sees samples or frames; "
+                "convert the model with example_inputs that take this way through it"
+            )
+        if role == INSIDE:
+            return func(*args, **kwargs)
+        if found:
+            return self._convolution(key, role, *found)
+        arguments = transform(name, args, kwargs)
+        layer = self.converted.layer(key, None, arguments)
+        shared = self.converted.shared_length(arguments["hop_length"])
+        padded = key not in self.converted.unpadded
+        return run_transform(layer, arguments, self.rate, shared, padded)  # type: ignore[arg-type]
+
+    def _convolution(self, key: Key, role: str, call: Convolution, operands: Any) -> Tensor:
+        if role == FILTER:
+            return run_filter(call, operands, self.rate, self.converted.trained_rate)
+        layer: Any = self.converted.layer(key, operands.weight, None)
+        return run_convolution(layer, operands, self.rate, self.converted.shared_length(call.stride))
