@@ -327,5 +327,5 @@ def test_a_nonlinearity_at_audio_rate_is_named():
         def forward(self, x):
             return super().forward(x).relu()
 
-    with pytest.raises(InputError, match="not the same at other rates.*relu.*nonlinearity"):
+    with pytest.raises(InputError, match=r"not the same at other rates.*relu.*nonlinearity"):
         make_sfi(Halved(), 8000)

@@ -149,7 +149,7 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
     figures = "; ".join(map(str, failed))
     if failed and not doubtful and all(f.error < TOLERABLE and not f.message for f in failed):
         warnings.warn(
-            f"{name} is converted, with a rest that is more than usual ({figures}) and that no call explains; windows and kernels with jumps "
+            f"{name} is converted, with a larger rest than usual ({figures}) that no call explains; windows and kernels with jumps "
             "at their ends do that",
             stacklevel=3,
         )
