@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 OWN = __name__.rpartition(".")[0]  # this package: its frames are no part of the foreign model
+LIBRARY = OWN.partition(".")[0] + "."
 
 
 class Site(NamedTuple):
@@ -98,4 +99,4 @@ def called_from_here() -> bool:
         frame = frame.f_back
     package = str(frame.f_globals.get("__name__", ""))
     runs_the_model = {f"{OWN}.{name}" for name in ("redirected", "example_inputs", "probe")}
-    return package.startswith("sfi_zoo.") and package not in runs_the_model
+    return package.startswith(LIBRARY) and package not in runs_the_model
