@@ -1,11 +1,13 @@
 """How far long work is, for somebody at a terminal."""
 
+import os
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class ProgressBar:
-    """A progress bar on standard error, silent when that is not a terminal."""
+    """A progress bar on standard error, silent when that is no terminal; of several processes (RANK, see torchrun) the first draws."""
 
     def __init__(self, title: str) -> None:
         """`title` is shown as it is, without markup."""
@@ -16,7 +18,8 @@ class ProgressBar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
         )
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        hidden = not console.is_terminal or os.environ.get("RANK", "0") != "0"
+        self._progress = Progress(*columns, console=console, transient=True, disable=hidden)
         self._task = self._progress.add_task(title, total=None, note="")
 
     def update(self, done: float, total: float | None, note: str = "") -> None:

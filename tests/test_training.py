@@ -151,9 +151,7 @@ def test_two_processes_train_to_the_weights_of_one(songs, recipe_file, uninterru
         "-o",
         str(tmp_path),
     ]
-    done = subprocess.run(
-        [*command, "--device", "cpu"], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "2 processes" in done.stdout
     assert_same(tmp_path, uninterrupted, tolerance=2e-4)

@@ -43,6 +43,21 @@ def test_snr_counts_silent_sources(signals):
     np.testing.assert_allclose(losses(signals, snr=1.0), expected, rtol=1e-6)
 
 
+def test_leak_counts_silent_sources_alone(signals):
+    estimates, targets, mixture = signals
+    targets[2, 1] *= 1e-3 / 2  # -66 dB: silent, too
+    mixture[2] = targets[2].sum(0)
+    total = (mixture**2).sum((-1, -2))
+    expected = np.zeros(3)
+    for item, source in ((1, 0), (2, 1)):
+        expected[item] = 10 * np.log10((estimates[item, source] ** 2).sum() / total[item] + 1e-6) / 2
+    found = losses((estimates, targets, mixture), si_sdr=1e-12, silence=1.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    estimates[1, 0] *= 0.1  # 20 dB less leaks
+    less = losses((estimates, targets, mixture), si_sdr=1e-12, silence=1.0)
+    assert found[1] - less[1] == pytest.approx(10, abs=0.1)
+
+
 def test_l1(signals):
     estimates, targets, mixture = signals
     rms = np.sqrt((mixture**2).mean((-1, -2)))[:, None]
@@ -79,7 +94,7 @@ def test_losses_do_not_depend_on_how_a_batch_is_split(signals):
 def test_silence_has_finite_losses_and_gradients():
     estimates = torch.zeros(1, 2, 1, 3000, requires_grad=True)
     silent = torch.zeros(1, 2, 1, 3000)
-    loss = example_losses(estimates, silent, silent.sum(1), LossConfig(1.0, 1.0, 1.0, 1.0))
+    loss = example_losses(estimates, silent, silent.sum(1), LossConfig(1.0, 1.0, 1.0, 1.0, 1.0))
     loss.sum().backward()
     assert torch.isfinite(loss).all()
     assert torch.isfinite(estimates.grad).all()

@@ -1,5 +1,6 @@
 """`sfi-zoo train`."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ def train_command(
 ) -> None:
     """Train a separator by a recipe, or go on where a run was stopped; the best model is in OUT/model.
 
-    More processes: accelerate launch --num_processes N -m sfi_zoo.cli train ... (on a CPU with --multi_gpu, and --device cpu after train).
+    More processes: accelerate launch --multi_gpu --num_processes N -m sfi_zoo.cli train ... (on a CPU, too), or torchrun.
 
     Example: sfi-zoo train recipes/convtasnet_mgf_native.toml --data MUSDB18HQ -o runs/convtasnet_mgf_native
     """
@@ -43,11 +44,14 @@ def train_command(
     except ImportError:
         raise InputError("training needs accelerate: pip install 'sfi-zoo[train]'") from None
     from sfi_zoo.progress_bar import ProgressBar
+    from sfi_zoo.training.processes import check_launch
     from sfi_zoo.training.recipe import read_recipe
     from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
     from sfi_zoo.training.trainer import train
 
     available(device)
+    check_launch()
+    first = os.environ.get("RANK", "0") == "0"
     if threads is not None:
         torch.set_num_threads(threads)
     plan = read_recipe(recipe)
@@ -62,11 +66,11 @@ def train_command(
     if not plan.data.folder:
         raise InputError("no data: give --data FOLDER, or folder in the recipe's [data]")
     model, apart = starting_model(plan, recipe.parent)
-    for part, error in apart.items():
+    for part, error in apart.items() if first else ():
         print(f"{part}: filters start {error:.1%} apart from those of {plan.train.filters_like}")
     with ProgressBar("reading tracks") as bar:
         examples = examples_of(plan, model.sources, model.sample_rate, bar.update)
-    for problem in examples.skipped:
+    for problem in examples.skipped if first else ():
         complain(InputError(f"left out: {problem}"))
     if not plan.train.start:
         some = range(min(CALIBRATION, plan.train.steps * plan.train.batch_size))

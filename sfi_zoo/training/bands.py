@@ -10,7 +10,11 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 
-_STEPS, _EXAMPLES = 1, 2  # streams of random numbers that have nothing to do with each other
+_STEPS, _EXAMPLES = (
+    1,
+    2,
+)  # streams of random numbers that have nothing to do with each other; the next uses have 3 and 4, ...
+LIMITED, ROUND_TRIP = 0, 1  # uses
 
 
 @dataclass(frozen=True)
@@ -21,20 +25,24 @@ class Bands:
         sample_rate: the SF in Hz, one for the whole step.
         share: of the examples that are augmented.
         seed: of the run.
+        use: what the draws are for; those of different uses are independent.
     """
 
     sample_rate: float
     share: float
     seed: int
+    use: int = LIMITED
 
     def limited(self, indices: Sequence[int]) -> Tensor:
         """Which examples, by their index in the whole run, are augmented: (indices,) bool."""
-        draws = [np.random.default_rng([self.seed, _EXAMPLES, int(i)]).random() for i in indices]
+        draws = [
+            np.random.default_rng([self.seed, _EXAMPLES + 2 * self.use, int(i)]).random() for i in indices
+        ]
         return torch.tensor(draws, dtype=torch.float64) < self.share
 
 
-def band_rates(seed: int, step: int, share: float, low: float, high: float) -> Bands:
-    """The SF of a step, uniform in log F between `low` and `high` (Hz): a pure function of (seed, step).
+def band_rates(seed: int, step: int, share: float, low: float, high: float, use: int = LIMITED) -> Bands:
+    """The SF of a step, uniform in log F between `low` and `high` (Hz): a pure function of (seed, step, use).
 
     Raises:
         InputError: `share` is not in 0 ... 1, or not 0 < low <= high.
@@ -43,8 +51,8 @@ def band_rates(seed: int, step: int, share: float, low: float, high: float) -> B
         raise InputError(
             f"band rates: share = {share}, {low} ... {high} Hz; give 0 ... 1 and rates that rise"
         )
-    u = np.random.default_rng([seed, _STEPS, step]).random()
-    return Bands(float(low * (high / low) ** u), share, seed)
+    u = np.random.default_rng([seed, _STEPS + 2 * use, step]).random()
+    return Bands(float(low * (high / low) ** u), share, seed, use)
 
 
 def band_limit(x: Tensor, sample_rate: float, nyquist: float | Tensor, transition: float = 0.05) -> Tensor:

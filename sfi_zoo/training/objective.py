@@ -6,9 +6,11 @@ For a target s and an estimate e of the mixture x, all (time,), with <a, b> the 
     SNR     = 10 log10 ((|s|^2 + tau |x|^2) / (|e - s|^2 + tau' |x|^2)), tau = 10^-2, tau' = 10^-4   (silent targets count too)
     L1      = mean |e - s| / rms(x)
     spectral= mean over windows of  | |E| - |S| |_1 / | X |_1   (multi-resolution STFT magnitudes)
+    leak    = 10 log10 (|e|^2 / |x|^2 + 10^-6)   (only where s is silent: 60 dB below x; then tau' stops the SNR at 40 dB, and this goes on)
 
-The loss of an example is  w_si (-SI-SDR) + w_snr (-SNR) + w_l1 L1 + w_sp spectral,  averaged over all its sources with a fixed count, so
-that the mean over a batch does not depend on how the batch is split among processes.
+The loss of an example is  w_si (-SI-SDR) + w_snr (-SNR) + w_l1 L1 + w_sp spectral + w_silence leak,  averaged over all its sources with a
+fixed count, so that the mean over a batch does not depend on how the batch is split among processes. To it comes  w_lee LEE  of the
+examples that make a round trip through another sampling frequency, see `sfi_zoo.training.round_trip`.
 
 Sources: Le Roux et al., ICASSP 2019 (SI-SDR); Wisdom et al., ICASSP 2021 (soft thresholds); Yamamoto et al., ICASSP 2020 (spectral).
 """
@@ -17,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, full_precision
+from sfi_zoo.training.bands import band_limit
 from sfi_zoo.training.recipe import LossConfig
+from sfi_zoo.training.round_trip import round_trip_lee
 
 CEILING, FLOOR = 1e-3, 1e-8
 SILENT = 1e-4  # of the mixture's energy: -40 dB
 TAU, TAU_ERROR = 1e-2, 1e-4
+QUIET = 1e-6  # of the mixture's energy: -60 dB
 WINDOWS = (512, 1024, 2048)
 
 
@@ -37,28 +42,54 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.weights = model, weights
 
-    def forward(self, targets: Tensor, limited: Tensor | None = None, rate: float | None = None) -> Tensor:
+    def forward(
+        self,
+        targets: Tensor,
+        limited: Tensor | None = None,
+        rate: float | None = None,
+        tripped: Tensor | None = None,
+        trip_rate: float | None = None,
+    ) -> Tensor:
         """Losses of the examples.
 
         Args:
             targets: (items, sources, channels, time) at F0; their sum is the mixture.
             limited: (items,) bool, those that have nothing above `rate` / 2.
             rate: F in Hz that they stand for.
+            tripped: (items,) bool, those whose LEE counts; none of the limited.
+            trip_rate: F in Hz of their round trip.
 
         Returns:
             (items,).
         """
         mixture = targets.sum(1)
-        estimates = separated(self.model, mixture, limited, rate)
-        return example_losses(estimates, targets, mixture, self.weights)
+        masked = masked_latent(self.model, mixture, limited, rate)
+        losses = example_losses(decoded(self.model, masked, mixture), targets, mixture, self.weights)
+        trained = self.model.sample_rate
+        if tripped is None or trip_rate is None or trip_rate >= trained or not bool(tripped.any()):
+            return losses  # a round trip through F0 or above loses nothing
+        chosen = tripped.repeat_interleave(len(masked.values) // len(mixture))
+        reference = Latent(masked.values[chosen], masked.grid)
+        there = band_limit(mixture[tripped], trained, trip_rate / 2)
+        moved = masked_latent(self.model, there, torch.ones_like(tripped[tripped]), trip_rate)
+        errors = round_trip_lee(moved, reference, trip_rate, trained, int(tripped.sum()))
+        return losses.index_add(0, tripped.nonzero()[:, 0], self.weights.lee * errors.to(losses))
 
 
 def separated(
     model: Separator, mixture: Tensor, limited: Tensor | None = None, rate: float | None = None
 ) -> Tensor:
-    """Estimates at F0, (items, sources, channels, time), where the `limited` items have the latent they would have at `rate`.
+    """Estimates at F0, (items, sources, channels, time): `decoded` of `masked_latent`, with its arguments."""
+    return decoded(model, masked_latent(model, mixture, limited, rate), mixture)
+
+
+def masked_latent(
+    model: Separator, mixture: Tensor, limited: Tensor | None = None, rate: float | None = None
+) -> Latent:
+    """The latent times the masks, (items, sources, features, frames); the `limited` items have the latent they would have at `rate`.
 
     The features that are dead at `rate` are left out of the latent and of its grid, so the mask network sees what it will see there.
+    The grid that is returned is that at F0.
 
     Args:
         model: the separator.
@@ -66,14 +97,13 @@ def separated(
         limited: (items,) bool.
         rate: F in Hz.
     """
-    items, channels, time = mixture.shape
     with full_precision(mixture.device):
         latent = model.encode(mixture)
+    values, grid = latent.values, latent.grid
     if limited is None or rate is None or not bool(limited.any()):
-        masks, values = model.predict_masks(latent), latent.values
+        masks = model.predict_masks(latent)
     else:
-        values, grid = latent.values, latent.grid
-        limited = limited.repeat_interleave(len(values) // items)
+        limited = limited.repeat_interleave(len(values) // len(mixture))
         alive = grid.alive & (grid.frequencies < rate / 2)
         values = torch.where(limited[:, None, None] & ~alive[:, None], torch.zeros_like(values), values)
         places = LatentGrid(grid.times, grid.frequencies, alive)
@@ -83,7 +113,14 @@ def separated(
         masks = torch.cat(predicted)[order]
     with full_precision(mixture.device):
         masks = masks.to(torch.promote_types(masks.dtype, torch.float32))
-        estimates = model.decode(masks * values[:, None], None, time)
+        return Latent(masks * values[:, None], grid)
+
+
+def decoded(model: Separator, masked: Latent, mixture: Tensor) -> Tensor:
+    """What a masked latent of the mixture (items, channels, time) sounds like: (items, sources, channels, time)."""
+    items, channels, time = mixture.shape
+    with full_precision(mixture.device):
+        estimates = model.decode(masked.values, None, time)
     return estimates.unflatten(0, (items, channels)).transpose(1, 2)
 
 
@@ -115,6 +152,10 @@ def example_losses(estimates: Tensor, targets: Tensor, mixture: Tensor, weights:
         loss = loss + weights.l1 * (e - s).abs().mean(-1) / rms
     if weights.spectral:
         loss = loss + weights.spectral * spectral(estimates, targets, mixture)
+    if weights.silence:
+        quiet = energy <= QUIET * total
+        level = 10 * torch.log10((e.square().sum(-1) + QUIET * total + FLOOR) / (total + FLOOR))
+        loss = loss + weights.silence * torch.where(quiet, level, 0.0)
     return loss.mean(1)
 
 

@@ -81,19 +81,35 @@ class BandwidthConfig(Table):
 
 @dataclass(frozen=True)
 class LossConfig(Table):
-    """Weights of the losses, see `sfi_zoo.training.objective`."""
+    """Weights of the losses, see `sfi_zoo.training.objective`.
+
+    Attributes:
+        si_sdr: of SI-SDR, for sources that are not silent.
+        snr: of the thresholded SNR, for all sources.
+        l1: of the mean error.
+        spectral: of the multi-resolution distance of STFT magnitudes.
+        silence: of the leak into silent sources, in dB.
+        lee: of the masked-latent error between a mixture and its round trip through another sampling frequency F, see
+            `sfi_zoo.training.round_trip`.
+        lee_share: of the examples that make the trip: each costs a second pass through the mask network.
+        lee_rates: lowest and highest F in Hz, uniform in log F; above F0 there is nothing to lose, so F0 is the highest in any case.
+    """
 
     table: ClassVar[str] = "loss"
     si_sdr: float = within(1.0, 0, 1e9)
     snr: float = within(0.2, 0, 1e9)
     l1: float = within(0.0, 0, 1e9)
     spectral: float = within(0.0, 0, 1e9)
+    silence: float = within(0.0, 0, 1e9)
+    lee: float = within(0.0, 0, 1e9)
+    lee_share: float = within(0.25, 0, 1)
+    lee_rates: tuple[float, float] = within((8000.0, 192_000.0), 4000, 192_000)
 
     def __post_init__(self) -> None:
-        """Refuses to train on nothing, too."""
+        """Refuses to train on nothing, too: masks that never change have a LEE of 0."""
         super().__post_init__()
-        if not any(asdict(self).values()):
-            raise InputError("[loss] weights must not all be 0")
+        if not any((self.si_sdr, self.snr, self.l1, self.spectral)):
+            raise InputError("[loss] si_sdr, snr, l1 and spectral must not all be 0")
 
 
 @dataclass(frozen=True)

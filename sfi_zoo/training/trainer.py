@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Separator
-from sfi_zoo.training.bands import band_limit, band_rates
+from sfi_zoo.training.bands import ROUND_TRIP, band_limit, band_rates
 from sfi_zoo.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from sfi_zoo.training.log import Mean, append_record, cut_log
 from sfi_zoo.training.objective import Objective
 from sfi_zoo.training.optimizer import moving_average, optimizer_of, rate_factor
+from sfi_zoo.training.processes import check_launch, on_cpu
 from sfi_zoo.training.recipe import PRECISIONS, Recipe
 from sfi_zoo.training.stopping import SIGNALS, Stopping
 from sfi_zoo.training.validation import validate
@@ -72,14 +73,15 @@ def train(
         recipe: everything else.
         out: folder of the run: checkpoint, log, TensorBoard events if that is installed, and `model/`, the best model as published.
         report: called with (steps done, steps in all, figures of this step).
-        device: "cpu", "cuda", ...; Accelerate's choice when omitted.
+        device: "cpu", "cuda", ...; Accelerate's choice when omitted, and the CPU where there is no accelerator.
         stop_at: leave a checkpoint and stop after so many steps in all.
 
     Returns:
         How far training is.
 
     Raises:
-        InputError: a checkpoint made with another recipe, a batch that cannot be shared by the processes.
+        InputError: a checkpoint made with another recipe, a batch that cannot be shared by the processes, several processes asked for
+            and one started.
         TrainingError: the loss is not finite, or a worker died; the last checkpoint is kept.
     """
     before = torch.get_float32_matmul_precision()
@@ -110,13 +112,14 @@ class _Run:
     ) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
+        check_launch()
         config = recipe.train
         self.recipe, self.config, self.out, self.report = recipe, config, out, report
         # some networks have outputs that nobody uses, whose weights get no gradient
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.engine = Accelerator(
             mixed_precision=PRECISIONS[config.precision],
-            cpu=device == "cpu",
+            cpu=on_cpu(device),
             kwargs_handlers=[unused],
             log_with="tensorboard" if _has_tensorboard() else None,
             project_dir=out,
@@ -216,10 +219,11 @@ class _Run:
             limited = drawn.limited(self._own(step)).to(targets.device)
             if bool(limited.any()):
                 targets[limited] = band_limit(targets[limited], self.model.sample_rate, rate / 2)
+        tripped, trip_rate = self._round_trips(step, limited, targets.device)
         self._set_rates(step)
         self.objective.train()
         with self.engine.autocast():
-            loss = self.objective(targets, limited, rate).mean()
+            loss = self.objective(targets, limited, rate, tripped, trip_rate).mean()
         whole = float(self.engine.reduce(loss.detach(), "mean"))
         if not math.isfinite(whole):
             raise TrainingError(
@@ -235,6 +239,22 @@ class _Run:
             self.progress.average_updates += 1
         self.progress.step += 1
         return whole, float(norm) if norm is not None else math.nan
+
+    def _round_trips(
+        self, step: int, limited: Tensor | None, device: torch.device
+    ) -> tuple[Tensor | None, float | None]:
+        """Which examples of a step make a round trip through another SF, and through which."""
+        loss, highest = self.recipe.loss, self.model.sample_rate
+        if not (loss.lee and loss.lee_share):
+            return None, None
+        low, high = loss.lee_rates
+        if low > highest:
+            raise InputError(
+                f"[loss] lee_rates begin at {low:g} Hz: above F0 = {highest:g} Hz a round trip loses nothing"
+            )
+        drawn = band_rates(self.config.seed, step, loss.lee_share, low, min(high, highest), ROUND_TRIP)
+        tripped = drawn.limited(self._own(step)).to(device)
+        return tripped if limited is None else tripped & ~limited, drawn.sample_rate
 
     def _set_rates(self, step: int) -> None:
         factor = rate_factor(self.config, step, self.progress.factor)
