@@ -11,6 +11,7 @@ ARCHITECTURES = {
     "bsrnn": ("sfi_zoo.models.bsrnn", "BSRNN"),
     "bsroformer": ("sfi_zoo.models.bs_roformer", "BSRoFormer"),
     "convtasnet": ("sfi_zoo.models.conv_tasnet", "ConvTasNet"),
+    "dualpath": ("sfi_zoo.models.dual_path_tasnet", "DualPathTasNet"),
     "openunmix": ("sfi_zoo.models.open_unmix", "OpenUnmix"),
     "spleeter": ("sfi_zoo.models.spleeter", "Spleeter"),
     "sudormrf": ("sfi_zoo.models.sudormrf", "SuDoRMRF"),

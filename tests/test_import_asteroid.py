@@ -103,7 +103,7 @@ def replaced(key, value):
         (replaced("masker.mask_net.1.bias", torch.full((24,), math.nan)), r"not finite masker\.mask_net\.1\.bias"),
         (replaced("masker.mask_net.1.bias", torch.zeros(24, dtype=torch.int64)), r"kind masker\.mask_net\.1\.bias"),
         (lambda c: c.update(state_dict=[1]), "not a dictionary of tensors"),
-        (lambda c: c.update(model_name="DPTNet"), "'DPTNet'"),
+        (lambda c: c.update(model_name="DCUNet"), "'DCUNet'"),
         (lambda c: c["model_args"].update(fb_name="STFTFB"), "fb_name='STFTFB'"),
         (lambda c: c["model_args"].update(norm_type="gGN"), "norm_type='gGN'"),
         (lambda c: c["model_args"].update(mask_act="swish"), "mask_act='swish'"),
@@ -125,9 +125,9 @@ def test_what_cannot_be_imported_is_named(tmp_path, change, reason):
     assert not (tmp_path / "out").exists()
 
 
-def test_another_architecture_of_asteroid_is_named(tmp_path):
-    with pytest.raises(InputError, match="'DPRNNTasNet' of asteroid; of its models ConvTasNet"):
-        import_checkpoint(HERE / "asteroid_other.bin", tmp_path / "out")
+def test_a_network_of_asteroids_beside_conv_tasnet_comes_too(tmp_path):
+    model = load(import_checkpoint(HERE / "asteroid_other.bin", tmp_path / "out"))
+    assert (model.architecture, model.config.block) == ("dualpath", "recurrent")
 
 
 @pytest.mark.parametrize("rate", [None, 8000])

