@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sfi_zoo.data.songs import SyntheticSongs
-from sfi_zoo.metrics.controls import EquivariantOracle, controls
+from sfi_zoo.metrics.controls import EquivariantOracle, FixedMasks, controls, ratio_masks
 from sfi_zoo.metrics.layerwise import LayerLEE, layer_lee, lee_after_layers
 from sfi_zoo.metrics.lee import (
     ALIVE_MARGIN,
@@ -94,6 +94,7 @@ __all__ = [
     "MODES",
     "Adapted",
     "EquivariantOracle",
+    "FixedMasks",
     "LEESums",
     "LayerLEE",
     "MaskLEE",
@@ -127,6 +128,7 @@ __all__ = [
     "points_of",
     "predictor_lee",
     "predictor_motion",
+    "ratio_masks",
     "read_records",
     "rows_of",
     "score",

@@ -161,7 +161,7 @@ def mask_lee(observed: Observation, trained: Observation, margin: float = ALIVE_
     Raises:
         InputError: no feature or no frame to compare, or shapes that differ.
     """
-    return _lee(observed.masks, trained.masks, observed, trained, margin)
+    return compare(observed.masks, trained.masks, observed, trained, margin)
 
 
 def masked_latent_lee(observed: Observation, trained: Observation, margin: float = ALIVE_MARGIN) -> LEESums:
@@ -173,7 +173,7 @@ def masked_latent_lee(observed: Observation, trained: Observation, margin: float
         InputError: as there.
     """
     masked, trained_masked = (x.masks * x.latent.values[:, None] for x in (observed, trained))
-    return _lee(masked, trained_masked, observed, trained, margin)
+    return compare(masked, trained_masked, observed, trained, margin)
 
 
 @torch.no_grad()
@@ -229,10 +229,49 @@ def shared_features(
     return shared
 
 
-def _lee(
-    values: Tensor, trained_values: Tensor, observed: Observation, trained: Observation, margin: float
+def compare(
+    values: Tensor,
+    trained_values: Tensor,
+    observed: Observation,
+    trained: Observation,
+    margin: float,
+    weigh: Callable[[Observation, Tensor], Tensor] | None = None,
 ) -> LEESums:
-    """||P (values - trained values)||^2 and ||P trained values||^2 over items and common frames."""
+    """||w P (values - trained values)||^2 and ||w P trained values||^2 over items and common frames: what every finite LEE is.
+
+    Args:
+        values: at F, (items, sources, features, frames).
+        trained_values: at F0.
+        observed: where values at F are.
+        trained: where those at F0 are.
+        margin: features count up to this fraction of min(F, F0) / 2.
+        weigh: what is seen at F0, and P, (features,) bool -> w, (items, 1 or sources, 1 or shared features, frames at F0); 1 when omitted.
+
+    Raises:
+        InputError: no feature or no frame to compare, or shapes that differ.
+    """
+    moved, reference, shared, frames = aligned(values, trained_values, observed, trained, margin)
+    frequencies = trained.latent.grid.frequencies
+    if weigh is not None:
+        weights = weigh(trained, shared)[..., frames]
+        error, whole = (_in_place(_energy(weights * x), shared) for x in (moved - reference, reference))
+        return LEESums(error, whole, frequencies)
+    error = _in_place(_energy(moved - reference), shared)
+    if trained_values is trained.masks and reference.shape[-1] == trained_values.shape[-1]:
+        return LEESums(error, trained.energies * shared, frequencies)
+    return LEESums(error, _in_place(_energy(reference), shared), frequencies)
+
+
+def aligned(
+    values: Tensor, trained_values: Tensor, observed: Observation, trained: Observation, margin: float
+) -> tuple[Tensor, Tensor, Tensor, slice]:
+    """Values at F at the frame times of F0, and those at F0, of shared features and common frames; P; and which frames of F0 these are.
+
+    Args: those of `compare`.
+
+    Raises:
+        InputError: as there.
+    """
     grid, trained_grid = observed.latent.grid, trained.latent.grid
     if values.shape[:-1] != trained_values.shape[:-1]:
         shapes = f"{tuple(values.shape)} at F and {tuple(trained_values.shape)} at F0"
@@ -242,12 +281,9 @@ def _lee(
     if not len(wanted):
         raise InputError("no frame at F lies at the time of a frame at F0; take a longer signal")
     start, kept = int(torch.searchsorted(trained_grid.times, wanted[0])), _run(shared)
-    reference = trained_values[:, :, kept, start : start + len(wanted)]
+    frames = slice(start, start + len(wanted))
     moved = at_times(values[:, :, kept], grid.times, wanted, turn(trained_grid)[kept])
-    error = _in_place(_energy(moved - reference), shared)
-    if trained_values is trained.masks and len(wanted) == len(trained_grid.times):
-        return LEESums(error, trained.energies * shared, trained_grid.frequencies)
-    return LEESums(error, _in_place(_energy(reference), shared), trained_grid.frequencies)
+    return moved, trained_values[:, :, kept, frames], shared, frames
 
 
 def sums_of(values: Tensor, reference: Tensor, shared: Tensor, frequencies: Tensor) -> LEESums:

@@ -44,7 +44,7 @@ def score_model(
         sample_rates: Hz, 4000 to 192000 each.
         songs: a data set, as `sfi_zoo.metrics.score` takes it; or clips of one; or functions from a rate in Hz to stems, (sources, time)
             or (sources, channels, time), which add up to the mixture. Three synthetic songs by default.
-        modes: which of "native", "resample", "none" and the control "oracle".
+        modes: which of "native", "resample", "none" and the controls "fixed_masks" and "ratio_masks".
         progress: called with (songs done, songs in all).
 
     Returns:

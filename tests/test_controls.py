@@ -1,4 +1,4 @@
-"""The control rows: an oracle at the numerical floor, a model that is not adapted, at every rate and in every metric."""
+"""The control rows: fixed masks at the numerical floor, a model that is not adapted, at every rate and in every metric."""
 
 import pytest
 import torch
@@ -34,8 +34,8 @@ def wide(rate, dtype=torch.float64):
 @pytest.mark.parametrize("dtype", FLOOR_DB)
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("latent", ["relu", "complex"])
-def test_the_oracle_is_at_the_floor_at_every_rate(rate, dtype, latent):
-    oracle = controls(small_tasnet(latent).to(dtype))["oracle"]
+def test_fixed_masks_are_at_the_floor_at_every_rate(rate, dtype, latent):
+    oracle = controls(small_tasnet(latent).to(dtype))["fixed_masks"]
     trained = observe(oracle, wide(8000, dtype), 8000)
     for lee in (
         mask_lee(observe(oracle, wide(rate, dtype), rate), trained),
@@ -44,23 +44,23 @@ def test_the_oracle_is_at_the_floor_at_every_rate(rate, dtype, latent):
         assert lee.decibels() <= FLOOR_DB[dtype]
 
 
-def test_the_oracle_is_at_the_floor_in_local_form():
-    oracle = controls(small_tasnet())["oracle"]
+def test_fixed_masks_are_at_the_floor_in_local_form():
+    oracle = controls(small_tasnet())["fixed_masks"]
     assert local_mask_lee(motion(oracle, tones(8000, 0.05))).decibels() <= -100
     trained = observe(oracle, tones(8000, 0.05), 8000)
     assert local_predictor_lee(oracle.predict_masks, trained, 6000).decibels() <= -100
 
 
-def test_the_oracles_masks_depend_on_source_feature_and_frame():
+def test_fixed_masks_depend_on_source_feature_and_frame():
     """A floor of constant masks would prove nothing."""
-    masks = observe(controls(small_tasnet())["oracle"], tones(8000, 0.2), 8000).masks
+    masks = observe(controls(small_tasnet())["fixed_masks"], tones(8000, 0.2), 8000).masks
     assert torch.allclose(masks.sum(1), torch.ones_like(masks[:, 0]))
     assert min(float(masks.std(axis).mean()) for axis in (1, 2, 3)) > 0.1
 
 
-def test_the_masked_latent_of_the_oracle_is_the_error_of_its_encoder():
+def test_the_masked_latent_of_fixed_masks_are_the_error_of_its_encoder():
     model = small_tasnet("complex")
-    seen, trained = (observe(controls(model)["oracle"], wide(rate), rate) for rate in (16000, 8000))
+    seen, trained = (observe(controls(model)["fixed_masks"], wide(rate), rate) for rate in (16000, 8000))
     encoder = [x.latent.values[0, trained.latent.grid.frequencies < 3600] for x in (seen, trained)]
     shared = [x.masks[0][:, trained.latent.grid.frequencies < 3600] for x in (seen, trained)]
     frames = encoder[1].shape[-1]

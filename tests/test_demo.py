@@ -214,7 +214,7 @@ def test_what_has_no_score_is_left_out(tmp_path: Path) -> None:
             row.update({key: None for key in row if key.endswith(("_db", "_lee"))})
     written(tmp_path, "model", stored)
     (board,) = scores.read_boards(tmp_path)[0].values()
-    assert set(scores.table(board)["mode"]) == {"resample", "none", "oracle"}
+    assert set(scores.table(board)["mode"]) == {"resample", "none"}
 
 
 def test_without_gradio_the_way_out_is_told(

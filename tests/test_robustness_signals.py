@@ -69,7 +69,7 @@ def test_score_goes_on_where_it_was_stopped(number: signal.Signals, model: Path,
     assert records.read_bytes().startswith(done), "what was measured is not measured again"
     found = [json.loads(line) for line in records.read_text().splitlines()]
     units = {(record["track"], record["mode"], record["sample_rate"]) for record in found}
-    assert len(found) == len(units) == 2 * 2 * 4  # tracks, rates, and native, resample, none, oracle
+    assert len(found) == len(units) == 2 * 2 * 3  # tracks, rates, and native, resample, none
 
 
 @pytest.mark.parametrize("delay", [0.2])

@@ -43,7 +43,7 @@ class Broken(torch.nn.Module):
 
 
 def run(model=None, songs=SONGS, folder=None, **settings):
-    plan = Plan(**{"sample_rates": RATES} | settings)
+    plan = Plan(**{"sample_rates": RATES, "controls": True} | settings)
     return score({"small": lambda: model or tasnet()}, songs, plan, folder)
 
 
@@ -57,21 +57,22 @@ def outcome():
 
 def test_there_is_one_record_of_every_unit(outcome):
     found = {(r["track"], r["mode"], r["sample_rate"]) for r in outcome.records}
-    modes = ("native", "resample", "none", "oracle")
+    modes = ("native", "resample", "none", "fixed_masks", "ratio_masks")
     assert found == {(f"synthetic {n}", mode, rate) for n in range(2) for mode in modes for rate in RATES}
     assert len(outcome.records) == len(found) and outcome.complete and not outcome.left_out
 
 
-def test_controls_are_measured_whatever_modes_are_asked_for():
-    modes = {r["mode"] for r in run(modes=("resample",), sample_rates=(6000,)).records}
-    assert modes == {"resample", "oracle", "none"}
+@pytest.mark.parametrize("asked", [False, True])
+def test_controls_are_measured_when_they_are_asked_for(asked):
+    modes = {r["mode"] for r in run(modes=("resample",), sample_rates=(6000,), controls=asked).records}
+    assert modes == {"resample"} | ({"fixed_masks", "ratio_masks", "none"} if asked else set())
 
 
-@pytest.mark.parametrize("mode", ["native", "oracle"])
+@pytest.mark.parametrize("mode", ["native", "fixed_masks"])
 def test_lee_are_sums_over_tracks_before_the_division(outcome, mode):
     """Each computed alone, from the functions of `sfi_zoo.metrics.lee`."""
     model = tasnet()
-    model = controls(model)["oracle"] if mode == "oracle" else model
+    model = controls(model)["fixed_masks"] if mode == "fixed_masks" else model
     totals = {}
     for name in SONGS.names:
         at = SONGS.clip(name, STEMS, 1).at
@@ -124,9 +125,9 @@ def test_nothing_is_lost_at_the_trained_rate(outcome):
             assert (row["mask_lee"], row["masked_latent_lee"], row["si_sdr_drop_db"]) == (0, 0, 0)
 
 
-def test_the_oracle_is_at_the_floor_and_loses_nothing_of_its_masks(outcome):
+def test_fixed_masks_are_at_the_floor_and_lose_nothing_of_its_masks(outcome):
     for row in rows_of(outcome.records):
-        if row["mode"] == "oracle":
+        if row["mode"] == "fixed_masks":
             assert row["mask_lee_db"] <= -100 and row["predictor_lee_db"] <= -100
 
 
@@ -136,7 +137,8 @@ def test_resampling_is_scored_with_the_resampler_that_is_named(resampler):
 
     mode, model = f"resample:{resampler}", tasnet()
     records = run(model, songs=SyntheticSongs(1, 0.5), sample_rates=(6000,), modes=(mode, "resample")).records
-    assert sorted({r["mode"] for r in records}, key=place) == ["resample", mode, "none", "oracle"]
+    controls = ["none", "fixed_masks", "ratio_masks"]
+    assert sorted({r["mode"] for r in records}, key=place) == ["resample", mode, *controls]
     mixture, references = SyntheticSongs(1, 0.5).clip("synthetic 0", STEMS, 1).at(6000.0)
     with torch.no_grad():
         estimates = Adapted(model, "resample", resampler)(mixture[None].double(), 6000.0)[0, :, 0]
@@ -269,7 +271,7 @@ def test_a_killed_run_goes_on_where_it_was(model_folder, uninterrupted, tmp_path
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     before = path.read_bytes()
-    assert 0 < before.count(b"\n") < 48
+    assert 0 < before.count(b"\n") < 36
     assert cli.main(["score", str(model_folder), *OPTIONS, "-o", str(tmp_path)]) == 0
     assert path.read_bytes() == (uninterrupted / "records-0.jsonl").read_bytes()
 
@@ -278,7 +280,7 @@ def test_two_processes_measure_what_one_does(model_folder, uninterrupted, tmp_pa
     both = [start(model_folder, tmp_path, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
     assert [process.wait(120) for process in both] == [0, 0]
     counts = [len(path.read_text().splitlines()) for path in sorted(tmp_path.glob("records-*.jsonl"))]
-    assert counts == [32, 16]  # two tracks, and one, of 4 modes x 4 rates
+    assert counts == [24, 12]  # two tracks, and one, of 3 modes x 4 rates
     assert read_records(tmp_path) == read_records(uninterrupted)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.scoring.points import FLOOR_DB, Points
-from sfi_zoo.metrics.scoring.unit import ROWS
+from sfi_zoo.metrics.scoring.unit import ROWS, UNRANKED
 
 MARKERS = "osD^v<>pPX*h"
 
 
 def plot_curves(points: Points, model: str) -> Any:
-    """SI-SDR improvement, SI-SDR lost and each LEE of a model over F, a line for each mode and for the oracle.
+    """SI-SDR improvement, SI-SDR lost and each LEE of a model over F, a line for each mode and control.
 
     Args:
         points: of the records of a run.
@@ -59,7 +59,7 @@ def styles(points: Points) -> dict[tuple[str, str], dict[str, Any]]:
         (model, mode): {
             "marker": MARKERS[models.index(model) % len(MARKERS)],
             "color": f"C{modes.index(mode)}",
-            "linestyle": "--" if mode == "oracle" else "-",
+            "linestyle": "--" if mode in UNRANKED else "-",
             "markersize": 4,
         }
         for model in models

@@ -8,6 +8,7 @@ import numpy as np
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.scoring.points import Array, Points, interval, points_of, resampled
 from sfi_zoo.metrics.scoring.rows import Record, as_json, differences, rows_of
+from sfi_zoo.metrics.scoring.unit import UNRANKED
 
 LOWEST = 8000.0  # Hz: its loss is a column of its own
 USUAL = 11025.0  # Hz: the worst loss is that of the rates from here on
@@ -31,7 +32,7 @@ def leaderboard(
     seed: int = 0,
     group: Callable[[str], str] = group_of,
 ) -> list[dict[str, Any]]:
-    """Models in their modes, by what they gain at F0.
+    """Models in their modes, by what they gain at F0; controls that are no models are left out.
 
     Intervals are the 95 % percentiles of a bootstrap over tracks, the same draws for all rows: {"value", "low", "high"}, null where
     there is none. dB throughout.
@@ -55,7 +56,7 @@ def leaderboard(
     Raises:
         InputError: no record holds a score.
     """
-    records = list(records)
+    records = [record for record in records if record["mode"] not in UNRANKED]
     points = points_of(records)
     if not len(points.models):
         raise InputError("no record holds a score: there is no leaderboard")

@@ -7,12 +7,13 @@ import numpy as np
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.scoring.points import interval, points_of, resampled
+from sfi_zoo.metrics.scoring.unit import UNRANKED
 
 FIGURES = ("si_sdr_improvement", "si_sdr_lost", "mask_lee")
 
 
 def ranking(records: Iterable[dict[str, Any]], resamples: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
-    """Models and modes, the controls among them, by their mean SI-SDR improvement over the rates other than F0.
+    """Models and modes, without the controls that are no models, by their mean SI-SDR improvement over the rates other than F0.
 
     Means over rates of what `rows_of` says, over the rates that all have; 95 % intervals by a bootstrap over tracks.
 
@@ -29,7 +30,7 @@ def ranking(records: Iterable[dict[str, Any]], resamples: int = 1000, seed: int 
         InputError: no rate but F0 that all have.
     """
     points = points_of(records)
-    points = points.where(points.rates != points.trained)
+    points = points.where((points.rates != points.trained) & ~np.isin(points.modes, UNRANKED))
     pairs = sorted(set(zip(points.models.tolist(), points.modes.tolist(), strict=True)))
     per_pair = [set(points.rates[(points.models == m) & (points.modes == mode)]) for m, mode in pairs]
     rates = set.intersection(*per_pair) if per_pair else set()

@@ -38,8 +38,9 @@ KEYS = (
 )
 LEGEND = (
     "LEE and SI-SDR in dB. LEE: our reading of arXiv:2506.03550, lower is better. gained: SI-SDR over that of the mixture; lost: of the"
-    " estimate at F0 resampled to F, less that of the estimate at F; drop: of the estimate at F0, less that at F. Controls: oracle, whose"
-    " masks cannot depend on F (mask and predictor LEE at the numerical floor), and none, which is not adapted."
+    " estimate at F0 resampled to F, less that of the estimate at F; drop: of the estimate at F0, less that at F. Controls: fixed_masks, a"
+    " formula that cannot depend on F (mask and predictor LEE at the numerical floor; it separates nothing), ratio_masks, of the"
+    " references (about what masks can do at most), and none, which is not adapted."
 )
 LAYERS_SHOWN = 8
 STYLE = (
@@ -89,7 +90,7 @@ def sections(records: Sequence[Record], resamples: int = 1000) -> list[Section]:
             for row in own
         ]
         parts.append(Section(model, LEGEND, COLUMNS, shown, plot_curves(points, model)))
-    return [*parts, *_layers(records), *_study(records, resamples)]
+    return [*parts, *_layers(records), *_study(records)]
 
 
 def as_html(title: str, parts: Sequence[Section]) -> str:
@@ -210,7 +211,7 @@ def _ranking(records: Sequence[Record], resamples: int) -> Section:
         ]
         for r in ranked
     ]
-    text = "Means in dB over the rates other than F0 that all have, with 95 % intervals of a bootstrap over tracks."
+    text = "Means in dB over the rates other than F0 that all have, with 95 % intervals of a jackknife over tracks."
     return Section(title, text, header, rows)
 
 
@@ -245,14 +246,14 @@ def _failures(records: Sequence[Record]) -> list[Section]:
     )
 
 
-def _study(records: Sequence[Record], resamples: int) -> list[Section]:
+def _study(records: Sequence[Record]) -> list[Section]:
     title = "Does a LEE tell what SDR is lost?"
     try:
-        rows = study(records, resamples)
+        rows = study(records)
     except InputError as error:
         return [Section(title, str(error))]
     text = (
-        "Correlation of each LEE, in dB and as it is, with the SDR lost in dB over (model, mode, F), with 95 % intervals of a bootstrap"
+        "Correlation of each LEE, in dB and as it is, with the SDR lost in dB over (model, mode, F), with 95 % intervals of a jackknife"
         " over tracks and models; partial: given the bandwidth removed, log2(min(F, F0) / F0). See sfi_zoo.metrics.reporting.study."
     )
     return [Section(title, text, STUDY_COLUMNS, study_rows(rows), plot_study(records, scale="linear"))]

@@ -4,7 +4,7 @@ arXiv:2506.03550 reports a strong correlation. What is correlated here, with its
 
 - x: a LEE, its sums over all tracks taken before the division: as it is ("linear"), and in dB, no less than -60 dB, below which it is
   rounding. Where many points lose nothing at all, their LEEs differ by tens of dB and their linear ones hardly: r is of the scale;
-- y: the SDR lost in dB, in both definitions (see `sfi_zoo.metrics.scoring.rows.rows_of`), the mean over tracks and sources;
+- y: the SDR lost in dB, in each of `COSTS` (see `sfi_zoo.metrics.scoring.rows.rows_of`);
 - Pearson's r, and Spearman's rho (r of the ranks, equal values share a rank);
 - partial correlation given c = log2(min(F, F0) / F0), the bandwidth removed in octaves,
 
@@ -12,38 +12,43 @@ arXiv:2506.03550 reports a strong correlation. What is correlated here, with its
 
   without which "less bandwidth" alone could explain r. None where c is constant, or explains x or y wholly.
 
-Points at F = F0, where nothing can differ, and the oracle's are left out. Groups: all points; each mode; within models (x, y and c less
-their mean over a model's points); each model. The intervals are percentiles of a bootstrap that draws tracks, the same for all models, and
-models, each with its points; correlations of a resample weigh a point by how often its model was drawn.
+Points at F = F0, where nothing can differ, and controls that are no models are left out. Groups: all points; each mode; within models
+(x, y and c less their mean over a model's points); each model.
+
+Rows that share what was trained are one family: they break alike, and count as one. The intervals are those of a jackknife over families
+and over tracks, on Fisher's z = artanh r, see `sfi_zoo.metrics.reporting.jackknife`; a bootstrap over models covers too little.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.scoring.points import FLOOR_DB, Array, Points, interval, points_of, resampled
-from sfi_zoo.metrics.scoring.unit import ORACLE
+from sfi_zoo.metrics.reporting.jackknife import interval, left_out
+from sfi_zoo.metrics.scoring.points import FLOOR_DB, Array, Points, points_of
+from sfi_zoo.metrics.scoring.unit import UNRANKED
 
-COSTS = ("si_sdr_lost", "si_sdr_drop", "sdr_lost", "sdr_drop", "bss_sdr_lost", "bss_sdr_drop")
+COSTS = (
+    *("si_sdr_lost", "si_sdr_drop", "sdr_lost", "sdr_drop", "bss_sdr_lost", "bss_sdr_drop"),
+    *("sdr_lost_median", "si_sdr_lost_median", "si_sdr_lost_separated", "sdr_lost_separated"),
+)
 SCALES = ("dB", "linear")
 CONSTANT = 1e-12  # relative size of what is rounding
 
 
 def study(
-    records: Iterable[dict[str, Any]], resamples: int = 1000, seed: int = 0, floor_db: float = FLOOR_DB
+    records: Iterable[dict[str, Any]], families: Mapping[str, str] | None = None, floor_db: float = FLOOR_DB
 ) -> list[dict[str, Any]]:
     """All correlations.
 
     Args:
         records: of scoring runs.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        families: model -> name of its family; a model that is not there is one of its own.
         floor_db: LEE are no less than this, in dB.
 
     Returns:
-        One row per (group, metric, scale, cost): numbers of points, models and tracks; pearson, spearman, partial_pearson,
+        One row per (group, metric, scale, cost): numbers of points, models, families and tracks; pearson, spearman, partial_pearson,
         partial_spearman, each {"value", "low", "high"}.
 
     Raises:
@@ -54,30 +59,37 @@ def study(
         raise InputError(
             f"{len(points.models)} points (model, mode, sample rate) other than F0 have a score: 3 or more are needed"
         )
-    rng = np.random.default_rng(seed)
     names, owner = np.unique(points.models, return_inverse=True)
-    tracks = resampled(len(points.tracks), resamples, rng)
-    weights = resampled(len(names), resamples, rng)[:, owner]
+    family = np.array([(families or {}).get(str(model), str(model)) for model in points.models])
+    tracks, weights = left_out(family, len(points.tracks))
+    count = len(set(family))
     lee = {
         (metric, scale): scaled(points, metric, tracks, scale, floor_db)
         for metric in points.error
         for scale in SCALES
     }
-    costs = {cost: points.mean_db(cost, tracks) for cost in COSTS if cost in points.total}
+    costs = {cost: points.cost_db(cost, tracks) for cost in COSTS if cost in points.costs}
     removed = np.log2(np.minimum(points.rates, points.trained) / points.trained)[None]
     rows = []
     for group, (chosen, within) in _groups(points, len(names)).items():
-        own = np.ones_like(weights) if group.startswith("model ") else weights  # one model is not drawn
+        alone = group.startswith("model ")  # then only tracks are left out
+        taken = np.r_[0, 1 + count : len(tracks)] if alone else np.arange(len(tracks))
+        own = np.ones_like(weights) if alone else weights
         sizes = {
             "points": int(chosen.sum()),
             "models": len(set(points.models[chosen])),
+            "families": len(set(family[chosen])),
             "tracks": len(points.tracks),
         }
         part = owner[chosen] if within else np.zeros(int(chosen.sum()), int)
         for (metric, scale), x in lee.items():
             for cost, y in costs.items():
-                values = _correlations(x[:, chosen], y[:, chosen], removed[:, chosen], own[:, chosen], part)
-                found = {name: interval(value) for name, value in values.items()}
+                of = [v[taken][:, chosen] for v in (x, y)]
+                values = _correlations(*of, removed[:, chosen], own[taken][:, chosen], part)
+                found = {
+                    name: interval(value, 0 if alone else count, len(points.tracks))
+                    for name, value in values.items()
+                }
                 place = {"group": group, "metric": metric, "scale": scale, "cost": cost}
                 rows.append(place | sizes | found)
     return rows
@@ -89,8 +101,8 @@ def scaled(points: Points, metric: str, weights: Array, scale: str, floor_db: fl
 
 
 def compared(points: Points) -> Points:
-    """Those that a study is about: not the oracle's, not at F0."""
-    return points.where((points.modes != ORACLE) & (points.rates != points.trained))
+    """Those that a study is about: not those of controls that are no models, not at F0."""
+    return points.where(~np.isin(points.modes, UNRANKED) & (points.rates != points.trained))
 
 
 def _groups(points: Points, models: int) -> dict[str, tuple[Array, bool]]:
@@ -187,13 +199,13 @@ def plot_study(
     from sfi_zoo.metrics.reporting.curves import MARKERS, figure_of, plain, styles
 
     points = compared(points_of(records))
-    if cost not in points.total:
+    if cost not in points.costs:
         raise InputError(
-            f"{cost!r} was not measured; there are {', '.join(c for c in COSTS if c in points.total)}"
+            f"{cost!r} was not measured; there are {', '.join(c for c in COSTS if c in points.costs)}"
         )
     once = np.ones((1, len(points.tracks)))
     figure, axes = figure_of(len(points.error))
-    y, looks = points.mean_db(cost, once)[0], styles(points)
+    y, looks = points.cost_db(cost, once)[0], styles(points)
     for axis, metric in zip(axes, points.error, strict=True):
         x = scaled(points, metric, once, scale, floor_db)[0]
         for (model, mode), style in looks.items():

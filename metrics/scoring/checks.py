@@ -12,6 +12,7 @@ MOST = 100  # sources, and metrics
 LARGEST = 1e100  # of numbers: squares of what models compute in are less, and their own are finite
 RATIOS = ("estimate", "mixture", "trained", "at_trained")
 NAMELESS = re.compile("[\0\ud800-\udfff]")  # half of a surrogate pair cannot be printed
+OLD_NAMES = {"oracle": "fixed_masks"}  # of modes, up to 0.1
 SETTINGS = {"sfi_zoo": str, "torch": str, "models": dict, "data": dict, "measures": dict}
 
 
@@ -37,6 +38,7 @@ def check_record(record: Any) -> None:
     """
     for name in ("model", "track", "mode"):
         _require(isinstance(_at(record, name), str), f"{name} is no text")
+    record["mode"] = OLD_NAMES.get(record["mode"], record["mode"])
     _require(record["mode"].partition(":")[0] in ROWS, f"mode is none of {', '.join(ROWS)}")
     for name in ("sample_rate", "trained_rate"):
         _require(_is_number(_at(record, name)) and record[name] > 0, f"{name} is no positive number")

@@ -1,6 +1,7 @@
 """From records to the rows of a table: sums over tracks are taken before the division."""
 
 import math
+import statistics
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +28,9 @@ def rows_of(records: Iterable[Record]) -> list[dict[str, Any]]:
             where nothing differs);
         - of si_sdr, sdr and, where measured, bss_sdr, means over tracks and sources that are not silent: _db, _improvement_db (over the
             mixture), _lost_db (F0 estimate resampled to F, less the estimate at F, against references at F), _drop_db (F0 estimate against
-            references at F0, less the estimate at F). NaN where there is none.
+            references at F0, less the estimate at F); and of what is lost also _lost_median_db (per source the median over tracks,
+            then the mean over sources) and _lost_separated_db (the mean over the pairs of track and source whose SI-SDR at F0 is above
+            0 dB). NaN where there is none.
     """
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
@@ -52,6 +55,7 @@ def _row(group: list[Record]) -> dict[str, Any]:
             row |= {
                 f"{quality}{name}_db": mean(scored, quality, *terms) for name, terms in DIFFERENCES.items()
             }
+            row |= {f"{quality}_lost_{name}_db": of(scored, quality) for name, of in OF_LOST.items()}
     return row
 
 
@@ -59,6 +63,35 @@ def mean(records: Iterable[Record], quality: str, plus: str, minus: str | None =
     """Mean over tracks and sources of a ratio, or of a difference of two, in dB; NaN of none."""
     values = [x for record in records for x in differences(record, quality, plus, minus) if x is not None]
     return math.fsum(values) / len(values) if values else math.nan
+
+
+def median_lost(records: Iterable[Record], quality: str) -> float:
+    """What is lost in dB: per source the median over tracks, then the mean over sources; NaN of none."""
+    lost = [differences(record, quality, *DIFFERENCES["_lost"]) for record in records]
+    each = ([x for x in values if x is not None] for values in zip(*lost, strict=True))
+    medians = [statistics.median(values) for values in each if values]
+    return math.fsum(medians) / len(medians) if medians else math.nan
+
+
+def separated_lost(records: Iterable[Record], quality: str) -> float:
+    """What is lost in dB, the mean over pairs of track and source that were separated at all; NaN of none."""
+    values = [
+        x
+        for record in records
+        for x, there in zip(
+            differences(record, quality, *DIFFERENCES["_lost"]), separated(record), strict=True
+        )
+        if x is not None and there
+    ]
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+OF_LOST = {"median": median_lost, "separated": separated_lost}
+
+
+def separated(record: Record) -> list[bool]:
+    """Per source: whether its estimate at F0 has an SI-SDR above 0 dB."""
+    return [x is not None and x > 0 for x in record["si_sdr"]["at_trained"]]
 
 
 def differences(record: Record, quality: str, plus: str, minus: str | None = None) -> list[float | None]:

@@ -32,8 +32,8 @@ class Plan:
 
     Attributes:
         sample_rates: Hz.
-        modes: of "native", "resample" (by soxr), "resample:NAME" (by another resampler), "none"; the controls, "oracle" and "none", are
-            always measured too.
+        modes: of "native", "resample" (by soxr), "resample:NAME" (by another resampler), "none".
+        controls: measure the controls too, "fixed_masks", "ratio_masks" and "none"; they double a run.
         measures: what of each.
         threads: of the CPU in each process. Sums depend on their number in the last bit: it is part of the settings.
     """
@@ -42,6 +42,7 @@ class Plan:
     modes: tuple[str, ...] = MODES
     measures: Measures = field(default_factory=Measures)
     threads: int = 1
+    controls: bool = False
 
     def __post_init__(self) -> None:
         for mode in self.modes:
@@ -54,7 +55,7 @@ class Plan:
     @property
     def units(self) -> list[tuple[str, float]]:
         """(mode, F) of every track, those of one rate in a row."""
-        modes = dict.fromkeys((*self.modes, *CONTROLS))
+        modes = dict.fromkeys((*self.modes, *(CONTROLS if self.controls else ())))
         return [(mode, float(rate)) for rate in dict.fromkeys(self.sample_rates) for mode in modes]
 
 
@@ -204,7 +205,8 @@ def _settings(loaded: Loaded, songs: Songs, plan: Plan) -> dict[str, Any]:
         "data": songs.description,
         "sample_rates": list(plan.sample_rates),
         "modes": list(plan.modes),
-        "measures": asdict(plan.measures) | ({"registered": sorted(METRICS)} if METRICS else {}),
+        "controls": plan.controls,
+        "measures": asdict(plan.measures) | {"metrics": sorted(METRICS)},
         "threads": plan.threads,
     }
 

@@ -1,7 +1,7 @@
 """One track, one model: the records of all its modes and rates.
 
 The reference at F0 is computed once for all modes and rates; each latent and mask once per mode and rate for all metrics; the predictor
-LEE, which is the same in all modes, once per rate. At F = F0 all modes are the reference itself. The oracle has the model's latent.
+LEE, which is the same in all modes, once per rate. At F = F0 all modes are the reference itself. Controls have the model's latent.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,34 +12,41 @@ from typing import TYPE_CHECKING, Any
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 from sfi_zoo.audio.resampling import Resampler, create_resampler
 from sfi_zoo.data.songs import Clip
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.controls import EquivariantOracle
+from sfi_zoo.metrics.controls import FixedMasks, ratio_masks
 from sfi_zoo.metrics.lee import (
     ALIVE_MARGIN,
     LEESums,
     Observation,
+    band_limited,
+    finite,
     mask_lee,
+    masked_latent_lee,
     observe,
-    predictor_lee,
 )
-from sfi_zoo.metrics.registry import METRICS
+from sfi_zoo.metrics.registry import BAND, MODE, Metric, registered
 from sfi_zoo.metrics.scoring.signals import Ratios, SharedSignals, Signals
 from sfi_zoo.models.adaptation import MODES, Adapted
-from sfi_zoo.models.base import Separator
+from sfi_zoo.models.base import Latent, Separator
 
 if TYPE_CHECKING:
     from sfi_zoo.metrics.local import Motion
 
-ORACLE = "oracle"  # beside the modes: the control at the numerical floor
-CONTROLS = (ORACLE, "none")
-ROWS = (*MODES, ORACLE)
+FIXED_MASKS, RATIO_MASKS = (
+    "fixed_masks",
+    "ratio_masks",
+)  # beside the modes: the floor of the arithmetic, and the ceiling of masks
+UNRANKED = (FIXED_MASKS, RATIO_MASKS)  # no models
+CONTROLS = (*UNRANKED, "none")
+ROWS = (*MODES, *UNRANKED)
 
 
 def place(mode: str) -> tuple[int, str]:
-    """Where a mode stands in tables: native, resample, resample:NAME ..., none, oracle."""
+    """Where a mode stands in tables: native, resample, resample:NAME ..., none, then the controls."""
     return ROWS.index(mode.partition(":")[0]), mode
 
 
@@ -57,7 +64,7 @@ def parts_of(mode: str) -> tuple[str, Resampler]:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured beside the three finite LEE, SI-SDR and SDR.
+    """What is measured beside the finite LEEs of the registry, SI-SDR and SDR.
 
     Attributes:
         local: the three LEE in local form, on one second of the middle of each track.
@@ -85,7 +92,7 @@ def records_of(
     Args:
         model: in the mode "native", and in evaluation mode.
         clip: the track.
-        units: (mode as in `parts_of`, or "oracle", F in Hz), those of one rate in a row.
+        units: (mode as in `parts_of`, or one of `UNRANKED`, F in Hz), those of one rate in a row.
         measures: what to measure.
         shared: the signals of this track, which other models have too.
 
@@ -125,6 +132,11 @@ class _Estimated:
     estimates: Tensor
 
 
+def owner_of(mode: str) -> str:
+    """Whose estimate at F0 counts: a control's own, or the model's, "native"."""
+    return mode if mode in UNRANKED else "native"
+
+
 class _Modes(dict[str, Adapted]):
     """A model in each mode that is asked for."""
 
@@ -132,10 +144,10 @@ class _Modes(dict[str, Adapted]):
         self.model = model
 
     def __missing__(self, mode: str) -> Adapted:
-        oracle = mode == ORACLE
-        self[mode] = (
-            Adapted(EquivariantOracle(self.model)) if oracle else Adapted(self.model, *parts_of(mode))
-        )
+        if mode == FIXED_MASKS:
+            self[mode] = Adapted(FixedMasks(self.model))
+        else:
+            self[mode] = Adapted(self.model, *parts_of("native" if mode == RATIO_MASKS else mode))
         return self[mode]
 
 
@@ -145,33 +157,44 @@ class _Track:
     def __init__(self, model: Separator, signals: Signals, measures: Measures) -> None:
         self.model, self.signals, self.measures = model, signals, measures
         self.adapted = _Modes(model)
-        self.at_trained: dict[bool, Ratios] = {}  # of the model's estimate at F0, and of the oracle's
-        self._references: dict[bool, _Estimated] = {}
+        self.at_trained: dict[str, Ratios] = {}  # by `owner_of`
+        self._references: dict[str, _Estimated] = {}
         self._failed: InputError | None = None
 
     def reference(self, mode: str) -> _Estimated:
-        """The estimate at F0: one for all modes, one for the oracle."""
-        oracle = mode == ORACLE
+        """The estimate at F0: one for all modes, one for each control."""
+        owner = owner_of(mode)
         if self._failed:
             raise self._failed
-        if oracle not in self._references:
+        if owner not in self._references:
             try:
-                self._references[oracle] = self._at_trained(oracle)
+                self._references[owner] = self._at_trained(owner)
             except InputError as error:
                 self._failed = InputError(f"at F0 = {self.model.sample_rate} Hz: {error}")
                 raise self._failed from error
-        return self._references[oracle]
+        return self._references[owner]
 
-    def _at_trained(self, oracle: bool) -> _Estimated:
-        if oracle:
-            seen = self.oracle_of(self.reference("native").seen)
+    def _at_trained(self, owner: str) -> _Estimated:
+        if owner in UNRANKED:
+            seen = self.control(owner, self.reference("native").seen, self.signals)
         else:
             seen = observe(self.model, self.signals.mixture[None], self.model.sample_rate)
-        return self.estimate(ORACLE if oracle else "native", seen, self.signals.mixture.shape[-1])
+        return self.estimate(owner, seen, self.signals.mixture.shape[-1])
 
-    def oracle_of(self, seen: Observation) -> Observation:
-        """The oracle's masks on the model's latent."""
-        return Observation(seen.latent, self.adapted[ORACLE].predict_masks(seen.latent), seen.sample_rate)
+    def control(self, mode: str, seen: Observation, signals: Signals) -> Observation:
+        """A control's masks on the model's latent."""
+        if mode == FIXED_MASKS:
+            masks = self.adapted[mode].predict_masks(seen.latent)
+        else:
+            masks = ratio_masks(self.model, seen.latent, signals.references, seen.sample_rate)
+        return replace(seen, masks=masks)
+
+    def there_and_back(self, rate: float, length: int) -> Latent:
+        """The latent at F0 of T x = R(F -> F0) R(F0 -> F) x."""
+        adapted, mixture = self.adapted["resample"], self.signals.mixture
+        back = adapted.to_trained(adapted.from_trained(mixture, rate, length), rate)
+        back = functional.pad(back, (0, mixture.shape[-1] - back.shape[-1]))  # a negative padding cuts
+        return self.model.encode(back[None], self.model.sample_rate)
 
     def estimate(self, mode: str, seen: Observation, length: int) -> _Estimated:
         masked = replace(seen, masks=seen.masks * seen.latent.values[:, None])
@@ -187,9 +210,10 @@ class _AtRate:
 
     track: _Track
     signals: Signals
-    _native: Observation | None = None  # which the oracle shares
-    _predictor: dict[bool, LEESums] = field(default_factory=dict)
-    _trained: dict[bool, Ratios] = field(default_factory=dict)
+    _native: Observation | None = None  # which the controls share
+    _shared: dict[tuple[str, str], LEESums] = field(default_factory=dict)  # of metrics that no mode changes
+    _seen_by_all: dict[tuple[str, str], Observation] = field(default_factory=dict)
+    _trained: dict[str, Ratios] = field(default_factory=dict)
 
     def scores(self, mode: str) -> dict[str, Any]:
         """What a record says of a mode."""
@@ -200,13 +224,10 @@ class _AtRate:
         else:
             estimated = track.estimate(mode, self._observe(mode), self.signals.mixture.shape[-1])
         lee = {
-            "mask": mask_lee(estimated.seen, reference.seen, measures.margin),
-            "predictor": self._predictor_lee(mode, reference.seen),
-            "masked_latent": mask_lee(estimated.masked, reference.masked, measures.margin),
+            name: self._lee(name, metric, mode, estimated, reference) for name, metric in registered().items()
         }
-        lee |= {name: of(estimated.seen, reference.seen, measures.margin) for name, of in METRICS.items()}
         found: dict[str, Any] = {}
-        if measures.local or measures.layers:
+        if (measures.local or measures.layers) and mode != RATIO_MASKS:  # references do not move with t
             local, moved = self._local(mode)
             lee |= local
             if measures.layers and mode in ("native", "none"):
@@ -215,8 +236,8 @@ class _AtRate:
         return found | self._quality(mode, estimated, reference)
 
     def _observe(self, mode: str) -> Observation:
-        if mode == ORACLE:
-            return self.track.oracle_of(self._observe("native"))
+        if mode in UNRANKED:
+            return self.track.control(mode, self._observe("native"), self.signals)
         if mode == "native" and self._native:
             return self._native
         seen = observe(self.track.adapted[mode], self.signals.mixture[None], self.signals.rate)
@@ -224,17 +245,35 @@ class _AtRate:
             self._native = seen
         return seen
 
-    def _predictor_lee(self, mode: str, trained: Observation) -> LEESums:
-        oracle = mode == ORACLE
-        if oracle not in self._predictor:
-            predict = self.track.adapted[mode].predict_masks
-            if bool(
-                (trained.latent.grid.frequencies < self.signals.rate / 2).all()
-            ):  # A_F takes nothing away
-                predict = lambda latent: trained.masks  # noqa: E731
-            margin = self.track.measures.margin
-            self._predictor[oracle] = predictor_lee(predict, trained, self.signals.rate, margin)
-        return self._predictor[oracle]
+    def _lee(
+        self, name: str, metric: Metric, mode: str, estimated: _Estimated, reference: _Estimated
+    ) -> LEESums:
+        """A LEE; one that is the same in all modes is measured once."""
+        margin = self.track.measures.margin
+        if metric.of is masked_latent_lee and metric.sees == MODE:  # m z is there already
+            return mask_lee(estimated.masked, reference.masked, margin)
+        if metric.sees == MODE:
+            return _told(name, metric, estimated.seen, reference.seen, margin)
+        place = name, owner_of(mode)
+        if place not in self._shared:
+            seen = self._seen(metric.sees, place[1], reference.seen)
+            self._shared[place] = _told(name, metric, seen, reference.seen, margin)
+        return self._shared[place]
+
+    def _seen(self, sees: str, owner: str, trained: Observation) -> Observation:
+        """What metrics see that is the same in all modes: A_F z_F0, or T x; a control of the references stays what it is."""
+        rate, place = self.signals.rate, (sees, owner)
+        if place not in self._seen_by_all:
+            latent, masks = trained.latent, trained.masks
+            if sees == BAND:
+                latent = band_limited(latent, rate)
+            elif rate < trained.sample_rate:
+                latent = self.track.there_and_back(rate, self.signals.mixture.shape[-1])
+            takes = bool((trained.latent.grid.frequencies >= rate / 2).any())  # else nothing is taken away
+            if owner != RATIO_MASKS and rate < trained.sample_rate and (takes or sees != BAND):
+                masks = finite(self.track.adapted[owner].predict_masks(latent))
+            self._seen_by_all[place] = Observation(latent, masks, rate)
+        return self._seen_by_all[place]
 
     def _layers(self, moved: "Motion") -> dict[str, Any]:
         """v_i . L m of each part, which add up to ||P L m||^2, and ||P m||^2."""
@@ -257,7 +296,7 @@ class _AtRate:
             model = Adapted(self.track.model, "resample", "windowed_sinc")
         moved = motion(model, self.signals.middle(), self.signals.rate, self.signals.rate)
         trained_rate = float(self.track.model.sample_rate)
-        native = self.track.adapted[ORACLE if mode == ORACLE else "native"]
+        native = self.track.adapted[owner_of(mode)]
         trained = observe(native, self.track.signals.middle(), trained_rate)
         lee = {
             "local_mask": local_mask_lee(moved, margin),
@@ -268,7 +307,7 @@ class _AtRate:
 
     def _quality(self, mode: str, estimated: _Estimated, reference: _Estimated) -> dict[str, Any]:
         """Ratios of what is estimated, and of what it is compared with; the latter once for all modes."""
-        owner, signals, at_trained = mode == ORACLE, self.signals, self.track.at_trained
+        owner, signals, at_trained = owner_of(mode), self.signals, self.track.at_trained
         if owner not in self._trained:
             length = signals.mixture.shape[-1]
             resampled = self.track.adapted["native"].from_trained(reference.estimates, signals.rate, length)
@@ -283,6 +322,20 @@ class _AtRate:
         }
         kinds = ratios["estimate"].keys()
         return {kind: {name: values[kind] for name, values in ratios.items()} for kind in kinds}
+
+
+def _told(name: str, metric: Metric, seen: Observation, trained: Observation, margin: float) -> LEESums:
+    """A LEE, or why there is none: a metric of one's own may raise anything, for one track.
+
+    Raises:
+        InputError: it does.
+    """
+    try:
+        return metric.of(seen, trained, margin)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the {name} LEE raised {type(error).__name__}: {error}") from error
 
 
 def _sums(name: str, lee: LEESums) -> dict[str, list[float]]:

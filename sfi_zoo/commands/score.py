@@ -42,9 +42,7 @@ def score_command(
     ] = "8000,16000,24000,32000,44100,48000",
     modes: Annotated[
         str,
-        typer.Option(
-            help="With commas; resample:NAME for other resamplers than soxr. The controls, oracle and none, are always there."
-        ),
+        typer.Option(help="With commas; resample:NAME for other resamplers than soxr."),
     ] = "native,resample,none",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the records: run again, it goes on.")
@@ -57,6 +55,13 @@ def score_command(
     local: Annotated[bool, typer.Option("--local", help="Local LEE too, on a second of each.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="Also local LEE over the layers.")] = False,
     bss: Annotated[bool, typer.Option("--bss", help="BSSEval v4 too, by museval: slow.")] = False,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls",
+            help="Also fixed masks (the floor of the LEE), ratio masks (a ceiling of SDR) and none: doubles a run.",
+        ),
+    ] = False,
     threads: Annotated[int, typer.Option(help="Per process; the last bit of sums depends on it.")] = 1,
     device: Device = None,
     as_json: AsJson = False,
@@ -81,6 +86,7 @@ def score_command(
         tuple(dict.fromkeys(mode.strip() for mode in modes.split(","))),
         Measures(local or layers, layers, bss),
         threads,
+        controls,
     )
     rank, world_size, local_rank = run.place_among_processes()
     if world_size > 1 and out is None:
@@ -126,7 +132,7 @@ def show(scored: list[dict[str, Any]]) -> None:
 
 
 def _place(row: dict[str, Any]) -> tuple[tuple[int, str], float]:
-    """Modes in their order, the oracle last."""
+    """Modes in their order, the controls last."""
     from sfi_zoo.metrics.scoring.unit import place
 
     return place(row["mode"]), row["sample_rate"]

@@ -20,7 +20,7 @@ LEGEND = (
     " **lost**: SI-SDR of the estimate at F0 resampled to F, less that of the estimate at F: at 8 kHz, and the most at any other F of"
     " 11.025 kHz or more. **LEE**: our reading of arXiv:2506.03550; the mean over all F but F0, no less than -60 each; lower is better."
     " The menu beside the name of a column sorts."
-    " Modes: *native*, the layers adapt; *resample*, to F0 and back; *none*, run as it is; *oracle*, a control: masks that no F changes."
+    " Modes: *native*, the layers adapt; *resample*, to F0 and back; *none*, run as it is."
 )
 STUDY = (
     "A point is a model in a mode at an F other than F0; r is Pearson's over all that are shown."

@@ -120,7 +120,7 @@ def _changed_json(data: bytes, random: Random) -> bytes:
 def _results(random: Random, changed: str, change: Callable[[bytes, Random], bytes]) -> Input:
     files = dict(_scored())
     files[changed] = change(files[changed], random)
-    study = ["study", "in", "-o", "out", "--resamples", "2", "--no-plots"]
+    study = ["study", "in", "-o", "out", "--no-plots"]
     report = ["report", "in", "-o", "out", "--resamples", "2", "--scores-json", "out"]
     return Input(files, [random.choice((study, study, SCORE, SCORE, report))])
 
