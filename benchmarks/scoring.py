@@ -4,8 +4,8 @@
     python benchmarks/scoring.py --quick
 
 cost:    all records of a clip (three LEE, SI-SDR, SDR, at all rates) against encoding, predicting and decoding what they need: at F0, at
-         each F in each mode, and M(A_F z) at each F < F0. Once with the mode native alone, once as `sfi-zoo score` does it: three modes and
-         the oracle, whose only pass is the decoder. Clips are rendered before, for both. The last column: seconds of one record for each
+         each F in each mode, and M(A_F z) at each F < F0. Once with the mode native alone, once with three modes and
+         fixed masks, whose only pass is the decoder. Clips are rendered before, for both. The last column: seconds of one record for each
          minute of audio.
 scaling: `sfi-zoo score` as one process and as two, one thread each: the time from the first record to the last, and that with the start.
 """
@@ -29,7 +29,7 @@ import sfi_zoo
 from sfi_zoo.data.songs import Clip, SyntheticSongs
 from sfi_zoo.metrics import MODES, Adapted
 from sfi_zoo.metrics.lee import band_limited
-from sfi_zoo.metrics.scoring.unit import ROWS, Measures, records_of
+from sfi_zoo.metrics.scoring.unit import FIXED_MASKS, Measures, records_of
 from sfi_zoo.wording import markdown_row, markdown_table
 
 MODEL = "convtasnet_mgf_native.music4"
@@ -55,13 +55,13 @@ def unavoidable(model: Any, clip: Clip, units: Sequence[tuple[str, float]]) -> N
         return latent, masked
 
     at_trained, masked = separated("native", trained_rate)
-    if any(mode == "oracle" for mode, _ in units):
+    if any(mode == FIXED_MASKS for mode, _ in units):
         model.decode(masked, trained_rate, clip.at(trained_rate)[0].shape[-1])
     for rate in dict.fromkeys(rate for _, rate in units):
         if rate < trained_rate:
             model.predict_masks(band_limited(at_trained, rate))
         for mode in (mode for mode, other in units if other == rate and rate != trained_rate):
-            if mode == "oracle":
+            if mode == FIXED_MASKS:
                 model.decode(masked, rate, clip.at(rate)[0].shape[-1])
             else:
                 _, masked = separated(mode, rate)
@@ -72,7 +72,7 @@ def cost_rows(args: argparse.Namespace) -> Iterator[list[str]]:
     torch.set_num_threads(1)
     model = sfi_zoo.load(MODEL).eval()
     songs = SyntheticSongs(args.clips, args.seconds)
-    for name, modes in (("native", MODES[:1]), ("three modes and the oracle", ROWS)):
+    for name, modes in (("native", MODES[:1]), ("three modes and fixed masks", (*MODES, FIXED_MASKS))):
         units = [(mode, float(rate)) for rate in args.rates for mode in modes]
         clips = (
             rendered(songs.clip(n, model.sources, 1), [*map(float, args.rates), model.sample_rate])

@@ -22,7 +22,7 @@ def main(folders: list[Path]) -> None:
     rows = [row for row in study(records) if row["cost"] == "si_sdr_lost" and row["models"] > 1]
     _write(results_hook.STUDY, rows)
     plot_study(records, scale="linear").savefig(results_hook.STUDY.with_suffix(".png"), dpi=110)
-    zoo = [_kept(row) for row in leaderboard(records) if row["mode"] != "oracle"]
+    zoo = [_kept(row) for row in leaderboard(records)]
     _write(results_hook.ZOO, zoo)
     results_hook.README.write_text(results_hook.in_readme(results_hook.README.read_text("utf-8")), "utf-8")
 

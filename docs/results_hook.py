@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent.parent / "hub_configs"
 README = FOLDER.parent / "README.md"
 BEGIN, END = "<!-- the zoo: python docs/results_hook.py -->", "<!-- end of the zoo -->"
 STUDY, ZOO = (Path(__file__).parent / name for name in ("study.json", "zoo.json"))  # of docs/make_results.py
-MODES = ("native", "resample", "none", "oracle")
+MODES = ("native", "resample", "none", "fixed_masks", "ratio_masks")
 FIGURES = {
     "si_sdr_improvement_db": "SI-SDR gained",
     "si_sdr_lost_db": "lost",

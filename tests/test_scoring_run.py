@@ -205,12 +205,12 @@ def zoo(*names):
 
 def test_a_track_is_rendered_once_at_each_rate_for_all_models():
     songs = Counted(2, 0.5)
-    score(zoo("a", "b", "c"), songs, Plan(RATES))
+    score(zoo("a", "b", "c"), songs, Plan(RATES, controls=True))
     assert sorted(songs.rendered) == sorted((name, rate) for name in songs.names for rate in RATES)
 
 
 def test_what_is_shared_does_not_change_a_record(outcome):
-    both = score(zoo("other", "small"), SONGS, Plan(RATES)).records
+    both = score(zoo("other", "small"), SONGS, Plan(RATES, controls=True)).records
     assert [r for r in both if r["model"] == "small"] == outcome.records
 
 
@@ -331,7 +331,7 @@ def test_a_unit_that_two_files_hold_counts_once(uninterrupted, tmp_path):
     for rank in (0, 1):
         (tmp_path / f"records-{rank}.jsonl").write_bytes((uninterrupted / "records-0.jsonl").read_bytes())
     (tmp_path / "manifest.json").touch()
-    assert len(read_records(tmp_path)) == 48
+    assert len(read_records(tmp_path)) == 36
 
 
 def test_two_runs_at_once_are_refused(tmp_path):

@@ -139,7 +139,7 @@ def scored():
     model = small_tasnet("complex", sources=("vocals", "drums", "bass", "other"))
     clip = SyntheticSongs(1, 0.5).clip("synthetic 0", model.sources, 1)
     units = [("native", 6000.0), ("resample", 6000.0), ("native", 11025.0), ("ratio_masks", 6000.0)]
-    return model, clip, list(records_of(model, clip, units, Measures()))
+    return model, clip, list(records_of(model, clip, units, Measures(round_trip=True)))
 
 
 def value(record, name):

@@ -21,6 +21,7 @@ import sfi_zoo
 from sfi_zoo.data.musdb_folder import MusdbFolder
 from sfi_zoo.data.songs import Clip, SyntheticSongs
 from sfi_zoo.metrics.scoring.run import Plan, score
+from sfi_zoo.metrics.scoring.unit import Measures
 from sfi_zoo.models.base import Separator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,6 +105,10 @@ def run(half: str, tree: Path, out: Path, rows: list[str]) -> None:
     """Scores the rows on a half."""
     models = {name: partial(load, ROWS[name]) for name in rows or ROWS}
     done = score(
-        models, Half(half, tree), Plan(RATES, MODES), out, lambda n, of: print(f"\r{n} of {of}", end="")
+        models,
+        Half(half, tree),
+        Plan(RATES, MODES, Measures(round_trip=True)),
+        out,
+        lambda n, of: print(f"\r{n} of {of}", end=""),
     )
     print("", *done.left_out, sep="\n")

@@ -84,8 +84,8 @@ def study(
         part = owner[chosen] if within else np.zeros(int(chosen.sum()), int)
         for (metric, scale), x in lee.items():
             for cost, y in costs.items():
-                of = [v[taken][:, chosen] for v in (x, y)]
-                values = _correlations(*of, removed[:, chosen], own[taken][:, chosen], part)
+                a, b, w = (v[taken][:, chosen] for v in (x, y, own))
+                values = _correlations(a, b, removed[:, chosen], w, part)
                 found = {
                     name: interval(value, 0 if alone else count, len(points.tracks))
                     for name, value in values.items()

@@ -28,7 +28,7 @@ from sfi_zoo.metrics.lee import (
     masked_latent_lee,
     observe,
 )
-from sfi_zoo.metrics.registry import BAND, MODE, Metric, registered
+from sfi_zoo.metrics.registry import BAND, MODE, ROUND_TRIP, Metric, registered
 from sfi_zoo.metrics.scoring.signals import Ratios, SharedSignals, Signals
 from sfi_zoo.models.adaptation import MODES, Adapted
 from sfi_zoo.models.base import Latent, Separator
@@ -70,6 +70,7 @@ class Measures:
         local: the three LEE in local form, on one second of the middle of each track.
         layers: the local mask LEE over the layers, in the modes native and none; implies `local`.
         bss: BSSEval v4; takes longer than everything else together.
+        round_trip: metrics that see the signal resampled to F and back: one more pass for each F below F0.
         margin: features count up to this fraction of min(F, F0) / 2.
     """
 
@@ -77,6 +78,7 @@ class Measures:
     layers: bool = False
     bss: bool = False
     margin: float = ALIVE_MARGIN
+    round_trip: bool = False
 
 
 @torch.no_grad()
@@ -224,7 +226,9 @@ class _AtRate:
         else:
             estimated = track.estimate(mode, self._observe(mode), self.signals.mixture.shape[-1])
         lee = {
-            name: self._lee(name, metric, mode, estimated, reference) for name, metric in registered().items()
+            name: self._lee(name, metric, mode, estimated, reference)
+            for name, metric in registered().items()
+            if metric.sees != ROUND_TRIP or measures.round_trip
         }
         found: dict[str, Any] = {}
         if (measures.local or measures.layers) and mode != RATIO_MASKS:  # references do not move with t

@@ -54,6 +54,9 @@ def score_command(
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="Local LEE too, on a second of each.")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="Also local LEE over the layers.")] = False,
+    round_trip: Annotated[
+        bool, typer.Option("--round-trip", help="Round-trip LEE too: one more pass for each F below F0.")
+    ] = False,
     bss: Annotated[bool, typer.Option("--bss", help="BSSEval v4 too, by museval: slow.")] = False,
     controls: Annotated[
         bool,
@@ -84,7 +87,7 @@ def score_command(
     plan = run.Plan(
         tuple(rates),
         tuple(dict.fromkeys(mode.strip() for mode in modes.split(","))),
-        Measures(local or layers, layers, bss),
+        Measures(local or layers, layers, bss, round_trip=round_trip),
         threads,
         controls,
     )

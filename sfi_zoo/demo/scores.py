@@ -18,7 +18,7 @@ from sfi_zoo.metrics.reporting.leaderboard import LOWEST, USUAL
 from sfi_zoo.metrics.reporting.study import COSTS, correlation
 from sfi_zoo.metrics.scoring.points import FLOOR_DB
 from sfi_zoo.metrics.scoring.rows import LEES, Record
-from sfi_zoo.metrics.scoring.unit import FIXED_MASKS
+from sfi_zoo.metrics.scoring.unit import UNRANKED
 from sfi_zoo.wording import first_line
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def table(board: Board) -> "DataFrame":
     sources = dict.fromkeys(source for gains in board.by_source.values() for source in gains)
     rows = []
     for (model, mode), own in curves(board).groupby(["model", "mode"], sort=False):
-        gains = {} if mode == FIXED_MASKS else board.by_source[model]
+        if mode in UNRANKED:
+            continue
+        gains = board.by_source[model]
         at_trained, away = own[own["kHz"] == own["F0"]], own[own["kHz"] != own["F0"]]
         rows.append(
             {
@@ -97,8 +99,8 @@ def curves(board: Board) -> "DataFrame":
 
 
 def compared(frame: "DataFrame") -> "DataFrame":
-    """The rows of `curves` that the study is about: not those of fixed masks, not at F0."""
-    return frame[(frame["mode"] != FIXED_MASKS) & (frame["kHz"] != frame["F0"])]
+    """The rows of `curves` that the study is about: not those of controls that are no models, not at F0."""
+    return frame[~frame["mode"].isin(UNRANKED) & (frame["kHz"] != frame["F0"])]
 
 
 def correlation_of(points: "DataFrame", lee: str, cost: str) -> float:
