@@ -61,7 +61,28 @@ def frequency_domain_taps(
     taper: float,
     cutoff_hz: float,
 ) -> Tensor:
-    """Unit-gain taps at instants (first ... first + L - 1) + delay samples, for each of P delays: band-limited, then tapered.
+    """Unit-gain taps at instants (first ... first + L - 1) + delay samples, for each of P delays: see `frequency_domain_design`.
+
+    Args: those of `frequency_domain_design`, and
+
+        delays: (P,) fractions of a sample, added to every index.
+
+    Returns:
+        (P, C, L) float64.
+    """
+    return frequency_domain_design(bank, first, num_taps, sample_rate, duration, taper, cutoff_hz)(delays)
+
+
+def frequency_domain_design(
+    bank: AnalogFilterBank,
+    first: int,
+    num_taps: int,
+    sample_rate: float | Tensor,
+    duration: float,
+    taper: float,
+    cutoff_hz: float,
+) -> Callable[[Tensor], Tensor]:
+    """How to compute unit-gain taps at instants (first ... first + L - 1) + delay samples: band-limited, then tapered.
 
     The inverse FFT of the response, which is the least-squares fit with trapezoid weights: there the Gram matrix is a multiple of the
     identity. (The published grid counts both of its ends in full, an error of order 1 / M that differs from rate to rate.) The
@@ -73,16 +94,15 @@ def frequency_domain_taps(
         bank: C analog filters.
         first: index of the first tap, relative to the centre of the kernel.
         num_taps: L.
-        delays: (P,) fractions of a sample, added to every index.
         sample_rate: F in Hz; a tensor is differentiated through.
         duration: kernel length in seconds.
         taper: fraction a of `tukey_taper`.
         cutoff_hz: where the response ends.
 
     Returns:
-        (P, C, L) float64.
+        A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L) float64. The responses are computed once.
     """
-    device = delays.device
+    device = bank.device
     period = PERIOD * math.ceil(4 * duration / PERIOD - 1e-9)
     rate = float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate)
     in_band = math.floor(cutoff_hz * period) + 1  # the rest is zero
@@ -94,13 +114,15 @@ def frequency_domain_taps(
     response = bank.frequency_response(omega)
     n = torch.arange(first, first + num_taps, device=device)
     synthesise = _fourier_series(n, period * rate, digital)
-    taps = []
-    for delay in delays.unbind():  # one at a time: they fit into the cache
+
+    def at(delay: Tensor) -> Tensor:
         angle = digital * delay + (omega * duration / 2 if bank.causal else 0.0)
         delayed = response * torch.complex(fade * angle.cos(), fade * angle.sin())
         window = tukey_taper((n + delay) / sample_rate, duration, taper, bank.causal)
-        taps.append(synthesise(delayed) * window)
-    return torch.stack(taps)
+        return synthesise(delayed) * window
+
+    # one delay at a time: what it takes fits into the cache
+    return lambda delays: torch.stack([at(delay) for delay in delays.unbind()])
 
 
 def _fourier_series(n: Tensor, size: float, digital: Tensor) -> Callable[[Tensor], Tensor]:

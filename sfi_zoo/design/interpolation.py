@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from sfi_zoo.filters.kaiser import kaiser_sinc
+from sfi_zoo.filters.kaiser import HALF_WIDTH, kaiser_sinc, kaiser_sinc_rows
 
 INTERPOLATION_WIDTH = 16
+BLOCK = 64  # samples at F0 whose instants are interpolated at once: half of the matrix is zero then, and it fits into the cache
 
 
 def interpolated_delays(taps: Tensor, delays: Tensor) -> Tensor:
@@ -41,7 +42,13 @@ def between_samples(delays: Tensor) -> Tensor:
 
 
 def band_limited_taps(
-    taps: Tensor, offsets: Tensor, sample_rate: float | Tensor, band: float, trained_rate: float
+    taps: Tensor,
+    delays: Tensor,
+    first: int,
+    last: int,
+    sample_rate: float | Tensor,
+    band: float,
+    trained_rate: float,
 ) -> Tensor:
     r"""Taps at F from the taps at F0, without what they hold above band / 2.
 
@@ -49,20 +56,52 @@ def band_limited_taps(
 
         h(t) / F = (B / F) sum_m w[m] s(B (t - t_m)),   s: `kaiser_sinc`
 
-    This is the convolution at F0 applied to the resampled signal, in one kernel: a layer that is trained at F0 computes the same at F, up
-    to 0.9 of the lower Nyquist frequency.
+    at t = (delay - n) / F, n = first ... last. This is the convolution at F0 applied to the resampled signal, in one kernel: a layer that
+    is trained at F0 computes the same at F, up to 0.9 of the lower Nyquist frequency.
+
+    Of the matrix s(B (t - t_m)) only a band of 2 Z entries is not zero, and along it the argument moves in steps of 1, from one m to
+    the next above F0 and from one n to the next below it: see `kaiser_sinc_rows`. It is taken in blocks of instants.
 
     Args:
         taps: (C, L0) at F0, as a correlation has them: m runs against the time of h.
-        offsets: (T,) instants t in samples at F.
-        sample_rate: F in Hz; a tensor is differentiated through.
+        delays: (P,) samples, float64.
+        first: index of the first tap.
+        last: index of the last tap.
+        sample_rate: F in Hz; a tensor is differentiated through (and all entries of the matrix are computed).
         band: B = min(F, F0) in Hz.
         trained_rate: F0 in Hz.
 
     Returns:
-        (C, T), in the dtype of `offsets`.
+        (P, C, L), in the dtype of `delays`.
     """
     kernel_size = taps.shape[-1]
-    m = torch.arange(kernel_size, dtype=offsets.dtype, device=offsets.device)
+    m = torch.arange(kernel_size, dtype=delays.dtype, device=delays.device)
+    n = torch.arange(first, last + 1, dtype=delays.dtype, device=delays.device)
     instants = ((kernel_size - 1) / 2 - m) / trained_rate
-    return taps @ kaiser_sinc(band * (offsets / sample_rate - instants[:, None])) * (band / sample_rate)
+    gain = band / sample_rate
+    if isinstance(sample_rate, Tensor):
+        offsets = delays[:, None, None] - n
+        return taps @ kaiser_sinc(band * (offsets / sample_rate - instants[:, None])) * gain
+    block = BLOCK if sample_rate < trained_rate else max(1, round(BLOCK * sample_rate / trained_rate))
+    reach, pieces = HALF_WIDTH / band, []
+    earliest, latest = (float(x) for x in delays.detach().aminmax())
+    for some in n.split(block):
+        # the taps at F0 within reach of the instants of this block
+        from_m, to_m = (
+            (kernel_size - 1) / 2
+            - (delay - float(at)) * trained_rate / sample_rate
+            + side * reach * trained_rate
+            for delay, at, side in ((latest, some[0], -1), (earliest, some[-1], 1))
+        )
+        begin, end = max(0, math.floor(from_m)), min(kernel_size, math.ceil(to_m) + 1)
+        if begin >= end:
+            pieces.append(delays.new_zeros(len(delays), len(taps), len(some)))
+        elif sample_rate < trained_rate:
+            positions = delays[:, None] - instants[begin:end] * sample_rate - some[0]
+            rows = kaiser_sinc_rows(positions.flatten(), len(some)).unflatten(0, positions.shape)
+            pieces.append(taps[:, begin:end] @ rows)
+        else:
+            positions = (kernel_size - 1) / 2 - (delays[:, None] - some) * (trained_rate / sample_rate)
+            rows = kaiser_sinc_rows(positions.flatten() - begin, end - begin)
+            pieces.append((taps[:, begin:end] @ rows.mT).unflatten(1, positions.shape).transpose(0, 1))
+    return torch.cat(pieces, dim=-1) * gain

@@ -1,11 +1,12 @@
 """Our design: taps at any sampling frequency that give the latent of F0."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from sfi_zoo.design.frequency_domain import frequency_domain_taps
+from sfi_zoo.design.frequency_domain import frequency_domain_design
 from sfi_zoo.design.interpolation import band_limited_taps
 from sfi_zoo.design.time_domain import time_domain_taps
 from sfi_zoo.filters.base import AnalogFilterBank
@@ -34,11 +35,10 @@ def half_support(duration: float, rate: float, trained_rate: float, direct: bool
     return duration / 2 if direct else duration / 2 + HALF_WIDTH / min(rate, trained_rate)
 
 
-def native_taps(
+def native_design(
     bank: AnalogFilterBank,
     design: str,
     kernel_size: int,
-    delays: Tensor,
     first: int,
     last: int,
     rate: float,
@@ -46,8 +46,8 @@ def native_taps(
     trained_rate: float,
     taper: float,
     direct: bool,
-) -> Tensor:
-    """Unit-gain taps w[m] = h((delay - m) / F) / F, m = first ... last, band-limited to min(F, F0) / 2 and tapered.
+) -> Callable[[Tensor], Tensor]:
+    """How to design unit-gain taps w[m] = h((delay - m) / F) / F, m = first ... last, band-limited to min(F, F0) / 2 and tapered.
 
     Directly, or by band-limited interpolation of the taps at F0 (see `is_sampled_directly` and `band_limited_taps`).
 
@@ -55,7 +55,6 @@ def native_taps(
         bank: C analog filters.
         design: "time" or "frequency".
         kernel_size: L0 samples at F0.
-        delays: (P,) fractions of a sample.
         first: index of the first tap.
         last: index of the last tap.
         rate: F in Hz.
@@ -65,26 +64,32 @@ def native_taps(
         direct: sample the analog filter.
 
     Returns:
-        (P, C, L) float64.
+        A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L) float64. What does not depend on the delays, the
+        taps at F0 or the response, is computed once, before it returns.
     """
     duration = kernel_size / trained_rate
     taper = 0.0 if bank.compact else taper
-    m = torch.arange(first, last + 1, dtype=torch.float64, device=delays.device)
-    offsets = delays[:, None] - m
     if not direct:
         center = (kernel_size - 1) / 2
-        trained = native_taps(
-            bank, design, kernel_size, delays.new_tensor([center % 1]), -math.floor(center), math.ceil(center),
+        at_trained_rate = native_design(
+            bank, design, kernel_size, -math.floor(center), math.ceil(center),
             trained_rate, 1.0, trained_rate, taper, True,
-        )[0]  # fmt: skip
-        taps = band_limited_taps(
-            trained, offsets.flatten(), rate * scale, min(rate, trained_rate), trained_rate
+        )  # fmt: skip
+        trained = at_trained_rate(torch.tensor([center % 1], dtype=torch.float64, device=bank.device))[0]
+        given = rate * scale if isinstance(scale, Tensor) else rate
+        return lambda delays: band_limited_taps(
+            trained, delays, first, last, given, min(rate, trained_rate), trained_rate
         )
-    elif design == "time":
-        taps = time_domain_taps(bank, offsets.flatten(), rate * scale, duration, taper)
-    else:
-        cutoff = trained_rate / 2
-        return frequency_domain_taps(
-            bank, -last, last - first + 1, delays, rate * scale, duration, taper, cutoff
-        ).flip(-1)
-    return taps.unflatten(1, offsets.shape).transpose(0, 1)
+    if design == "time":
+        m = torch.arange(first, last + 1, dtype=torch.float64, device=bank.device)
+
+        def in_time(delays: Tensor) -> Tensor:
+            offsets = delays[:, None] - m
+            taps = time_domain_taps(bank, offsets.flatten(), rate * scale, duration, taper)
+            return taps.unflatten(1, offsets.shape).transpose(0, 1)
+
+        return in_time
+    in_frequency = frequency_domain_design(
+        bank, -last, last - first + 1, rate * scale, duration, taper, trained_rate / 2
+    )
+    return lambda delays: in_frequency(delays).flip(-1)

@@ -1,6 +1,8 @@
 """What SFI convolutions share: analog filters, a geometry in seconds, and digital kernels designed for the rate that comes."""
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -8,12 +10,16 @@ from torch import Tensor, nn
 
 from sfi_zoo.design import (
     INTERPOLATION_WIDTH,
+    MAX_PHASES,
     FrameGrid,
     alive_filters,
+    chebyshev_delays,
     half_support,
     interpolated_delays,
+    interpolation_nodes,
     is_sampled_directly,
-    native_taps,
+    lagrange,
+    native_design,
     reference_taps,
 )
 from sfi_zoo.design.frequency_grid import FREQUENCY_GRIDS
@@ -25,6 +31,11 @@ from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, deriv
 
 DEFAULT_TAPER = 0.25
 FREQUENCY_POINTS = 640
+KEPT_BYTES = (
+    32 * 2**20
+)  # of all phases of one rate, in each layer; where it is more, taps for a few delays are kept
+PHASE_ERROR = 1e-8  # of phases whose taps come from those of other delays: below the rounding of float32
+PIECE_BYTES = 16 * 2**20  # designed at once, in float64
 
 
 class Design(NamedTuple):
@@ -157,8 +168,14 @@ class DesignedConv(SampleRateAware):
         return dilated(self.kernel_size, self.dilation)
 
     def frame_grid(self, sample_rate: float | None = None) -> FrameGrid:
-        """Positions of the frames in samples at `sample_rate`."""
-        return self.layout(sample_rate).grid
+        """Positions of the frames in samples at `sample_rate`, and how many phases are kept there: what fits into `KEPT_BYTES`."""
+        rate = primal(self._rate(sample_rate))
+        grid = self.layout(rate).grid
+        taps = math.ceil(rate * self.duration) + 2 * INTERPOLATION_WIDTH
+        fit = KEPT_BYTES // (4 * self.filters.num_filters * taps)
+        direct = self.flavour == "native" and self._is_direct(rate)
+        nodes = interpolation_nodes(1.0 if direct else min(1.0, self.trained_rate / rate))
+        return replace(grid, most=min(MAX_PHASES, max(fit, nodes)), nodes=nodes)
 
     def frame_times(self, frames: int, sample_rate: float | None = None) -> Tensor:
         """Centres of the first `frames` frames in seconds: (frames,) float64."""
@@ -210,7 +227,7 @@ class DesignedConv(SampleRateAware):
                 moving = (self._design(rate, grid, shift=drift) - self._design(rate, grid)).to(dtype)
             taps = self._design(rate, grid, scale=1 + drift).to(dtype)
             return Design(taps, self._first_and_last(rate, grid)[0], moving, drift)
-        design = lambda: self._design(rate, grid).to(dtype)  # noqa: E731
+        design = lambda: self._design(rate, grid, dtype=dtype)  # noqa: E731
         if self.training or torch.compiler.is_compiling():
             taps = design()
         else:
@@ -248,29 +265,62 @@ class DesignedConv(SampleRateAware):
         return is_sampled_directly(self.filters, self.design, self._extent, rate, self.trained_rate, on_grid)
 
     def _design(
-        self, rate: float, grid: FrameGrid, shift: Tensor | float = 0.0, scale: Tensor | float = 1.0
+        self,
+        rate: float,
+        grid: FrameGrid,
+        shift: Tensor | float = 0.0,
+        scale: Tensor | float = 1.0,
+        dtype: torch.dtype = torch.float64,
     ) -> Tensor:
-        """Taps for every delay of the grid plus `shift` samples, at `scale` times the rate: (delays, filters, taps) float64."""
+        """Taps for every delay of the grid plus `shift` samples, at `scale` times the rate: (delays, filters, taps)."""
         device = self.filters.device
         kind = "cpu" if device.type == "meta" else device.type
         with torch.autocast(kind, enabled=False):  # a kernel is worth more than half its digits
-            return self._design_in_full(rate, grid, device, shift, scale)
+            return self._design_in_full(rate, grid, device, shift, scale, dtype)
 
     def _design_in_full(
-        self, rate: float, grid: FrameGrid, device: torch.device, shift: Tensor | float, scale: Tensor | float
+        self,
+        rate: float,
+        grid: FrameGrid,
+        device: torch.device,
+        shift: Tensor | float,
+        scale: Tensor | float,
+        dtype: torch.dtype,
     ) -> Tensor:
         delays = torch.tensor(grid.delays(), dtype=torch.float64, device=device) + shift
         first, last = self._first_and_last(rate, grid)
         if self.stride_mode == "interpolate" and grid.phases > 1:
             base = delays.new_tensor(self._designed_delays(grid))
             first, last = first + INTERPOLATION_WIDTH, last - INTERPOLATION_WIDTH
-            return interpolated_delays(self._taps(base, rate, scale, first, last)[0], delays - base)
-        return self._taps(delays, rate, scale, first, last)
+            taps = self._taps(rate, scale, first, last)(base)[0]
+            return interpolated_delays(taps, delays - base).to(dtype)
+        taps_at = self._taps(rate, scale, first, last)
+        nodes = self._fewer_delays(rate, grid)
+        if nodes is None:
+            at_once = max(1, PIECE_BYTES // (8 * self.filters.num_filters * (last - first + 1)))
+            return _joined((taps_at(some).to(dtype) for some in delays.split(at_once)), len(delays))
+        designed = taps_at(delays.new_tensor(nodes))
+        weights = lagrange(nodes, delays)
+        return _joined((torch.tensordot(w[None], designed, 1).to(dtype) for w in weights), len(delays))
 
-    def _taps(self, delays: Tensor, rate: float, scale: Tensor | float, first: int, last: int) -> Tensor:
-        """w[m] = h((delay - m) / F) / F, m = first ... last; synthesis taps are / F0 instead. Or the published ones."""
+    def _fewer_delays(self, rate: float, grid: FrameGrid) -> list[float] | None:
+        """Delays from whose taps those of all phases follow, where these are many and smooth in the delay."""
+        direct = self.flavour == "reference" or self._is_direct(
+            rate
+        )  # taper and analog filter may have corners
+        nodes = interpolation_nodes(min(1.0, self.trained_rate / rate), PHASE_ERROR)
+        if direct or grid.interpolated or grid.phases <= nodes:
+            return None
+        every = grid.delays()
+        return chebyshev_delays(nodes, min(every), max(every))
+
+    def _taps(self, rate: float, scale: Tensor | float, first: int, last: int) -> Callable[[Tensor], Tensor]:
+        """A function of the delays: w[m] = h((delay - m) / F) / F, m = first ... last; synthesis taps are / F0 instead.
+
+        Or the published ones, which have one delay. It gives (delays, filters, taps) float64.
+        """
         if self.flavour == "reference":
-            return reference_taps(
+            published = reference_taps(
                 self.filters,
                 self.design,
                 last - first + 1,
@@ -279,18 +329,18 @@ class DesignedConv(SampleRateAware):
                 self.frequency_points,
                 self.hilbert,
                 self.frequency_grid if self.training else "fixed",
-            )[None]
+            )
+            return lambda _: published[None]
         alive = self.alive(rate)
         # a graph that is being compiled or has no data cannot ask
         if not (torch.compiler.is_compiling() or alive.is_meta or alive.any()):
             raise InputError(
                 f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz"
             )
-        taps = native_taps(
+        design = native_design(
             self.filters,
             self.design,
             self._extent,
-            delays,
             first,
             last,
             rate,
@@ -300,7 +350,8 @@ class DesignedConv(SampleRateAware):
             self._is_direct(rate),
         )
         gain = rate / self.trained_rate * scale if self._transposed else 1.0
-        return taps * (self.alive(self.trained_rate).double()[:, None] * gain)
+        level = self.alive(self.trained_rate).double()[:, None] * gain
+        return lambda delays: design(delays) * level
 
     def train(self, mode: bool = True) -> "DesignedConv":
         """Sets the mode; where it changes, what was designed is dropped. (`model.eval()` says so to layers that evaluate already.)"""
@@ -315,3 +366,18 @@ class DesignedConv(SampleRateAware):
             f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, sample_rate={self.trained_rate}, "
             f"design={self.design}, flavour={self.flavour}, stride_mode={self.stride_mode}, taper={self.taper}"
         )
+
+
+def _joined(pieces: Iterator[Tensor], count: int) -> Tensor:
+    """The pieces one after the other, `count` rows in all; without gradients they are never all there twice."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return torch.cat(list(pieces))
+    whole, begin = torch.empty(0), 0
+    for piece in pieces:
+        if len(piece) == count:
+            return piece
+        if not begin:
+            whole = piece.new_empty(count, *piece.shape[1:])
+        whole[begin : begin + len(piece)] = piece
+        begin += len(piece)
+    return whole

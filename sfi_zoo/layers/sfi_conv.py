@@ -8,6 +8,7 @@ rate F0 and kept as durations at every other rate F. Frame k sits at
 whatever F is, so a latent at F and one at F0 can be laid side by side.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from sfi_zoo.layers.geometry import whole
 from sfi_zoo.layers.sample_rate import primal
 
 BLOCK = 1024  # frames
+MOST_OVERLAP = 4  # strides in a kernel up to which frames are copied out of a signal
+COST_OF_A_PHASE = 8  # a product that makes taps takes as long as so many that use them
+PHASES_BYTES = 1 * 2**20  # of taps that are computed at once and not kept
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
@@ -31,8 +35,9 @@ class SFIConv1d(DesignedConv):
         z_k = sum_n x[n] h(tau_k - n/F) / F   ~   integral x(t) h(tau_k - t) dt
 
     Frames sit at the same seconds and features have the same level at every rate. A hop that is not a whole number of samples is
-    exact: see `FrameGrid`. In evaluation mode the designed weights are cached per rate; the cost is that of `nn.Conv1d`
-    with the same numbers in samples at F, for every real F whose hop has at most 32 phases.
+    exact: see `FrameGrid`. In evaluation mode the designed weights are cached per rate; the cost is about that of `nn.Conv1d`
+    with the same numbers in samples at F, for every real F whose hop has at most 32 phases. Where a hop is not whole the output lies
+    frames first in memory (as that of `torch.stft` does); the shape is the same.
 
     Source: Saito et al., IEEE/ACM TASLP 30:2928, 2022; exact strides and the taper are ours.
 
@@ -151,12 +156,13 @@ class SFIConv1d(DesignedConv):
             return functional.conv1d(x, kernel, self.bias, grid.stride, left, groups=self.groups)[
                 ..., :frames
             ]
+        phased = each_phase_is_cheaper(grid, design, frames * len(x))
         # every phase gets as many frames as the first
-        last = frames - 1 if grid.interpolated else -(-frames // grid.phases) * grid.phases - 1
+        last = -(-frames // grid.phases) * grid.phases - 1 if phased else frames - 1
         room = max(0, grid.start(last) + design.first + taps - x.shape[-1] - right)
         x = self._padded(x, left, right, room)
         design = design._replace(first=design.first + left)
-        analyse = self._interpolated if grid.interpolated else self._phased
+        analyse = self._phased if phased else self._interpolated
         y = analyse(x, design, grid, frames)
         return y if self.bias is None else y + self.bias[:, None]
 
@@ -172,42 +178,39 @@ class SFIConv1d(DesignedConv):
         return functional.pad(functional.pad(x, (left, right), PADDING_MODES[self.padding_mode]), (0, room))
 
     def _kernels(self, taps: Tensor) -> Tensor:
-        """(delays, filters, taps) -> (delays, out_channels, in_channels / groups, taps)."""
-        return taps.unflatten(1, (self.out_channels, self.in_channels // self.groups))
+        """(..., filters, taps) -> (..., out_channels, in_channels / groups, taps)."""
+        return taps.unflatten(-2, (self.out_channels, self.in_channels // self.groups))
 
     def _phased(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
-        """One ordinary strided convolution per phase, interleaved."""
-        kernels = self._kernels(design.taps)
+        """One ordinary strided convolution per phase; frames are interleaved as rows, which is one copy of whole rows."""
         moving = None if design.moving is None else self._kernels(design.moving)
-        phases, taps = len(kernels), kernels.shape[-1]
-        stride = grid.stride
+        phases, stride, taps = grid.phases, grid.stride, design.taps.shape[-1]
         count = -(-frames // phases)
-
-        def frames_of(phase: int) -> Tensor:
+        y: Tensor | None = None
+        for phase, of_phase in enumerate(taps_of_phases(design, grid, min(phases, frames))):
             begin = grid.start(phase) + design.first
             segment = x[..., begin : begin + (count - 1) * stride + taps]
-            y = self._convolve(segment, kernels[phase], stride)
+            rows = self._rows(segment, self._kernels(of_phase), stride)
             if moving is not None:  # later frames move further
                 positions = grid.positions(count * phases, x.device)[phase::phases].to(x)
-                y = y + self._convolve(segment, moving[phase], stride) * positions
-            return y
+                rows = rows + self._rows(segment, moving[phase], stride) * positions[:, None]
+            if phases == 1:
+                return rows.mT
+            if y is None:
+                y = rows.new_zeros(len(rows), count, phases, rows.shape[-1])
+            y[:, :, phase] = rows
+        assert y is not None
+        return y.flatten(1, 2)[:, :frames].mT
 
-        of_phase = frames_of(0)
-        if phases == 1:
-            return of_phase
-        y = of_phase.new_empty(*of_phase.shape, phases)
-        y[..., 0] = of_phase
-        for phase in range(1, phases):
-            y[..., phase] = frames_of(phase)
-        return y.flatten(-2)[..., :frames]
+    def _rows(self, x: Tensor, kernel: Tensor, stride: int) -> Tensor:
+        """`conv1d`, (batch, frames, out_channels).
 
-    def _convolve(self, x: Tensor, kernel: Tensor, stride: int) -> Tensor:
-        """`conv1d`; a matrix product where the frames of one input channel do not overlap, which is faster."""
-        disjoint = stride >= kernel.shape[-1]
-        if disjoint and self.in_channels == 1 and not (x.requires_grad and torch.is_grad_enabled()):
-            frames = x[:, 0].unfold(-1, kernel.shape[-1], stride)
-            return torch.bmm(kernel[:, 0].expand(len(x), -1, -1), frames.mT)
-        return functional.conv1d(x, kernel, stride=stride, groups=self.groups)
+        A matrix product where frames of one input channel overlap little; the gradient of its frames would be slow.
+        """
+        needs_gradient = x.requires_grad and torch.is_grad_enabled()
+        if self.in_channels == 1 and kernel.shape[-1] <= MOST_OVERLAP * stride and not needs_gradient:
+            return torch.matmul(x[:, 0].unfold(-1, kernel.shape[-1], stride), kernel[:, 0].mT)
+        return functional.conv1d(x, kernel, stride=stride, groups=self.groups).mT
 
     def _interpolated(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
         """All nodes at every frame's integer position, combined by Lagrange weights in the delay."""
@@ -325,47 +328,49 @@ class SFIConvTranspose1d(DesignedConv):
         left = max(0, -(grid.start(0) + design.first))
         total = max(left + length, left + grid.start(frames - 1) + design.first + taps)
         design = design._replace(first=design.first + left)
-        synthesise = self._interpolated if grid.interpolated else self._phased
+        phased = each_phase_is_cheaper(grid, design, frames * len(z))
+        synthesise = self._phased if phased else self._interpolated
         y = synthesise(z, design, grid, total)[..., left : left + length]
         return y if self.bias is None else y + self.bias[:, None]
 
     def _kernels(self, taps: Tensor) -> Tensor:
-        """(delays, filters, taps) -> (delays, in_channels, out_channels / groups, taps)."""
-        return taps.unflatten(1, (self.in_channels, self.out_channels // self.groups))
+        """(..., filters, taps) -> (..., in_channels, out_channels / groups, taps)."""
+        return taps.unflatten(-2, (self.in_channels, self.out_channels // self.groups))
 
-    def _frames_of(self, z: Tensor, kernel: Tensor, frames_first: bool = True) -> Tensor:
-        """Each frame's contribution: (batch, in, frames), (in, out / groups, taps) -> (batch, out, frames, taps).
-
-        `frames_first` is about memory: frames or taps lie closest together, whichever is summed faster.
-        """
+    def _frames_of(self, z: Tensor, kernel: Tensor) -> Tensor:
+        """Each frame's contribution: (batch, in, frames), (in, out / groups, taps) -> (batch, out, frames, taps)."""
         z = z.unflatten(1, (self.groups, -1))
         # (groups, in / groups, out / groups * taps)
         kernel = kernel.unflatten(0, (self.groups, -1)).flatten(2)
-        # (batch, groups, frames, out / groups * taps)
-        pieces = torch.matmul(kernel.mT, z).mT if frames_first else torch.matmul(z.mT, kernel)
+        pieces = torch.matmul(z.mT, kernel)
         per_group = self.out_channels // self.groups
         return pieces.unflatten(-1, (per_group, -1)).transpose(2, 3).flatten(1, 2)
 
     def _phased(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
         """Overlap-add of every phase at its own whole stride."""
-        kernels = self._kernels(design.taps)
         moving = None if design.moving is None else self._kernels(design.moving)
-        phases, taps, frames = len(kernels), kernels.shape[-1], z.shape[-1]
+        phases, taps, frames = grid.phases, design.taps.shape[-1], z.shape[-1]
         stride = grid.stride
-        y = z.new_zeros(z.shape[0], self.out_channels, total + max(0, stride - taps))
-        disjoint = stride >= taps
-        for j in range(min(phases, frames)):
-            of_phase = z[..., j::phases].contiguous()
-            positions = grid.positions(frames, z.device)[j::phases].to(z)
+        # room for whole strides after the last frame
+        y = z.new_zeros(z.shape[0], self.out_channels, total + stride * (taps // stride + 1))
+        count = -(-frames // phases)
+        # (phases, batch, in_channels, frames of a phase)
+        by_phase = (
+            functional.pad(z, (0, count * phases - frames)).unflatten(-1, (count, phases)).movedim(-1, 0)
+        )
+        by_phase = by_phase.contiguous()
+        for j, of_phase in enumerate(taps_of_phases(design, grid, min(phases, frames))):
+            kernel, some_frames = self._kernels(of_phase), by_phase[j, ..., : -(-(frames - j) // phases)]
+            positions = None if moving is None else grid.positions(frames, z.device)[j::phases].to(z)
             begin = grid.start(j) + design.first
             # a block's contributions fit into the cache; the backward pass would keep a gradient for each
-            size = of_phase.shape[-1] if torch.is_grad_enabled() else BLOCK
-            for block in range(0, of_phase.shape[-1], size):
-                some = of_phase[..., block : block + size]
-                pieces = self._frames_of(some, kernels[j], not disjoint)
-                if moving is not None:
+            size = some_frames.shape[-1] if torch.is_grad_enabled() else BLOCK
+            for block in range(0, some_frames.shape[-1], size):
+                some = some_frames[..., block : block + size]
+                pieces = self._frames_of(some, kernel)
+                if moving is not None and positions is not None:
                     moved = some * positions[block : block + size]
-                    pieces = pieces + self._frames_of(moved, moving[j], not disjoint)
+                    pieces = pieces + self._frames_of(moved, moving[j])
                 overlap_add(y[..., begin + block * stride :], pieces, stride)
         return y[..., :total]
 
@@ -384,12 +389,34 @@ class SFIConvTranspose1d(DesignedConv):
 
 
 def overlap_add(y: Tensor, pieces: Tensor, stride: int) -> None:
-    """Adds frames (batch, channels, frames, taps) to y (batch, channels, time), `stride` samples apart, in place."""
+    """Adds frames (batch, channels, frames, taps) to y (batch, channels, time), `stride` samples apart, in place.
+
+    Piece by piece of a stride's length: such pieces do not overlap. y has room for a whole stride under each of them.
+    """
     frames, taps = pieces.shape[-2:]
-    if stride >= taps:  # they do not overlap
-        y[..., : frames * stride].unflatten(-1, (frames, stride))[..., :taps].add_(pieces)
+    for begin in range(0, taps, stride):
+        piece = pieces[..., begin : begin + stride]
+        strides = y[..., begin : begin + frames * stride].unflatten(-1, (frames, stride))
+        strides[..., : piece.shape[-1]].add_(piece)
+
+
+def each_phase_is_cheaper(grid: FrameGrid, design: Design, frames: int) -> bool:
+    """Whether to convolve with taps for each phase. (The alternative is all nodes at every frame, n products for each.)
+
+    Where phases are not kept, their taps cost n products each before a frame takes one.
+    """
+    if not grid.interpolated:
+        return True
+    made = COST_OF_A_PHASE * grid.nodes * grid.phases
+    return design.drift is None and made + frames < grid.nodes * frames
+
+
+def taps_of_phases(design: Design, grid: FrameGrid, count: int) -> Iterator[Tensor]:
+    """The taps of phases 0 ... count - 1, each (filters, taps): those that are kept, or from those at the nodes, a few at a time."""
+    if not grid.interpolated:
+        yield from design.taps[:count]
         return
-    span = (frames - 1) * stride + taps
-    columns = pieces.flatten(0, 1).mT
-    added = functional.fold(columns, (1, span), (1, taps), stride=(1, stride))
-    y[..., :span].add_(added.view(*y.shape[:2], span))
+    delays = torch.tensor(grid.every_delay()[:count], dtype=torch.float64, device=design.taps.device)
+    weights = grid.lagrange(delays).to(design.taps)
+    for some in weights.split(max(1, PHASES_BYTES // (design.taps[0].numel() * 4))):
+        yield from torch.tensordot(some, design.taps, 1)
