@@ -29,7 +29,7 @@ def kaiser_sinc_rows(positions: Tensor, columns: int) -> Tensor:
     r"""s(p - j), j = 0 ... columns - 1, for each of many positions p, in a hundredth of the operations of `kaiser_sinc`.
 
     With p = floor(p) + f only 2 Z entries of a row are not zero, s(f + i), i = -Z ... Z - 1, and on 0 <= f < 1 each of them is an entire
-    function of exponential type 3.5: a polynomial of degree 16 in f is exact to 1e-15 (its coefficients in Chebyshev polynomials of
+    function of exponential type 3.5: a polynomial of degree 16 in f is exact to 1e-14 (its coefficients in Chebyshev polynomials of
     2 f - 1 are those of the interpolation at 17 Chebyshev nodes), and all rows are one matrix product.
 
     Args:
