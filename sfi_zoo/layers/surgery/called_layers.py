@@ -95,11 +95,12 @@ def run_filter(call: Convolution, operands: Operands, rate: float, trained_rate:
     centre = ((call.kernel - 1) / 2 - left) * rate / trained_rate
     radius = (call.kernel / 2 / trained_rate + HALF_WIDTH / min(rate, trained_rate)) * rate
     first, last = math.ceil(centre - radius), math.floor(centre + radius)
-    offsets = centre - torch.arange(first, last + 1, dtype=torch.float64, device=weight.device)
+    delay, band = weight.new_tensor([centre], dtype=torch.float64), min(rate, trained_rate)
     with torch.autocast(weight.device.type, enabled=False):
-        designed = band_limited_taps(
-            taps.double().flatten(0, -2), offsets, rate, min(rate, trained_rate), trained_rate
-        ).to(weight.dtype)
+        filters = taps.double().flatten(0, -2)
+        designed = band_limited_taps(filters, delay, first, last, rate, band, trained_rate)[0].to(
+            weight.dtype
+        )
     x = operands.x
     samples = x.shape[-1] + left + right - call.kernel + 1  # the model counts on as many
     x = functional.pad(x, (max(0, -first), max(0, samples + last - x.shape[-1])))
