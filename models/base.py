@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -150,6 +151,7 @@ class Separator(nn.Module, OnHub):
         two_stems: str | None = None,
         above: str = "masks",
         ceiling: bool = False,
+        shifts: int = 1,
         progress: Callable[[float, float | None], None] | None = None,
     ) -> Tensor:
         """Separate a signal of any length, in chunks with a crossfade.
@@ -169,6 +171,7 @@ class Separator(nn.Module, OnHub):
             above: who gets what lies above the model's own band: "masks", as the octave below it is shared; "equal"; or "none", as in
                 `forward` and in all scores (see `sfi_zoo.separation.above`).
             ceiling: where the stems together are louder than the mixture, they are turned down to it.
+            shifts: the mean of so many estimates, of signals delayed by parts of a frame; costs that many times as much.
             progress: called with (seconds done, seconds in all); raise in it to stop.
 
         Returns:
@@ -193,8 +196,15 @@ class Separator(nn.Module, OnHub):
             two_stems=two_stems,
             above=above,
             ceiling=ceiling,
+            shifts=shifts,
         )
         return separate(self, waveform, sample_rate, options, progress=progress)
+
+    def separate_file(self, path: str | Path, out: str | Path = "separated", **settings: Any) -> list[Path]:
+        """Write the stems of a sound file, see `sfi_zoo.separate_file`, which takes the same settings; returns their paths."""
+        from sfi_zoo.separation.files import separated_paths
+
+        return separated_paths(self, path, out, **settings)
 
     def check_rate(self, sample_rate: float | None) -> float:
         """The rate to work at, if it is within 4 to 192 kHz."""

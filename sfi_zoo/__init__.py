@@ -19,6 +19,7 @@ _EXPORTS = {
     "create": "sfi_zoo.models",
     "register": "sfi_zoo.models",
     "list_models": "sfi_zoo.hub",
+    "separate_file": "sfi_zoo.hub.separating",
     "SFIConv1d": "sfi_zoo.layers",
     "SFIConvTranspose1d": "sfi_zoo.layers",
     "SFISTFT": "sfi_zoo.layers",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sfi_zoo.hub import list_models as list_models
     from sfi_zoo.hub import load as load
     from sfi_zoo.hub import save as save
+    from sfi_zoo.hub.separating import separate_file as separate_file
     from sfi_zoo.layers import (
         SFIISTFT as SFIISTFT,
     )

@@ -3,54 +3,40 @@
 import io
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import soundfile
 
+from sfi_zoo.audio.containers import BITS, EXTENSIONS, NEAREST, check_format
 from sfi_zoo.audio.io import AudioInfo
 from sfi_zoo.errors import InputError
 
-EXTENSIONS = {
-    "WAV": ".wav",
-    "WAVEX": ".wav",
-    "RF64": ".wav",
-    "FLAC": ".flac",
-    "OGG": ".ogg",
-    "MP3": ".mp3",
-    "AIFF": ".aiff",
-    "AU": ".au",
-    "CAF": ".caf",
-    "W64": ".w64",
-}
-BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
-# What to write when the container does not know the subtype of the input; PCM_16 for what has no bit depth.
-_NEAREST = {
-    "PCM_S8": ("PCM_S8", "PCM_U8", "PCM_16"),
-    "PCM_U8": ("PCM_U8", "PCM_S8", "PCM_16"),
-    "PCM_16": ("PCM_16",),
-    "PCM_24": ("PCM_24",),
-    "PCM_32": ("PCM_32", "PCM_24"),
-    "FLOAT": ("FLOAT", "PCM_24"),
-    "DOUBLE": ("DOUBLE", "FLOAT", "PCM_24"),
-    "ALAC_20": ("PCM_24",),
-    "ALAC_24": ("PCM_24",),
-    "ALAC_32": ("PCM_32", "PCM_24"),
-    "ULAW": ("ULAW", "PCM_16"),
-    "ALAW": ("ALAW", "PCM_16"),
-    "VORBIS": ("VORBIS", "PCM_16"),
-    "OPUS": ("OPUS", "PCM_16"),
-    "MPEG_LAYER_III": ("MPEG_LAYER_III", "PCM_16"),
-}
+# what loses something each time it is written: stems of such files are written as wav
+LOSSY = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS"})
 _WAV_LIMIT = 2**32 - 2**16
 
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """How stems are written; `note` is one line for the user when it is not how the input was."""
+    """How stems are written.
+
+    Attributes:
+        format: container.
+        subtype: sample format.
+        note: one line for the user when it is not how the input was.
+        bitrate: of an mp3, as libsndfile counts: 0 for the highest that the sample rate allows, 1 for the lowest.
+    """
 
     format: str
     subtype: str
     note: str | None = None
+    bitrate: float | None = None
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """Arguments of `soundfile.SoundFile` beside format and subtype."""
+        return {} if self.bitrate is None else {"bitrate_mode": "CONSTANT", "compression_level": self.bitrate}
 
     @property
     def extension(self) -> str:
@@ -64,6 +50,7 @@ def choose_format(
     frames: int,
     format: str | None = None,
     subtype: str | None = None,
+    mp3_bitrate: int | None = None,
 ) -> OutputFormat:
     """The container and subtype for stems of a file.
 
@@ -74,16 +61,13 @@ def choose_format(
         format: container asked for (wav, flac, ogg, mp3, aiff, au, caf, w64); None keeps that of the input,
             or falls back to wav, with a note, where that cannot hold the stems.
         subtype: sample format asked for, as soundfile names it (PCM_16, PCM_24, FLOAT ...).
+        mp3_bitrate: kbit/s of an mp3.
 
     Raises:
         InputError: what was asked for does not exist or cannot hold the stems.
     """
+    check_format(format, subtype)
     asked = format.upper() if format else None
-    if asked and asked not in EXTENSIONS:
-        known = ", ".join(sorted({extension[1:] for extension in EXTENSIONS.values()}))
-        raise InputError(f"--format {format}: not one of {known}")
-    if subtype and subtype.upper() not in _NEAREST:
-        raise InputError(f"--subtype {subtype}: not one of {', '.join(_NEAREST)}")
     container = asked or info.format
     found = _subtype_for(container, info, sample_rate, subtype)
     if found is None and asked is None and not subtype:
@@ -102,7 +86,17 @@ def choose_format(
         note = f"{info.path}: {why} written as wav {found}"
     elif container in {"WAV", "WAVEX"} and frames * info.channels * _bytes(found) > _WAV_LIMIT:
         container, note = "RF64", f"{info.path}: the stems are larger than 4 GiB, written as RF64"
-    return OutputFormat(container, found, note)
+    return OutputFormat(container, found, note, _mp3_level(mp3_bitrate, container, sample_rate))
+
+
+def _mp3_level(kbits: int | None, container: str, sample_rate: int) -> float | None:
+    """libsndfile takes a place between the bit rates of MPEG-1 (32 kHz and up), MPEG-2, or MPEG-2.5 (below 16 kHz)."""
+    if kbits is None or container != "MP3":
+        return None
+    lowest, highest = (32, 320) if sample_rate >= 32000 else (8, 160) if sample_rate >= 16000 else (8, 64)
+    if not lowest <= kbits <= highest:
+        raise InputError(f"--mp3-bitrate {kbits}: at {sample_rate} Hz it is {lowest} to {highest} kbit/s")
+    return (highest - kbits) / (highest - lowest)
 
 
 def _subtype_for(container: str, info: AudioInfo, sample_rate: int, asked: str | None) -> str | None:
@@ -112,7 +106,7 @@ def _subtype_for(container: str, info: AudioInfo, sample_rate: int, asked: str |
     if asked:
         candidates: tuple[str, ...] = (asked.upper(),)
     else:
-        candidates = (*_NEAREST.get(info.subtype, ("PCM_16",)), soundfile.default_subtype(container))
+        candidates = (*NEAREST.get(info.subtype, ("PCM_16",)), soundfile.default_subtype(container))
     return next((name for name in candidates if can_write(container, name, sample_rate, info.channels)), None)
 
 

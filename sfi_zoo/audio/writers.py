@@ -17,7 +17,8 @@ import numpy as np
 import soundfile
 import torch
 
-from sfi_zoo.audio.formats import BITS, EXTENSIONS, OutputFormat, can_write
+from sfi_zoo.audio.containers import BITS, EXTENSIONS
+from sfi_zoo.audio.formats import OutputFormat, can_write
 from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
 from sfi_zoo.interruption import uninterrupted
@@ -41,13 +42,13 @@ class StemReport:
 
 
 class StemWriter:
-    """A folder of sound files that appears whole: written beside it, renamed when all are complete.
+    """Sound files that appear when all are complete: written beside their folder, which is renamed; or moved where there are several.
 
     Use as a context manager. When the block raises, nothing stays, not even a folder made for it.
 
     Args:
         folder: where the files go.
-        names: file names without extension.
+        names: file names without extension, in folders below that one or not.
         output: from `choose_format`.
         sample_rate: in Hz.
         channels: of every file.
@@ -77,7 +78,9 @@ class StemWriter:
         self.paths = [folder / f"{name}{output.extension}" for name in names]
         self.reports: list[StemReport] = []
         self._output, self._sample_rate, self._channels = output, sample_rate, channels
-        self._temporary = folder.parent / f".sfi-zoo-{uuid.uuid4().hex[:12]}.partial"
+        self._folders = list(dict.fromkeys(path.parent for path in self.paths))
+        self._base = self._folders[0].parent if len(self._folders) == 1 else folder
+        self._temporary = self._base / f".sfi-zoo-{uuid.uuid4().hex[:12]}.partial"
         self._made: list[Path] = []
         self._files: list[_EncodedFile] = []
 
@@ -89,23 +92,30 @@ class StemWriter:
     def __enter__(self) -> "StemWriter":
         """Make the temporary files."""
         output = self._output
-        _check_free(self.folder, self.paths)
+        for place in self._folders:
+            _check_free(place, self.paths)
         try:
-            self._made = _make_folders(self.folder.parent)
-            self._temporary.mkdir()
+            self._made = _make_folders(self._base)
+            for place in self._folders:
+                self._draft(place).mkdir(parents=True)
             for path in self.paths:
-                file = _EncodedFile(
-                    self._temporary / path.name, path, output, self._sample_rate, self._channels
-                )
-                self._files.append(file)
+                draft = self._draft(path.parent) / path.name
+                self._files.append(_EncodedFile(draft, path, output, self._sample_rate, self._channels))
             if self._waits:
                 self._spool = Spool(self._temporary, str(self.paths[0]))
         except BaseException as error:
             self._discard()
             if isinstance(error, OSError):
-                raise InputError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
+                raise self._refused(error) from error
             raise
         return self
+
+    def _draft(self, folder: Path) -> Path:
+        """Where the files of a folder are written at first."""
+        return self._temporary / str(self._folders.index(folder))
+
+    def _refused(self, error: OSError) -> InputError:
+        return InputError(f"{self._folders[0]}: cannot be written ({error.strerror or error})")
 
     def write(self, stems: Iterable[np.ndarray]) -> None:
         """Append one (channels, n) block to every file, in the order of `names`."""
@@ -142,10 +152,16 @@ class StemWriter:
             self._discard()
 
     def _publish(self) -> None:
+        made: list[Path] = []
         try:
-            put_in_place(self._temporary, self.folder, [path.name for path in self.paths])
+            with uninterrupted():
+                for place in self._folders:
+                    made += _make_folders(place.parent)
+                    names = [path.name for path in self.paths if path.parent == place]
+                    put_in_place(self._draft(place), place, names)
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
+            _remove_empty(made)
+            raise self._refused(error) from error
 
     def _discard(self) -> None:
         with uninterrupted():
@@ -211,7 +227,7 @@ class _EncodedFile:
         self.gain = 1.0
         try:
             self._sound = soundfile.SoundFile(
-                str(path), "w", sample_rate, channels, output.subtype, format=output.format
+                str(path), "w", sample_rate, channels, output.subtype, format=output.format, **output.encoding
             )
         except UnicodeError as error:
             raise InputError(f"{final}: this name is not valid text, choose another") from error

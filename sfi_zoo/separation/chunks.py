@@ -170,7 +170,7 @@ def separate_blocks(
     check_sample_rate(sample_rate)
     plan = plan_chunks(sample_rate, getattr(model, "frame_period", None), options)
     finish = Finish(model.sources, options)  # type: ignore[arg-type]
-    runner = Runner(model, options.device, options.dtype)
+    runner = Runner(model, options.device, options.dtype, options.shifts)
     total = None if total_frames is None else total_frames / sample_rate
     signal = Buffer(blocks, channels, sample_rate)
     estimates = _estimates(runner, signal, sample_rate, plan, options.batch_size, total, progress)

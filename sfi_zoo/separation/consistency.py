@@ -8,7 +8,7 @@ In this order, for every channel on its own, with estimates s_i and the mixture 
     consistency:    s_i <- s_i + w_i (x - sum_j s_j),        sum_i w_i = 1: then the stems sum to the mixture
                     "equal": w_i = 1 / N;   "energy": w_i = sum_t s_i^2 / sum_j sum_t s_j^2 over the whole signal,
                     of the (rescaled) estimates of the model
-    two stems:      s_1, s_2 <- s_k, sum of the others ("rest")
+    two stems:      s_1, s_2 <- s_k, sum of the others ("rest", or "no_vocals" where it was asked for by that name)
 
 g solves G g = b with G_ij = sum_t s_i s_j and b_i = sum_t s_i x; where G is singular it is the shortest such g. So a first pass over the
 signal adds up S x S numbers for each channel, and a second one applies the gains: memory does not grow with the length. A gain may be
@@ -29,6 +29,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
 
 REST = "rest"
+NO = "no_"  # "no_vocals" for vocals and the rest, the rest by that name
 
 
 class Queue(Protocol):
@@ -101,12 +102,14 @@ class Finish:
     """
 
     def __init__(self, sources: Sequence[str], options: SeparationOptions = DEFAULTS) -> None:
-        two_stems = options.two_stems
-        if two_stems is not None and two_stems not in sources:
-            raise InputError(f"two_stems is {two_stems}: this model gives {', '.join(sources)}")
+        kept, rest = options.two_stems, REST
+        if kept is not None and kept not in sources and kept.startswith(NO):
+            kept, rest = kept.removeprefix(NO), kept
+        if kept is not None and kept not in sources:
+            raise InputError(f"two_stems is {options.two_stems}: this model gives {', '.join(sources)}")
         self.consistency, self.rescale = options.consistency, options.rescale
-        self._kept = None if two_stems is None else list(sources).index(two_stems)
-        self.names = tuple(sources) if two_stems is None else (two_stems, REST)
+        self._kept = None if kept is None else list(sources).index(kept)
+        self.names = tuple(sources) if kept is None else (kept, rest)
         self.two_pass = self.rescale or self.consistency == "energy"
 
     def over(self, pairs: Iterable[tuple[Tensor, Tensor]], waiting: Queue, *steps: Step) -> Iterator[Tensor]:

@@ -1,5 +1,6 @@
 """From a sound file to a folder of stems, in constant memory."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.audio.bounds import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, check_sample_rate
-from sfi_zoo.audio.formats import choose_format
+from sfi_zoo.audio.formats import LOSSY, OutputFormat, choose_format
 from sfi_zoo.audio.io import AudioInfo, probe, read_blocks
 from sfi_zoo.audio.resample import resample_blocks, resampled_length
 from sfi_zoo.audio.writers import StemReport, StemWriter
 from sfi_zoo.errors import InputError
 from sfi_zoo.separation.chunks import Progress, separate_blocks
 from sfi_zoo.separation.consistency import Finish
-from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
+from sfi_zoo.separation.naming import TEMPLATE, Found, check_template, stem_names
+from sfi_zoo.separation.options import FILE_DEFAULTS, SeparationOptions
 
 # Rates (Hz) that a file may have when it is resampled before it is separated: DXD goes up to 768 kHz.
 _MIN_RESAMPLED, _MAX_RESAMPLED = 1_000, 768_000
@@ -33,6 +35,100 @@ class SeparatedFile:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FilePlan:
+    """Where the stems of a file go, and how they are written; made from its header, before any work.
+
+    Attributes:
+        info: of the file.
+        sample_rate: at which to work, in Hz.
+        frames: samples of a stem, as the header tells.
+        output: container and sample format.
+        names: of the stems' files, relative to `out` and without extension.
+        rows: of the results that are written.
+        out: the folder of all stems.
+    """
+
+    info: AudioInfo
+    sample_rate: int
+    frames: int
+    output: OutputFormat
+    names: list[str]
+    rows: list[int]
+    out: Path
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files."""
+        return [self.out / f"{name}{self.output.extension}" for name in self.names]
+
+    @property
+    def there(self) -> list[Path]:
+        """Those of them that are there already."""
+        return [path for path in self.paths if path.exists()]
+
+
+def plan_file(
+    found: Found,
+    out: str | Path,
+    sources: Sequence[str],
+    *,
+    sample_rate: int | None = None,
+    format: str | None = None,
+    subtype: str | None = None,
+    stems: Sequence[str] | None = None,
+    filename: str = TEMPLATE,
+    model: str = "",
+    mp3_bitrate: int | None = None,
+    options: SeparationOptions = FILE_DEFAULTS,
+) -> FilePlan:
+    """Read the header of a file, and decide where its stems go; the arguments are those of `separate_file`.
+
+    Raises:
+        InputError: the file or an option is unusable; the message names it.
+    """
+    info = probe(found.path)
+    rate = _working_rate(info, sample_rate)
+    if options.two_stems is not None and stems is not None:
+        raise InputError(
+            f"--two-stems {options.two_stems}: writes {options.two_stems} and rest; leave --stems out"
+        )
+    chosen, rows = _chosen(Finish(sources, options).names, stems)
+    frames = resampled_length(info.frames, info.sample_rate, rate)
+    if format is None and subtype is None and info.subtype in LOSSY:
+        format = "wav"
+    output = choose_format(info, rate, frames, format, subtype, mp3_bitrate)
+    names = stem_names(filename, found, chosen, model)
+    plan = FilePlan(info, rate, frames, output, names, rows, Path(out))
+    if any(target.samefile(info.path) for target in plan.there):
+        raise InputError(f"{info.path}: a stem would replace the file itself; choose another output folder")
+    return plan
+
+
+def separate_planned(
+    model: nn.Module,
+    plan: FilePlan,
+    *,
+    clip: str = "rescale",
+    options: SeparationOptions = FILE_DEFAULTS,
+    progress: Progress | None = None,
+) -> SeparatedFile:
+    """Write the stems of a file as planned; all of them appear, or none, and what is there is replaced. See `separate_file`."""
+    info, rate, output = plan.info, plan.sample_rate, plan.output
+    writer = StemWriter(plan.out, plan.names, output, rate, info.channels, clip)
+    with writer:
+        for block in _estimates(
+            model, info, rate, options, total_frames=plan.frames, progress=progress, scratch=writer.scratch
+        ):
+            writer.write(block[plan.rows].numpy())
+    notes = [note for note in (info.note, output.note) if note]
+    if plan.frames - writer.reports[0].frames > rate // 10:  # an MP3; what other formats lack is an error
+        ends = writer.reports[0].frames / rate
+        notes.append(f"{info.path}: ends at {ends:.1f} s, its header says {info.duration:.1f} s")
+    notes += _clipping_notes(writer.reports)
+    return SeparatedFile(info, rate, tuple(writer.reports), tuple(notes))
+
+
 def separate_file(
     model: nn.Module,
     path: str | Path,
@@ -42,20 +138,26 @@ def separate_file(
     format: str | None = None,
     subtype: str | None = None,
     stems: Sequence[str] | None = None,
+    filename: str = TEMPLATE,
+    overwrite: bool = False,
+    mp3_bitrate: int | None = None,
     clip: str = "rescale",
-    options: SeparationOptions = DEFAULTS,
+    options: SeparationOptions = FILE_DEFAULTS,
     progress: Progress | None = None,
 ) -> SeparatedFile:
     """Write the stems of a file to `out_dir/<file stem>/<source>.<extension>`; all of them appear, or none.
 
     Args:
         model: a separator, see `sfi_zoo.models.base.Separator`.
-        path: a file that soundfile reads.
-        out_dir: made if need be; stems of an earlier run are replaced.
+        path: a file that soundfile reads, or ffmpeg where it is installed.
+        out_dir: made if need be.
         sample_rate: resample the file to this rate (Hz), work and write at it; None means the file's own.
-        format: container of the stems (wav, flac, ogg, mp3 ...), None for that of the file.
+        format: container of the stems (wav, flac, ogg, mp3 ...), None for that of the file, or wav where that loses something.
         subtype: sample format of the stems (PCM_16, FLOAT ...), None for that of the file.
         stems: names of the sources to write, None for all.
+        filename: a template of where stems go within `out_dir`, of {track}, {stem}, {ext} and {folder}, the one the file lies in.
+        overwrite: replace stems that are there.
+        mp3_bitrate: kbit/s of mp3 stems.
         clip: "rescale": where a sample is beyond what the sample format holds, all stems are scaled by one gain, which a note tells;
             "clamp": it is cut off, which a note tells as well. FLOAT has no such limit.
         options: how to separate. The consistency "energy" and `rescale` keep all estimates on the disk, as float32, until the last one is
@@ -63,47 +165,35 @@ def separate_file(
         progress: called with (seconds done, seconds in total); what it raises aborts, and nothing is written.
 
     Raises:
-        InputError: the file, an option or the output is unusable; the message names it.
+        InputError: the file, an option or the output is unusable, or a stem is there already; the message names it.
     """
-    info = probe(path)
-    rate = _working_rate(info, sample_rate)
-    kept = options.two_stems
-    if kept is not None and stems is not None:
-        raise InputError(f"--two-stems {kept}: writes {kept} and rest; leave --stems out")
-    sources = Finish(model.sources, options).names  # type: ignore[arg-type]
-    names, rows = _chosen(sources, stems)
-    frames = resampled_length(info.frames, info.sample_rate, rate)
-    output = choose_format(info, rate, frames, format, subtype)
-    if not info.path.stem.strip("."):  # "...wav" would lead to the folder above
-        raise InputError(f"{info.path}: no folder of stems can be named after it, rename it")
-    folder = Path(out_dir) / info.path.stem
-    writer = StemWriter(folder, names, output, rate, info.channels, clip)
-    if any(target.exists() and target.samefile(info.path) for target in writer.paths):
-        raise InputError(f"{info.path}: a stem would replace the file itself; choose another output folder")
-    with writer:
-        for block in _estimates(
-            model, info, rate, options, total_frames=frames, progress=progress, scratch=writer.scratch
-        ):
-            writer.write(block[rows].numpy())
-    notes = [note for note in (info.note, output.note) if note]
-    if frames - writer.reports[0].frames > rate // 10:  # an MP3; what other formats lack is an error
-        ends = writer.reports[0].frames / rate
-        notes.append(f"{info.path}: ends at {ends:.1f} s, its header says {info.duration:.1f} s")
-    notes += _clipping_notes(writer.reports)
-    return SeparatedFile(info, rate, tuple(writer.reports), tuple(notes))
+    check_template(filename)
+    sources: Sequence[str] = model.sources  # type: ignore[assignment]
+    plan = plan_file(
+        Found(Path(path), Path(path).parent.name.strip(".")),
+        out_dir,
+        sources,
+        sample_rate=sample_rate,
+        format=format,
+        subtype=subtype,
+        stems=stems,
+        filename=filename,
+        mp3_bitrate=mp3_bitrate,
+        options=options,
+    )
+    if plan.there and not overwrite:
+        raise InputError(f"{plan.there[0]}: is there already; --overwrite replaces it")
+    return separate_planned(model, plan, clip=clip, options=options, progress=progress)
 
 
-def check_distinct(files: Sequence[Path]) -> None:
-    """Refuse files whose stems would land in the same folder.
-
-    Raises:
-        InputError: two files have the same name without extension.
-    """
-    seen: dict[str, Path] = {}
-    for path in files:
-        if path.stem in seen:
-            raise InputError(f"{path}: its stems would replace those of {seen[path.stem]}; run them apart")
-        seen[path.stem] = path
+def separated_paths(model: nn.Module, path: str | Path, out: str | Path, **settings: Any) -> list[Path]:
+    """`separate_file` with the fields of `SeparationOptions` among its settings, by name; returns where the stems are."""
+    fields = {field.name for field in dataclasses.fields(SeparationOptions)}
+    options = dataclasses.replace(
+        FILE_DEFAULTS, **{name: settings.pop(name) for name in fields & settings.keys()}
+    )
+    done = separate_file(model, path, out, options=options, **settings)
+    return [stem.path for stem in done.stems]
 
 
 def _working_rate(info: AudioInfo, asked: int | None) -> int:

@@ -31,6 +31,7 @@ class SeparationOptions:
         two_stems: a source: the result is that one and the sum of the others.
         above: who gets what lies above the model's band: "masks", "equal" or "none", see `sfi_zoo.separation.above`.
         ceiling: where the stems together are louder than the mixture, they are turned down to it, see `sfi_zoo.separation.ceiling`.
+        shifts: the mean of so many estimates, of signals delayed by parts of a frame; costs that many times as much.
 
     Raises:
         InputError: a value out of range. Device, dtype and the source of `two_stems` are checked when there is a model.
@@ -46,6 +47,7 @@ class SeparationOptions:
     two_stems: str | None = None
     above: str = "masks"
     ceiling: bool = False
+    shifts: int = 1
 
     def __post_init__(self) -> None:
         """Checks what needs no model."""
@@ -59,6 +61,8 @@ class SeparationOptions:
             raise InputError(f"batch_size is {self.batch_size}; it must be a whole number, 1 or more")
         if self.consistency not in (None, *CONSISTENCIES):
             raise InputError(f"consistency must be one of {', '.join(CONSISTENCIES)}; got {self.consistency}")
+        if not isinstance(self.shifts, int) or self.shifts < 1:
+            raise InputError(f"shifts is {self.shifts}; it must be a whole number, 1 or more")
         if self.above not in ABOVE:
             raise InputError(f"above must be one of {', '.join(ABOVE)}; got {self.above}")
 
@@ -70,3 +74,5 @@ class SeparationOptions:
 
 
 DEFAULTS = SeparationOptions()
+# of files, on the command line and on the page: nothing is missing, and nothing added
+FILE_DEFAULTS = SeparationOptions(consistency="energy", ceiling=True)

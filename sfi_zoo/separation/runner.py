@@ -12,6 +12,7 @@ from sfi_zoo.separation.above import band_edge
 from sfi_zoo.separation.options import DTYPES
 
 _KNOWN = {name: getattr(torch, name) for name in DTYPES}
+_PERIOD = 0.02  # seconds over which a model without frames is shifted
 _HALVES = (torch.bfloat16, torch.float16)
 
 
@@ -26,6 +27,7 @@ class Runner:
         model: a separator.
         device: where to run; None for where the model is.
         dtype: float32, float64, bfloat16 or float16, also by name; None for what the model has.
+        shifts: how many delays to average over.
 
     Raises:
         InputError: a device that is not there, or another dtype.
@@ -36,6 +38,7 @@ class Runner:
         model: nn.Module,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
+        shifts: int = 1,
     ) -> None:
         wanted = _KNOWN.get(dtype) if isinstance(dtype, str) else dtype
         if dtype is not None and wanted not in _KNOWN.values():
@@ -46,7 +49,7 @@ class Runner:
         stored = place.dtype if wanted is None or self._autocast else wanted
         if not _same_device(target, place.device) or stored != place.dtype:
             model = copy.deepcopy(model).to(target, stored)
-        self.model = model
+        self.model, self._shifts = model, shifts
         self._like = torch.empty(0, device=target, dtype=stored)
         self.out_dtype = torch.promote_types(stored, torch.float32)
 
@@ -64,7 +67,7 @@ class Runner:
             device = self._like.device.type
             half = torch.autocast(device, self._autocast) if self._autocast else nullcontext()
             with torch.inference_mode(), half:
-                estimates = self.model(batch[heard.to(batch.device)].to(self._like), sample_rate)
+                estimates = self._mean(batch[heard.to(batch.device)].to(self._like), sample_rate)
             stems[heard] = estimates.to("cpu", self.out_dtype)
         if not bool(torch.isfinite(stems).all()):
             peak = float(batch.abs().max())
@@ -72,6 +75,15 @@ class Runner:
                 f"the model returned non-finite samples for a signal with its peak at {peak:.4g}"
             )
         return stems
+
+    def _mean(self, batch: Tensor, sample_rate: float) -> Tensor:
+        """Of what the model says of the batch delayed by k / shifts of a frame."""
+        total = self.model(batch, sample_rate)
+        period = getattr(self.model, "frame_period", None) or _PERIOD
+        for k in range(1, self._shifts):
+            delay = round(period * sample_rate * k / self._shifts)
+            total = total + self.model(nn.functional.pad(batch, (delay, 0)), sample_rate)[..., delay:]
+        return total / self._shifts if self._shifts > 1 else total
 
     def band_edge(self, sample_rate: float) -> float:
         """See `sfi_zoo.separation.above.band_edge`."""
