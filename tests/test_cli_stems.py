@@ -170,7 +170,7 @@ BAD = [
     (["--average"], "--average: takes several models"),
     (["--format", "avi"], "--format avi"),
     (["--clip", "wrap"], "clip must be one of"),
-    (["--mode", "odd"], "mode must be one of"),
+    (["--mode", "odd"], "unknown mode 'odd'; known: native, resample, none"),
     (["-o", "-"], "takes one stem of one file"),
     (["empty"], "empty: is a folder without sound files"),
     (["--stems", "drums", "--two-stems", "drums"], "leave --stems out"),
@@ -232,6 +232,14 @@ def test_a_model_with_slashes_stays_in_the_folder() -> None:
     template = "{model}/{track}/{stem}.{ext}"
     check_template(template)
     assert stem_names(template, Found(Path("a.wav")), ["b"], "org/name@main") == ["org_name@main/a/b"]
+
+
+def test_modes_are_the_models() -> None:
+    """The command knows them without importing the models."""
+    from sfi_zoo.commands import separate
+    from sfi_zoo.models import adaptation
+
+    assert separate.MODES == adaptation.MODES
 
 
 def test_what_can_be_written_is_found_in_folders() -> None:

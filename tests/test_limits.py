@@ -64,5 +64,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(name: str, tmp_path: Path) -
     """A limit on the size of a file stands in for the end of the disk."""
     soundfile.write(tmp_path / name, np.tile(NOISE, (10, 1)), 44100)
     error = separate(tmp_path, name, most_bytes=20_000)
-    assert error.startswith(f"out/song/vocals{Path(name).suffix}: cannot be written") and "\n" not in error
+    ending = {".ogg": ".wav", ".mp3": ".wav"}.get(Path(name).suffix, Path(name).suffix)
+    assert error.startswith(f"out/song/vocals{ending}: cannot be written") and "\n" not in error
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -25,6 +25,7 @@ from sfi_zoo.separation.naming import (
 )
 from sfi_zoo.separation.options import ABOVE, CHUNK_SECONDS, CONSISTENCIES, DTYPES, SeparationOptions
 
+MODES = ("native", "resample", "none")
 STANDARD = Path("-")  # input or output
 
 
@@ -133,7 +134,7 @@ def separate_command(
         str,
         typer.Option(
             help="native; or, to compare: resample (to the model's rate and back), none.",
-            autocompletion=one_of("native", "resample", "none"),
+            autocompletion=one_of(*MODES),
         ),
     ] = "native",
     resampler: Annotated[
@@ -217,18 +218,20 @@ def _check_choices(context: typer.Context) -> None:
     """Refuse values that are not to choose from, and options that do not go together."""
     values = context.params
     check_template(values["filename"])
-    for name, known in (
-        ("dtype", DTYPES),
-        ("clip", ("rescale", "clamp")),
-        ("mode", ("native", "resample", "none")),
-    ):
+    for name, known in (("dtype", DTYPES), ("clip", ("rescale", "clamp"))):
         if values[name] is not None and values[name] not in known:
             raise InputError(f"{name} must be one of {', '.join(known)}; got {values[name]}")
+    if values["mode"] not in MODES:
+        raise InputError(f"unknown mode {values['mode']!r}; known: {', '.join(MODES)}")
     for name in ("threads", "jobs"):
         if values[name] is not None and values[name] < 1:
             raise InputError(f"--{name} {values[name]}: must be 1 or more")
     if values["resampler"] is not None and values["mode"] != "resample":
         raise InputError(f"--resampler {values['resampler']}: only --mode resample resamples")
+    if values["resampler"] is not None:
+        from sfi_zoo.audio.resampling import create_resampler
+
+        create_resampler(values["resampler"])
     two = values["two_stems"]
     if two is not None and values["stems"] is not None:
         raise InputError(f"--two-stems {two}: writes {two} and rest; leave --stems out")

@@ -14,6 +14,7 @@ from typing import IO, Any
 from sfi_zoo.errors import InputError
 
 _PLACES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+_PROGRAM = "from sfi_zoo import cli; raise SystemExit(cli.main())"
 _WAIT = 0.5  # seconds between looks at a file that another process has
 JOB_BYTES = 1.2e9  # resident memory of a process that separates with the default model and chunks of 12 s
 
@@ -148,7 +149,7 @@ def run_jobs(arguments: Sequence[str], jobs: int, threads: int) -> tuple[list[di
     running = []
     for rank in range(jobs):
         place = {"RANK": str(rank), "WORLD_SIZE": str(jobs), "OMP_NUM_THREADS": str(threads)}
-        command = [sys.executable, "-m", "sfi_zoo.cli", *arguments]
+        command = [sys.executable, "-c", _PROGRAM, *arguments]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | place))
     results: list[dict[str, Any]] = []
     codes = []
