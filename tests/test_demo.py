@@ -13,6 +13,7 @@ from sfi_zoo import InputError, cli, hub
 from sfi_zoo.demo import scores, separation
 from sfi_zoo.demo.separation import OWN, separate_song
 from sfi_zoo.demo.spectrograms import FLOOR_DB, Spectrogram, plot_spectrograms, spectrogram
+from sfi_zoo.separation.options import SeparationOptions
 from tests.half_separator import Half
 
 NOISE = np.random.default_rng(0).uniform(-0.2, 0.2, (20000, 2))
@@ -61,7 +62,18 @@ def test_a_gain_against_clipping_is_told(tmp_path: Path) -> None:
     assert "scaled" not in shown(tmp_path, data=loud).summary
     separator = Half()
     separator.shares = (2.0, 0.25, 0.125, 0.125)
-    assert "scaled by 0.500" in separate_song(separator, tmp_path / "song.wav", OWN, tmp_path / "o").summary
+    raw = SeparationOptions(above="none")
+    done = separate_song(separator, tmp_path / "song.wav", OWN, tmp_path / "o", options=raw)
+    assert "scaled by 0.500" in done.summary
+
+
+def test_by_default_stems_of_the_page_add_up_to_the_song(tmp_path: Path) -> None:
+    separator = Half()
+    separator.shares = (2.0, 0.25, 0.125, 0.125)
+    shown(tmp_path)
+    done = separate_song(separator, tmp_path / "song.wav", OWN, tmp_path / "o")
+    total = sum(soundfile.read(path)[0] for path in done.stems.values())
+    np.testing.assert_allclose(total, soundfile.read(tmp_path / "song.wav")[0], atol=1e-4)
 
 
 @pytest.mark.parametrize(

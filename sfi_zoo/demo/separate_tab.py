@@ -1,5 +1,6 @@
 """The first tab: a song in, stems and spectrograms out."""
 
+import dataclasses
 import html
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,11 +13,17 @@ from sfi_zoo.demo.separation import LONGEST, OWN, RATES, separate_song
 from sfi_zoo.errors import InputError
 from sfi_zoo.models.adaptation import MODES, Adapted
 from sfi_zoo.models.base import Separator
+from sfi_zoo.separation.options import ABOVE, DEFAULTS, FILE_DEFAULTS
 
 MODE_LABELS = {
     "native": "native: the layers adapt to the SF",
     "resample": "resample: to the SF of the training, and back",
     "none": "none: run as it is",
+}
+ABOVE_LABELS = {
+    "masks": "shared among the stems as the octave below it",
+    "equal": "shared equally",
+    "none": "nothing, as in the scores",
 }
 HINT = "Stems to hear, and spectrograms, appear here."
 STEMS_IN_ROW = 2
@@ -37,6 +44,8 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
         model: str,
         mode: str,
         rate: str | None,
+        above: str,
+        nothing_added: bool,
         progress: gr.Progress = gr.Progress(),  # noqa: B008, where gradio looks for it
     ) -> tuple[dict[str, Any], Any, str]:
         try:
@@ -44,7 +53,9 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
                 raise InputError("no song yet: drop a file on the page, or record one")
             separator = Adapted(load(model), mode)
             report = lambda done, total: progress(done / total if total else 0, desc="Separating")  # noqa: E731
-            shown = separate_song(separator, Path(song), rate or OWN, folder, report)
+            fitted = FILE_DEFAULTS if nothing_added else DEFAULTS
+            options = dataclasses.replace(fitted, above=above)
+            shown = separate_song(separator, Path(song), rate or OWN, folder, report, options)
         except (InputError, OSError) as error:
             # gradio takes the text for HTML, and a file may have any name
             raise gr.Error(html.escape(str(error)), print_exception=False, duration=None) from error
@@ -73,6 +84,15 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
                     info="If you choose another rate, the song is resampled to it first: any from 4000 to 192000.",
                 ),
             ]
+            with gr.Accordion("What the stems add up to", open=False):
+                inputs += [
+                    gr.Radio(
+                        [(ABOVE_LABELS[above], above) for above in ABOVE],
+                        value=FILE_DEFAULTS.above,
+                        label="Above half the SF of the training",
+                    ),
+                    gr.Checkbox(value=True, label="The song: nothing is added, nothing is lost"),
+                ]
             button = gr.Button("Separate", variant="primary", interactive=False)  # until there is a song
         with gr.Column(scale=2, min_width=480):
             summary = gr.Markdown(HINT, elem_id="summary")

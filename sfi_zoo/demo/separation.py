@@ -15,6 +15,7 @@ from sfi_zoo.audio.io import AudioInfo, probe
 from sfi_zoo.demo.spectrograms import plot_spectrograms, spectrogram
 from sfi_zoo.errors import InputError
 from sfi_zoo.separation.files import SeparatedFile, separate_file
+from sfi_zoo.separation.options import FILE_DEFAULTS, SeparationOptions
 from sfi_zoo.whole_files import replacing
 
 OWN = "the song's own"
@@ -47,6 +48,7 @@ def separate_song(
     sample_rate: str,
     folder: Path,
     progress: Callable[[float, float | None], None] | None = None,
+    options: SeparationOptions = FILE_DEFAULTS,
 ) -> Shown:
     """Stems of a song, as wav, in a new folder of their own.
 
@@ -56,6 +58,7 @@ def separate_song(
         sample_rate: `OWN`, or the Hz at which to work.
         folder: where the new folder goes; it is made if need be.
         progress: called with (seconds done, seconds in total).
+        options: how to separate.
 
     Raises:
         InputError: not audio, too long, silent, or a rate out of range; the song is named without its folder.
@@ -76,6 +79,7 @@ def separate_song(
             sample_rate=rate,
             format="wav",
             subtype=info.subtype if info.subtype in PLAYABLE else "PCM_24",
+            options=options,
             progress=progress,
         )
         seconds = time.perf_counter() - start
