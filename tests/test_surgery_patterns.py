@@ -10,9 +10,23 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from sfi_zoo import InputError, at_sample_rate, explain, make_sfi
+from sfi_zoo import InputError, at_sample_rate, explain, freeze, make_sfi
+from sfi_zoo.layers import SampleRateAware
 from tests.foreign_models import below, resampled
-from tests.foreign_patterns import CONVERTED, F0, REFUSED, Functional, Net, Segment, Spectral, WaveNet
+from tests.foreign_patterns import (
+    CONVERTED,
+    F0,
+    REFUSED,
+    Functional,
+    Net,
+    PostFilter,
+    Segment,
+    SidePath,
+    Spectral,
+    SpectralPadsToHops,
+    WaveNet,
+    WeightNorm,
+)
 from tests.signals import band_limited, relative_error
 
 RATES = (6000, 11025, 48000)
@@ -217,6 +231,78 @@ def test_the_fallback_is_differentiable_and_keeps_the_interface(rate):
     assert x.grad.norm() > 0
     duplicate = pickle.loads(pickle.dumps(wrapped))
     assert torch.equal(run(duplicate), run(wrapped))
+
+
+# frozen -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [Functional, Spectral, SidePath, PostFilter, WeightNorm, SpectralPadsToHops],
+    ids=lambda p: p.__name__,
+)
+@pytest.mark.parametrize("rate", [6000, 11025, 16000])
+def test_frozen_calls_are_those_at_the_rate(pattern, rate):
+    """Signals of no whole number of hops too, in the same length."""
+    converted = make_sfi(pattern().eval(), F0)
+    frozen = freeze(converted, rate)
+    assert not any(isinstance(m, SampleRateAware) for m in frozen.modules())
+    x = band_limited(rate, 2400).float()[..., : rate - 13]
+    with torch.no_grad(), at_sample_rate(converted, rate):
+        expected = converted(x)
+        y = frozen(x)
+    assert y.shape == expected.shape and relative_error(y, expected) < 1e-6
+
+
+@pytest.mark.parametrize("pattern", [Functional, Spectral], ids=lambda p: p.__name__)
+def test_frozen_calls_are_exported(pattern):
+    frozen = freeze(make_sfi(pattern().eval(), F0), 11025)
+    x = torch.randn(1, 1, 3000)
+    exported = torch.export.export(frozen, (x,)).module()
+    with torch.no_grad():
+        assert relative_error(exported(x), frozen(x)) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", [Functional, Spectral], ids=lambda p: p.__name__)
+def test_frozen_calls_in_onnxruntime(pattern, tmp_path):
+    from tests.test_freeze import assert_same, in_onnxruntime
+
+    frozen = freeze(make_sfi(pattern().eval(), F0), 16000)
+    x = torch.randn(1, 1, 3200)
+    with torch.no_grad():
+        expected = frozen(x).numpy()
+    assert_same(in_onnxruntime(frozen, x, tmp_path / "m.onnx"), expected)
+
+
+def test_frozen_at_its_own_rate_it_is_the_model():
+    assert type(freeze(make_sfi(Functional().eval(), F0), F0)) is Functional
+
+
+@pytest.mark.parametrize(("model", "match"), [(WaveNet, "ResampledModel.*no plain form")])
+def test_a_wrapped_model_cannot_be_frozen(model, match):
+    with pytest.raises(InputError, match=match):
+        freeze(make_sfi(model().eval(), F0, fallback="resample"), 16000)
+
+
+def test_a_compiled_model_is_right_at_every_rate():
+    converted = converted_functional()
+    compiled = torch.compile(converted, backend="eager")
+    for rate in (F0, 11025):
+        assert relative_error(run_at(compiled, converted, rate), run(converted, rate)) < 1e-6
+
+
+def run_at(model, converted, rate):
+    with torch.no_grad(), at_sample_rate(converted, rate):
+        return model(band_limited(rate, 2400).float())
+
+
+def test_half_precision_on_the_way():
+    """Autocast: the layers work in float32 where they need it."""
+    converted = make_sfi(Spectral().eval(), F0)
+    expected = run(converted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert relative_error(run(converted).float(), expected) < 2e-2
 
 
 # the report ---------------------------------------------------------------------------------------------------------

@@ -77,37 +77,50 @@ def run_convolution(
     return y if operands.bias is None else y + operands.bias[:, None].to(y)
 
 
-def run_filter(call: Convolution, operands: Operands, rate: float, trained_rate: float) -> Tensor:
-    r"""A convolution from samples to samples at F: as many samples as at F0, the same frequency response in Hz.
+def filter_taps(
+    call: Convolution, weight: Tensor, rate: float, trained_rate: float
+) -> tuple[Tensor, int, int]:
+    r"""Taps at F of a convolution from samples to samples: the same frequency response in Hz.
 
     At F0, y[n] = sum_m w[m] x[n - p + m]: the centre of the kernel lies c = (L0 - 1) / 2 - p samples of F0 after the output's instant. At
     F the taps are those of `band_limited_taps` at the instants (c F / F0 - m) / F.
 
-    Args: those of `run_convolution`; `trained_rate` is F0 in Hz.
+    Args:
+        call: the numbers.
+        weight: (out_channels, in_channels / groups, taps) at F0.
+        rate: F in Hz.
+        trained_rate: F0 in Hz.
+
+    Returns:
+        The taps at F, the index of the first relative to the output's sample, and how many samples come out less than go in (as
+        many as at F0: the model counts on that).
     """
-    weight = operands.weight
-    padding = call.padding
-    if padding == "same":
+    if call.padding == "same":
         left, right = (call.kernel - 1) // 2, call.kernel // 2
     else:
-        left = right = 0 if padding == "valid" else int(padding)
-    taps = _with_gaps(weight, call.dilation)
+        left = right = 0 if call.padding == "valid" else int(call.padding)
     centre = ((call.kernel - 1) / 2 - left) * rate / trained_rate
     radius = (call.kernel / 2 / trained_rate + HALF_WIDTH / min(rate, trained_rate)) * rate
     first, last = math.ceil(centre - radius), math.floor(centre + radius)
     delay, band = weight.new_tensor([centre], dtype=torch.float64), min(rate, trained_rate)
+    kernels = _with_gaps(weight, call.dilation).double().flatten(0, -2)
     with torch.autocast(weight.device.type, enabled=False):
-        filters = taps.double().flatten(0, -2)
-        designed = band_limited_taps(filters, delay, first, last, rate, band, trained_rate)[0].to(
-            weight.dtype
-        )
+        taps = band_limited_taps(kernels, delay, first, last, rate, band, trained_rate)[0]
+    return taps.to(weight.dtype).unflatten(0, weight.shape[:-1]), first, call.kernel - 1 - left - right
+
+
+def run_filter(call: Convolution, operands: Operands, rate: float, trained_rate: float) -> Tensor:
+    """A convolution from samples to samples at F, see `filter_taps`.
+
+    Args: those of `run_convolution`; `trained_rate` is F0 in Hz.
+    """
+    taps, first, shorter = filter_taps(call, operands.weight, rate, trained_rate)
     x = operands.x
-    samples = x.shape[-1] + left + right - call.kernel + 1  # the model counts on as many
-    x = functional.pad(x, (max(0, -first), max(0, samples + last - x.shape[-1])))
-    start = max(0, first)
-    kernel = designed.unflatten(0, weight.shape[:-1])
-    y = functional.conv1d(x[..., start:], kernel, operands.bias, groups=call.groups)
-    return y[..., :samples]
+    samples = x.shape[-1] - shorter
+    x = functional.pad(
+        x, (-first, samples + first + taps.shape[-1] - 1 - x.shape[-1])
+    )  # negative padding cuts
+    return functional.conv1d(x, taps, operands.bias, groups=call.groups)
 
 
 def _with_gaps(weight: Tensor, dilation: int) -> Tensor:
@@ -167,6 +180,12 @@ def check_transforms(flows: Iterable[Flow], sample_rate: float) -> None:
             called_transform(call.name, call.transform, sample_rate)
         except InputError as error:
             raise InputError(f"{call.name} in {call.site} cannot be converted: {error}") from None
+
+
+def transform_numbers(arguments: dict[str, Any]) -> tuple[Any, ...]:
+    """The settings in the arguments of a transform."""
+    names = ("n_fft", "hop_length", "win_length", "center", "pad_mode", "normalized", "onesided")
+    return tuple(arguments[name] for name in names if name in arguments)
 
 
 def run_transform(

@@ -62,7 +62,7 @@ def convert(model: nn.Module, sample_rate: float, seen: Probe, report: Report, c
     if all(role == INSIDE for role in left.values()):
         pair_lengths(*_convolutions(twins))
         return model
-    wrapper = Redirected(model, sample_rate, left, unpadded)
+    wrapper = Redirected(model, sample_rate, left, unpadded, seen.inputs)
     for group in _convolutions(twins):
         for layer in group:
             layer.shared = wrapper.shared_length(layer.stride)

@@ -114,18 +114,18 @@ class ConvertedConv1d(SFIConv1d):
     def num_frames(self, length: int, sample_rate: float | None = None) -> int:
         """Frames for a signal of `length` samples; see the class."""
         rate = primal(self._rate(sample_rate))
-        counted = self._counted(length)
+        counted = self.counted(length)
         if self.shared is None or rate == self.trained_rate or counted < 1:
             return super().num_frames(length, rate)
         trained, at_rate = self.layout(self.trained_rate), self.layout(rate)
         covered = ((counted - 1) * trained.hop + trained.kernel - trained.left - trained.right) // trained.per
         if not self.whole_hops or covered != length:  # nobody has padded it: as many frames as at F0
-            return self._counted(round(length * self.trained_rate / rate))
+            return self.counted(round(length * self.trained_rate / rate))
         beyond = covered * at_rate.per + at_rate.left + at_rate.right - at_rate.kernel
         padding = min((self.stride - 1) * at_rate.per, at_rate.hop - 1)
         return -((padding - beyond) // at_rate.hop) + 1
 
-    def _counted(self, length: int) -> int:
+    def counted(self, length: int) -> int:
         """Frames that the plain layer would give."""
         return self.layout(self.trained_rate).num_frames(length)
 
@@ -134,7 +134,7 @@ class ConvertedConv1d(SFIConv1d):
         y = super().forward(x, sample_rate)
         if self.shared is not None:
             ratio = self.trained_rate / primal(self._rate(sample_rate))
-            self.shared.note(y.shape[-1], x.shape[-1], ratio, self._counted, self.whole_hops)
+            self.shared.note(y.shape[-1], x.shape[-1], ratio, self.counted, self.whole_hops)
         return y
 
 
@@ -165,13 +165,14 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
         self.shared: SharedLength | None = None
         self.train(plain.training)
 
+    def made(self, frames: int) -> int:
+        """Samples that the plain layer makes of so many frames."""
+        return self.layout(self.trained_rate).output_length(frames, self.output_padding)
+
     def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """Synthesise a signal, see `SFIConvTranspose1d`; the length is by default what the model expects."""
         if length is None and self.shared is not None:
-            trained = self.layout(self.trained_rate)
-            length = self.shared.length(
-                z.shape[-1], lambda frames: trained.output_length(frames, self.output_padding)
-            )
+            length = self.shared.length(z.shape[-1], self.made)
         return super().forward(z, sample_rate, length)
 
 

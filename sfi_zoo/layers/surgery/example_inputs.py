@@ -37,7 +37,7 @@ class ExampleInputs:
     def __init__(self, arguments: Any, sample_rate: float) -> None:
         args, kwargs = as_arguments(arguments)
         self.shortest = round(SHORTEST * sample_rate)
-        self.leaves, self.tree = pytree.tree_flatten((args, kwargs))
+        self.leaves, tree = pytree.tree_flatten((args, kwargs))
         self.axes = {
             i: axis
             for i, leaf in enumerate(self.leaves)
@@ -48,6 +48,9 @@ class ExampleInputs:
             raise InputError(
                 f"example_inputs hold no waveform: real, floating point, at least {SHORTEST:g} s long; got tensors of shapes {shapes}"
             )
+        for i in self.axes:  # their sizes matter, not what they hold
+            self.leaves[i] = self.leaves[i].new_zeros(()).expand(self.leaves[i].shape)
+        self.template = pytree.tree_unflatten(self.leaves, tree)
         self.samples = max(self.leaves[i].shape[axis] for i, axis in self.axes.items())
 
     @classmethod
@@ -71,8 +74,12 @@ class ExampleInputs:
             else with_lengths(leaf, lengths)
             for i, leaf in enumerate(self.leaves)
         ]
-        args, kwargs = pytree.tree_unflatten(leaves, self.tree)
+        args, kwargs = pytree.tree_unflatten(leaves, self.tree())
         return args, kwargs
+
+    def tree(self) -> pytree.TreeSpec:
+        """How the arguments are nested."""
+        return pytree.tree_structure(self.template)
 
     @staticmethod
     def _waveform(leaf: Tensor, axis: int, samples: int, signal: Signal) -> Tensor:

@@ -12,9 +12,11 @@ from sfi_zoo.layers.sample_rate import check_sample_rate
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.stft import SFIISTFT, SFISTFT
 from sfi_zoo.layers.surgery.conversion import replace_modules
+from sfi_zoo.layers.surgery.frozen_calls import FrozenCalls, record
 from sfi_zoo.layers.surgery.frozen_phases import PlainConv1d, PlainConvTranspose1d
 from sfi_zoo.layers.surgery.frozen_stft import PlainISTFT, PlainSTFT
 from sfi_zoo.layers.surgery.make_sfi import sfi_layers
+from sfi_zoo.layers.surgery.redirected import Redirected
 
 MOST_PHASES = 640  # enough for any two of 8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 88.2, 96 kHz
 
@@ -37,7 +39,8 @@ def freeze(model: nn.Module, sample_rate: float) -> nn.Module:
         sample_rate: F in Hz.
 
     Returns:
-        The frozen copy, in the mode (training or evaluation) of the model. Separators of the zoo become a module that takes the waveform
+        The frozen copy, in the mode (training or evaluation) of the model; calls that were redirected go to plain layers, with the kernels
+        and windows of now. Separators of the zoo become a module that takes the waveform
         alone.
 
     Raises:
@@ -48,6 +51,8 @@ def freeze(model: nn.Module, sample_rate: float) -> nn.Module:
     if not layers:
         raise InputError(f"{type(model).__name__} holds no SFI layer; nothing to freeze")
     rate = float(sample_rate)
+    if isinstance(model, Redirected):
+        return _frozen_calls(model, rate)
     model = copy.deepcopy(model)
     known = dict(model.named_modules())
     plain = {known[name]: _plain(name, known[name], rate) for name in layers}
@@ -57,6 +62,15 @@ def freeze(model: nn.Module, sample_rate: float) -> nn.Module:
         layer: StandIn(twin, layer, rate) for layer, twin in plain.items()
     }
     return FrozenSeparator(replace_modules(model, stand_ins), rate)
+
+
+def _frozen_calls(model: Redirected, rate: float) -> nn.Module:
+    """A redirected model with plain layers at its calls; at F0 it is the model itself."""
+    calls = {} if rate == model.trained_rate else record(model, rate, _plain)
+    inner = copy.deepcopy(model.model)
+    known, layers = dict(inner.named_modules()), list(sfi_layers(inner))
+    inner = replace_modules(inner, {known[name]: _plain(name, known[name], rate) for name in layers})
+    return FrozenCalls(inner, rate, calls, model.roles, layers) if calls else inner
 
 
 class FrozenSeparator(nn.Module):

@@ -25,8 +25,10 @@ from sfi_zoo.layers.surgery.called_layers import (
     run_filter,
     run_transform,
     same_window,
+    transform_numbers,
 )
 from sfi_zoo.layers.surgery.converted import SharedLength
+from sfi_zoo.layers.surgery.example_inputs import ExampleInputs
 from sfi_zoo.layers.surgery.places import FILTER, INSIDE
 
 MOST_LAYERS = 64
@@ -54,15 +56,22 @@ class Redirected(SampleRateAware):
         sample_rate: F0 in Hz.
         roles: what every call does: "analysis", "synthesis", "filter" or "inside".
         unpadded: calls that take signals of no whole number of hops.
+        inputs: what the model is called with.
     """
 
     def __init__(
-        self, model: nn.Module, sample_rate: float, roles: dict[Key, str], unpadded: Iterable[Key] = ()
+        self,
+        model: nn.Module,
+        sample_rate: float,
+        roles: dict[Key, str],
+        unpadded: Iterable[Key] = (),
+        inputs: ExampleInputs | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
         self.roles, self.unpadded = roles, frozenset(unpadded)
+        self.inputs = inputs
         self.shared: dict[int, SharedLength] = {}
         self._layers = LayerCache()
         self.training = model.training
@@ -95,7 +104,7 @@ class Redirected(SampleRateAware):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name in {"model", "roles"}:
+            if name in {"model", "roles", "inputs"}:
                 raise
         value = getattr(self.model, name)
         if not callable(value) or isinstance(value, nn.Module):
@@ -130,12 +139,7 @@ class LayerCache:
                 lambda: called_convolution(key.convolution, weight, trained_rate, whole_hops),  # type: ignore[arg-type]
             )
         assert arguments is not None
-        numbers = tuple(
-            arguments[name]
-            for name in ("n_fft", "hop_length", "win_length", "center", "pad_mode", "normalized", "onesided")
-            if name in arguments
-        )
-        window, at = arguments["window"], (key.name, numbers)
+        window, at = arguments["window"], (key.name, transform_numbers(arguments))
         layer = self.layers.get(at)
         if layer is None or not same_window(layer, window):
             self.layers.pop(at, None)
@@ -183,7 +187,9 @@ class Redirection(TorchFunctionMode):
             return func(*args, **kwargs)
         if found:
             return self._convolution(key, role, *found)
-        arguments = transform(name, args, kwargs)
+        return self._transform(key, transform(name, args, kwargs))
+
+    def _transform(self, key: Key, arguments: dict[str, Any]) -> Tensor:
         layer = self.converted.layer(key, None, arguments)
         shared = self.converted.shared_length(arguments["hop_length"])
         padded = key not in self.converted.unpadded

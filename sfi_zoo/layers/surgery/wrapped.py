@@ -48,9 +48,7 @@ class ResampledModel(SampleRateAware):
         self.model = model
         self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
         self.resampler = create_resampler("windowed_sinc" if resampler == "resample" else resampler)
-        self.axes = dict(seen.inputs.axes)
-        self.tree = seen.inputs.tree
-        self.shortest = seen.inputs.shortest
+        self.inputs = seen.inputs
         self.outputs = [
             max(range(len(slopes)), key=lambda i: slopes[i]) - len(slopes) if holds_samples(slopes) else None
             for slopes in seen.outputs
@@ -93,10 +91,10 @@ class ResampledModel(SampleRateAware):
         """The axis of time of an argument; None where it is no waveform."""
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or not leaf.ndim:
             return None
-        if tree == self.tree:
-            axis = self.axes.get(i)
+        if tree == self.inputs.tree():
+            axis = self.inputs.axes.get(i)
             return None if axis is None else min(axis, leaf.ndim - 1)
-        return leaf.ndim - 1 if leaf.shape[-1] >= self.shortest else None
+        return leaf.ndim - 1 if leaf.shape[-1] >= self.inputs.shortest else None
 
     def _back(self, y: Tensor, axis: int | None, lengths: dict[int, int]) -> Tensor:
         """An output at F, if it is a waveform."""
@@ -111,7 +109,7 @@ class ResampledModel(SampleRateAware):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "model":
+            if name in {"model", "inputs"}:
                 raise
         value = getattr(self.model, name)
         if callable(value) and not isinstance(value, nn.Module):
