@@ -45,7 +45,7 @@ def rendered(clip: Clip, rates: Sequence[float]) -> Clip:
 @torch.no_grad()
 def unavoidable(model: Any, clip: Clip, units: Sequence[tuple[str, float]]) -> None:
     """The passes that the units of a clip need, and nothing else."""
-    trained_rate = float(model.sample_rate)
+    trained_rate = float(model.trained_rate)
 
     def separated(mode: str, rate: float) -> Any:
         adapted, mixture = Adapted(model, mode), clip.at(rate)[0][None]
@@ -75,7 +75,7 @@ def cost_rows(args: argparse.Namespace) -> Iterator[list[str]]:
     for name, modes in (("native", MODES[:1]), ("three modes and fixed masks", (*MODES, FIXED_MASKS))):
         units = [(mode, float(rate)) for rate in args.rates for mode in modes]
         clips = (
-            rendered(songs.clip(n, model.sources, 1), [*map(float, args.rates), model.sample_rate])
+            rendered(songs.clip(n, model.sources, 1), [*map(float, args.rates), model.trained_rate])
             for n in songs.names
         )
         found = []

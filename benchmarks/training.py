@@ -59,7 +59,7 @@ def measure(folder: Path, cache: Path | None, args: argparse.Namespace) -> tuple
     )
     model, _ = starting_model(recipe)
     with tempfile.TemporaryDirectory() as out:
-        train(model, examples_of(recipe, model.sources, model.sample_rate), recipe, out, device=args.device)
+        train(model, examples_of(recipe, model.sources, model.trained_rate), recipe, out, device=args.device)
         lines = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()][1:]
     return tuple(float(np.mean([line[key] for line in lines])) for key in ("step_seconds", "wait_seconds"))  # type: ignore[return-value]
 

@@ -39,9 +39,9 @@ class FixedMasks(Separator):
         return self.model.sources
 
     @property
-    def sample_rate(self) -> int:
+    def trained_rate(self) -> int:
         """F0 in Hz."""
-        return self.model.sample_rate
+        return self.model.trained_rate
 
     @property
     def frame_period(self) -> float | None:
@@ -56,7 +56,7 @@ class FixedMasks(Separator):
         """The formula above: (items, sources, features, frames)."""
         grid, sources = latent.grid, len(self.sources)
         source = torch.arange(sources, dtype=torch.float64, device=latent.values.device) / sources
-        frequency = (2 * RIPPLES_PER_BAND / self.sample_rate) * grid.frequencies.double()
+        frequency = (2 * RIPPLES_PER_BAND / self.trained_rate) * grid.frequencies.double()
         time = grid.times.double().to(source.device) / RIPPLE_SECONDS
         turns = source[:, None, None] + frequency[:, None] + time
         masks = (2 * (2 * math.pi * turns).cos()).softmax(0).to(latent.values.real.dtype)

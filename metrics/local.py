@@ -118,7 +118,7 @@ def motion(
     Raises:
         InputError: a resampler without a derivative, or masks that are not finite.
     """
-    trained = float(model.sample_rate)
+    trained = float(model.trained_rate)
     rate = trained if sample_rate is None else float(sample_rate)
     source = rate if waveform_rate is None else float(waveform_rate)
     # nothing may alias: an alias turns with 2 pi F tau, which its derivative multiplies it by

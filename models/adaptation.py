@@ -49,9 +49,9 @@ class Adapted(Separator):
         return self.model.sources
 
     @property
-    def sample_rate(self) -> int:
+    def trained_rate(self) -> int:
         """F0 in Hz."""
-        return self.model.sample_rate
+        return self.model.trained_rate
 
     @property
     def frame_period(self) -> float | None:
@@ -71,12 +71,12 @@ class Adapted(Separator):
         rate = self.check_rate(sample_rate)
         if self.mode == "native":
             return band_edge(self.model, rate)
-        own = band_edge(self.model, self.sample_rate)
-        return own * rate / self.sample_rate if self.mode == "none" else min(own, rate / 2)
+        own = band_edge(self.model, self.trained_rate)
+        return own * rate / self.trained_rate if self.mode == "none" else min(own, rate / 2)
 
     def latent(self, waveform: Tensor, sample_rate: float) -> Latent:
         """z_F: (batch, channels, time) at F -> latent, its grid in true seconds and Hz."""
-        trained = self.sample_rate
+        trained = self.trained_rate
         if self.mode == "native":
             return self.model.encode(waveform, sample_rate)
         if self.mode == "resample":
@@ -87,7 +87,7 @@ class Adapted(Separator):
         return Latent(latent.values, LatentGrid(times, latent.grid.frequencies, latent.grid.alive))
 
     def encode(self, waveform: Tensor, sample_rate: float | None = None) -> Latent:
-        """`latent`, at F0 when no rate is given."""
+        """`latent`, at `current_rate` when no rate is given."""
         return self.latent(waveform, self.check_rate(sample_rate))
 
     def predict_masks(self, latent: Latent) -> Tensor:
@@ -97,14 +97,14 @@ class Adapted(Separator):
     def output(self, latents: Tensor, sample_rate: float, length: int) -> Tensor:
         """(items, sources, features, frames) -> (items, sources, length) at F."""
         if self.mode == "resample":
-            trained_length = max(1, resampled_length(length, sample_rate, self.sample_rate))
-            estimates = self.model.decode(latents, self.sample_rate, trained_length)
+            trained_length = max(1, resampled_length(length, sample_rate, self.trained_rate))
+            estimates = self.model.decode(latents, self.trained_rate, trained_length)
             return self.from_trained(estimates, sample_rate, length)
-        rate = sample_rate if self.mode == "native" else self.sample_rate
+        rate = sample_rate if self.mode == "native" else self.trained_rate
         return self.model.decode(latents, rate, length)
 
     def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
-        """`output`, at F0 when no rate is given.
+        """`output`, at `current_rate` when no rate is given.
 
         Raises:
             InputError: no length; only the signal knows it.
@@ -115,12 +115,12 @@ class Adapted(Separator):
 
     def to_trained(self, waveform: Tensor, sample_rate: float) -> Tensor:
         """A signal at F resampled to F0: (..., time) -> (..., time F0 / F), one sample at least."""
-        y = self.resampler(waveform, sample_rate, self.sample_rate)
+        y = self.resampler(waveform, sample_rate, self.trained_rate)
         return y if y.shape[-1] else y.new_zeros(*y.shape[:-1], 1)
 
     def from_trained(self, signal: Tensor, sample_rate: float, length: int) -> Tensor:
         """A signal at F0 resampled to F: (..., time) -> (..., length)."""
-        y = self.resampler.way_back(signal.contiguous(), self.sample_rate, sample_rate)
+        y = self.resampler.way_back(signal.contiguous(), self.trained_rate, sample_rate)
         return functional.pad(y, (0, length - y.shape[-1]))  # a negative padding cuts
 
     def forward(self, waveform: Tensor, sample_rate: float | None = None) -> Tensor:
@@ -128,7 +128,7 @@ class Adapted(Separator):
 
         Args:
             waveform: (batch, channels, time).
-            sample_rate: F in Hz; F0 when omitted.
+            sample_rate: F in Hz; `current_rate` when omitted.
 
         Returns:
             (batch, sources, channels, time) at F, as long as the input.
@@ -141,8 +141,8 @@ class Adapted(Separator):
         if self.mode == "native":
             return self.model(waveform, rate)
         if self.mode == "none":
-            return self.model(waveform, self.sample_rate)
-        estimates = self.model(self.to_trained(waveform, rate), self.sample_rate)
+            return self.model(waveform, self.trained_rate)
+        estimates = self.model(self.to_trained(waveform, rate), self.trained_rate)
         return self.from_trained(estimates, rate, waveform.shape[-1])
 
     def extra_repr(self) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfi_zoo.audio import bounds
 from sfi_zoo.errors import InputError
-from sfi_zoo.layers import check_sample_rate
+from sfi_zoo.layers.sample_rate import AtSampleRate, primal, renamed
 from sfi_zoo.models.on_hub import OnHub
 
 
@@ -44,7 +44,7 @@ class Latent:
     grid: LatentGrid
 
 
-class Separator(nn.Module, OnHub):
+class Separator(AtSampleRate, OnHub):
     """Base class of separators: encoder -> mask predictor -> decoder.
 
     A subclass sets `config` (a dataclass that holds `sources` and `sample_rate`) and overrides `encode`, `predict_masks`, `decode`. To be
@@ -56,7 +56,8 @@ class Separator(nn.Module, OnHub):
         config_class: the dataclass of `config`: values JSON has, and tuples.
         config: constructor arguments.
         sources: names of the sources, in output order.
-        sample_rate: F0 in Hz, used when a method is given none.
+        trained_rate: F0 in Hz.
+        current_rate: F in Hz, used when a method is given none: F0 until `sfi_zoo.set_sample_rate` or `at_sample_rate` says otherwise.
     """
 
     architecture: str
@@ -69,9 +70,20 @@ class Separator(nn.Module, OnHub):
         return tuple(self.config.sources)
 
     @property
-    def sample_rate(self) -> int:
+    def trained_rate(self) -> int:
         """F0: the sampling frequency the model was trained at, in Hz."""
+        if type(self).sample_rate is not Separator.sample_rate:
+            renamed(f"{type(self).__name__} has F0 as sample_rate; call it trained_rate")
+            return self.sample_rate
         return int(self.config.sample_rate)
+
+    @property
+    def sample_rate(self) -> int:
+        """The former name of `trained_rate`."""
+        renamed(
+            f"{type(self).__name__}.sample_rate is now trained_rate (the rate it is set to: current_rate)"
+        )
+        return self.trained_rate
 
     @property
     def frame_period(self) -> float | None:
@@ -120,7 +132,7 @@ class Separator(nn.Module, OnHub):
 
         Args:
             waveform: (batch, channels, time), any number of channels.
-            sample_rate: F in Hz, 4 to 192 kHz; F0 when omitted.
+            sample_rate: F in Hz, 4 to 192 kHz; `current_rate` when omitted.
 
         Returns:
             (batch, sources, channels, time), as long as the input.
@@ -158,7 +170,7 @@ class Separator(nn.Module, OnHub):
 
         Args:
             waveform: (channels, time) or (time,).
-            sample_rate: F in Hz; F0 when omitted.
+            sample_rate: F in Hz; `current_rate` when omitted.
             chunk_seconds: length of a chunk; when omitted, the model's (`chunk_seconds`), or 12.
             overlap_seconds: how much of it overlaps the next one, 1.5 when omitted, and no more than a quarter of a chunk.
             batch_size: chunks that run at once; memory grows with it.
@@ -208,8 +220,8 @@ class Separator(nn.Module, OnHub):
 
     def check_rate(self, sample_rate: float | None) -> float:
         """The rate to work at, if it is within 4 to 192 kHz."""
-        rate = check_sample_rate(self.sample_rate if sample_rate is None else sample_rate)
-        bounds.check_sample_rate(rate)
+        rate = self._rate(sample_rate)
+        bounds.check_sample_rate(primal(rate))
         return rate
 
 

@@ -183,7 +183,7 @@ class FilterbankSeparator(Separator):
 
         Args:
             waveform: (batch, channels, time).
-            sample_rate: F in Hz; F0 when omitted.
+            sample_rate: F in Hz; `current_rate` when omitted.
 
         Returns:
             Latent of (batch * channels, features, frames), as many frames as cover the signal: ceil(duration / hop) with
@@ -212,8 +212,8 @@ class FilterbankSeparator(Separator):
         return Latent(values, LatentGrid(times, frequencies, self.alive(rate)))
 
     def alive(self, sample_rate: float | None = None) -> Tensor:
-        """(features,) bool: which features can hold anything at F (F0 when omitted)."""
-        alive = self.encoder.alive(self.sample_rate if sample_rate is None else sample_rate)
+        """(features,) bool: which features can hold anything at F (`current_rate` when omitted)."""
+        alive = self.encoder.alive(self._rate(sample_rate))
         return alive.chunk(2)[0] if self.config.latent == "complex" else alive
 
     def _covered_length(self, length: int, rate: float) -> int:
@@ -259,7 +259,7 @@ class FilterbankSeparator(Separator):
 
         Args:
             latents: (items, sources, features, frames).
-            sample_rate: F in Hz; F0 when omitted.
+            sample_rate: F in Hz; `current_rate` when omitted.
             length: samples wanted; by default what the frames cover.
 
         Returns:

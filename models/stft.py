@@ -104,7 +104,7 @@ class STFTSeparator(Separator):
 
         Args:
             waveform: (batch, channels, time). Signals shorter than a window are extended with zeros.
-            sample_rate: F in Hz; F0 when omitted.
+            sample_rate: F in Hz; `current_rate` when omitted.
 
         Returns:
             Latent of (items, features, frames), complex, see above.
@@ -119,7 +119,7 @@ class STFTSeparator(Separator):
             raise InputError(
                 f"this model hears {channels} channels together, got {waveform.shape[1]}; give it {channels}, or 1 in `forward`"
             )
-        shortest = math.ceil(self.config.n_fft * primal(rate) / self.sample_rate) + 1
+        shortest = math.ceil(self.config.n_fft * primal(rate) / self.trained_rate) + 1
         waveform = functional.pad(waveform, (0, max(0, shortest - waveform.shape[-1])))
         values = rearrange(self.stft(waveform, rate), "b (i c) f k -> (b i) (c f) k", c=channels)
         times = self.stft.frame_times(values.shape[-1], rate)
@@ -135,7 +135,7 @@ class STFTSeparator(Separator):
 
         Args:
             latents: (items, sources, features, frames).
-            sample_rate: F in Hz; F0 when omitted.
+            sample_rate: F in Hz; `current_rate` when omitted.
             length: samples wanted; by default what the frames cover.
 
         Returns:

@@ -118,7 +118,7 @@ def test_separate_in_one_chunk_is_forward(model, mode):
     with torch.no_grad():
         assert torch.equal(y, adapted(x, 16000)[0])
     assert seen == [(0.5, 0.5)]
-    assert (adapted.sources, adapted.sample_rate) == (model.sources, 32000)
+    assert (adapted.sources, adapted.trained_rate) == (model.sources, 32000)
 
 
 def test_metrics_know_the_same_modes():

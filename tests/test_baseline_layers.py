@@ -272,7 +272,7 @@ def test_sfi_layers_inside_run_at_the_rate_of_the_wrapper() -> None:
     x = torch.randn(1, 1, 4000)
     set_sample_rate(model, 8000)
     assert torch.equal(model(x), layer(model.resampler(x, 8000, 16000), 16000))
-    assert layer.sample_rate == 8000
+    assert layer.current_rate == 8000
 
 
 def test_training_through_the_way_back_needs_a_differentiable_resampler() -> None:
@@ -313,7 +313,7 @@ def test_the_stored_rate_is_used_and_explicit_wins(kind: type) -> None:
     with at_sample_rate(layer, 8000):
         assert torch.equal(layer(x), layer(x, 8000))
         assert layer(x).shape == layer(x, 8000).shape != layer(x, 16000).shape
-    assert layer.sample_rate == 16000
+    assert layer.current_rate == 16000
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_an_asteroid_file_is_imported_with_names(tmp_path):
     result = run("import", ASTEROID, "-o", out, "--sample-rate", 8000, "--sources", "near,far")
     assert result.exit_code == 0, result.output
     model = sfi_zoo.load(out)
-    assert (model.sources, model.sample_rate) == (("near", "far"), 8000)
+    assert (model.sources, model.trained_rate) == (("near", "far"), 8000)
     card = (out / "README.md").read_text()
     assert f"sfi-zoo import {ASTEROID} --sample-rate 8000 --sources near,far -o model" in card
 

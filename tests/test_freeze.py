@@ -136,7 +136,7 @@ def test_the_model_itself_is_not_touched():
     model = make_sfi(conv_tasnet(), 16000)
     with at_sample_rate(model, 22050):
         freeze(model.train(), 44100)
-        assert model.encoder.sample_rate == 22050 and model.training and isinstance(model.encoder, SFIConv1d)
+        assert model.encoder.current_rate == 22050 and model.training and isinstance(model.encoder, SFIConv1d)
 
 
 # ONNX ---------------------------------------------------------------------------------------------------------------

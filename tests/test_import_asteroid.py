@@ -51,7 +51,7 @@ def test_the_shared_checkpoint_gives_asteroids_numbers(tmp_path):
 @pytest.mark.parametrize(("name", "rate"), [("global_relu", 8000), ("causal_cumulative", 16000)])
 def test_the_sample_rate_is_that_of_the_file(name, rate, tmp_path):
     model = load(import_checkpoint(HERE / f"asteroid_{name}.bin", tmp_path / "model"))
-    assert model.sample_rate == rate
+    assert model.trained_rate == rate
 
 
 def test_sources_get_the_names_that_are_given(tmp_path):
@@ -136,7 +136,7 @@ def test_a_missing_sample_rate_has_to_be_given(rate, tmp_path):
     if rate is None:
         with pytest.raises(InputError, match="does not say its sample rate; give sample_rate="):
             import_checkpoint(file, tmp_path / "out")
-        assert load(import_checkpoint(file, tmp_path / "out", sample_rate=16000)).sample_rate == 16000
+        assert load(import_checkpoint(file, tmp_path / "out", sample_rate=16000)).trained_rate == 16000
     else:
         with pytest.raises(InputError, match="sample rate is 8000, not 16000"):
             import_checkpoint(file, tmp_path / "out", sample_rate=16000)

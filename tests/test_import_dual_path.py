@@ -53,7 +53,7 @@ def test_it_is_sampling_frequency_independent(name, imported):
     model = imported[name]
     twin = type(model)(model.config).eval().double()
     twin.load_state_dict(model.state_dict())
-    trained, higher = model.sample_rate, model.sample_rate * 3 // 2
+    trained, higher = model.trained_rate, model.trained_rate * 3 // 2
     common = math.gcd(trained, higher)
     with torch.no_grad():
         a, b = (twin(band_limited(f), f)[..., :: f // common] for f in (higher, trained))

@@ -66,7 +66,7 @@ def test_it_is_sampling_frequency_independent(name, factor, imported):
     them; run as if F were F0 the model gives something else.
     """
     model = imported[name]
-    trained, higher = model.sample_rate, int(model.sample_rate * factor)
+    trained, higher = model.trained_rate, int(model.trained_rate * factor)
     step = math.gcd(trained, higher)
 
     def stems(f, told):

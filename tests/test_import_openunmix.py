@@ -87,7 +87,7 @@ def test_a_separator_state_gives_openunmixs_output(openunmix, options, tmp_path)
     theirs = separator(**options)
     ours = load(import_checkpoint(saved(theirs.state_dict(), tmp_path), tmp_path / "out"))
     assert ours.sources == TARGETS
-    assert ours.sample_rate == 8000
+    assert ours.trained_rate == 8000
     assert_same(ours, theirs, torch.randn(2, options.get("nb_channels", 2), 5000))
 
 

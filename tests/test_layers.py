@@ -184,7 +184,7 @@ def test_rate_reaches_layers_inside_a_model_and_explicit_wins():
     with at_sample_rate(model, 48000):
         assert torch.equal(model(x), expected)
         assert torch.equal(model[0](x, 32000), conv()(x))
-    assert model[0].sample_rate == 32000
+    assert model[0].current_rate == 32000
     set_sample_rate(model, 8000)
     assert torch.equal(model(x), model[0](x, 8000).relu())
 

@@ -49,7 +49,7 @@ def three(model, waveforms, rate, mode="native"):
     """Mask, predictor and masked-latent LEE of one clip, given at F and at F0."""
     adapted = Adapted(model, mode)
     seen = observe(adapted, waveforms[0], rate)
-    trained = observe(adapted, waveforms[1], model.sample_rate)
+    trained = observe(adapted, waveforms[1], model.trained_rate)
     predictor = predictor_lee(model.predict_masks, trained, rate)
     return [x.value() for x in (mask_lee(seen, trained), predictor, masked_latent_lee(seen, trained))]
 

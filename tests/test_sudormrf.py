@@ -154,7 +154,7 @@ def test_the_default_is_small(tmp_path):
     model = create()
     sfi_zoo.save(model, tmp_path / "model", half=True)
     assert (tmp_path / "model" / "model.safetensors").stat().st_size < 4e6
-    assert (model.sample_rate, model.sources) == (32000, ("vocals", "drums", "bass", "other"))
+    assert (model.trained_rate, model.sources) == (32000, ("vocals", "drums", "bass", "other"))
 
 
 @pytest.mark.parametrize("features", [1, 2, 7, 12])

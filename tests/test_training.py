@@ -170,7 +170,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(songs, tmp_path, monkeyp
 
 def examples_of_songs(recipe, songs, model):
     return examples_of(
-        replace(recipe, data=replace(recipe.data, folder=str(songs))), model.sources, model.sample_rate
+        replace(recipe, data=replace(recipe.data, folder=str(songs))), model.sources, model.trained_rate
     )
 
 

@@ -35,7 +35,7 @@ def test_the_loss_is_that_without_plus_the_weighted_error(name: str):
         mixture = targets.sum(1)[1:]
         latent = model.encode(mixture)
         reference = (model.predict_masks(latent) * latent.values[:, None]).numpy()
-        short = model.encode(band_limit(mixture, model.sample_rate, F / 2))
+        short = model.encode(band_limit(mixture, model.trained_rate, F / 2))
         alive = short.grid.alive & (short.grid.frequencies < F / 2)
         there = Latent(
             short.values * alive[:, None], LatentGrid(short.grid.times, short.grid.frequencies, alive)
@@ -57,8 +57,8 @@ def test_it_is_the_metric_of_the_native_mode():
         objective = Objective(model, LossConfig(lee=1.0))
         objective.train(False)
         found = objective(targets, None, None, torch.tensor([True]), F) - objective(targets)
-    moved = resample(x[0], model.sample_rate, F)[None]
-    metric = masked_latent_lee(observe(model, moved, F), observe(model, x, model.sample_rate)).value()
+    moved = resample(x[0], model.trained_rate, F)[None]
+    metric = masked_latent_lee(observe(model, moved, F), observe(model, x, model.trained_rate)).value()
     assert float(found) == pytest.approx(metric, rel=0.1)
 
 
@@ -71,7 +71,7 @@ def test_nothing_is_lost_at_f0_and_more_the_lower_f_is():
         plain = float(objective(targets))
         errors = [
             float(objective(targets, None, None, torch.tensor([True]), rate)) - plain
-            for rate in (model.sample_rate, 16000.0, 8000.0)
+            for rate in (model.trained_rate, 16000.0, 8000.0)
         ]
     assert 0 == errors[0] < errors[1] < errors[2]
 

@@ -174,7 +174,7 @@ def test_a_tone_above_the_band_that_begins_in_a_chunk_stays_one_tone() -> None:
 def test_every_architecture_gives_the_band_above(name: str, rate: int) -> None:
     model, signal = tiny(name), 0.1 * noise(rate, 1.0)
     edge = band_edge(model, rate)
-    assert 0.9 * model.sample_rate / 2 < edge <= model.sample_rate / 2
+    assert 0.9 * model.trained_rate / 2 < edge <= model.trained_rate / 2
     raw = separate(model, signal, rate, SeparationOptions(above="none"))
     stems = separate(model, signal, rate)
     f = torch.fft.rfftfreq(signal.shape[-1], 1 / rate)

@@ -100,7 +100,7 @@ def main() -> None:
         plan["data"]["folder"] = str(args.data)
         from sfi_zoo.training.recipe import recipe_from
 
-        examples = examples_of(recipe_from(plan), model.sources, model.sample_rate)
+        examples = examples_of(recipe_from(plan), model.sources, model.trained_rate)
         calibrate(model, (examples.train[i].sum(0) for i in range(32)))
     name = args.name or f"{args.recipe.stem}.music4"
     log = [json.loads(line) for line in (args.run / "log.jsonl").read_text().splitlines()]
@@ -111,7 +111,7 @@ def main() -> None:
         usage=usage(name),
         about=about,
         sources=", ".join(model.sources[:-1]) + " and " + model.sources[-1],
-        rate=model.sample_rate / 1000,
+        rate=model.trained_rate / 1000,
         parameters=count,
         command=command,
         training=training_text(recipe, log),

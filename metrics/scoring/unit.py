@@ -111,13 +111,13 @@ def records_of(
         InputError: the track cannot be read.
     """
     at = partial((shared or SharedSignals(measures.bss)).at, clip, model)
-    track = _Track(model, at(model.sample_rate), measures)
+    track = _Track(model, at(model.trained_rate), measures)
     at_rate: _AtRate | None = None
     for mode, rate in units:
         if at_rate is None or rate != at_rate.signals.rate:
             at_rate = _AtRate(track, at(rate))
         record: dict[str, Any] = {"track": clip.name, "mode": mode, "sample_rate": rate}
-        record |= {"trained_rate": model.sample_rate, "sources": list(model.sources)}
+        record |= {"trained_rate": model.trained_rate, "sources": list(model.sources)}
         try:
             record |= at_rate.scores(mode)
         except InputError as error:
@@ -172,7 +172,7 @@ class _Track:
             try:
                 self._references[owner] = self._at_trained(owner)
             except InputError as error:
-                self._failed = InputError(f"at F0 = {self.model.sample_rate} Hz: {error}")
+                self._failed = InputError(f"at F0 = {self.model.trained_rate} Hz: {error}")
                 raise self._failed from error
         return self._references[owner]
 
@@ -180,7 +180,7 @@ class _Track:
         if owner in UNRANKED:
             seen = self.control(owner, self.reference("native").seen, self.signals)
         else:
-            seen = observe(self.model, self.signals.mixture[None], self.model.sample_rate)
+            seen = observe(self.model, self.signals.mixture[None], self.model.trained_rate)
         return self.estimate(owner, seen, self.signals.mixture.shape[-1])
 
     def control(self, mode: str, seen: Observation, signals: Signals) -> Observation:
@@ -196,7 +196,7 @@ class _Track:
         adapted, mixture = self.adapted["resample"], self.signals.mixture
         back = adapted.to_trained(adapted.from_trained(mixture, rate, length), rate)
         back = functional.pad(back, (0, mixture.shape[-1] - back.shape[-1]))  # a negative padding cuts
-        return self.model.encode(back[None], self.model.sample_rate)
+        return self.model.encode(back[None], self.model.trained_rate)
 
     def estimate(self, mode: str, seen: Observation, length: int) -> _Estimated:
         masked = replace(seen, masks=seen.masks * seen.latent.values[:, None])
@@ -221,7 +221,7 @@ class _AtRate:
         """What a record says of a mode."""
         track, measures = self.track, self.track.measures
         reference = track.reference(mode)
-        if self.signals.rate == track.model.sample_rate:
+        if self.signals.rate == track.model.trained_rate:
             estimated = reference
         else:
             estimated = track.estimate(mode, self._observe(mode), self.signals.mixture.shape[-1])
@@ -299,7 +299,7 @@ class _AtRate:
         if model.mode == "resample" and not model.resampler.differentiable_rates:
             model = Adapted(self.track.model, "resample", "windowed_sinc")
         moved = motion(model, self.signals.middle(), self.signals.rate, self.signals.rate)
-        trained_rate = float(self.track.model.sample_rate)
+        trained_rate = float(self.track.model.trained_rate)
         native = self.track.adapted[owner_of(mode)]
         trained = observe(native, self.track.signals.middle(), trained_rate)
         lee = {

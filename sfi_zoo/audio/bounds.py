@@ -1,28 +1,29 @@
 """Which sample rates and waveforms a separator accepts, checked in one place."""
 
-import math
-
 import torch
 
+from sfi_zoo.audio.rates import plain_number
 from sfi_zoo.errors import InputError
 
 MIN_SAMPLE_RATE = 4_000
 MAX_SAMPLE_RATE = 192_000
 
 
-def check_sample_rate(sample_rate: float, subject: str = "sample_rate") -> None:
-    """Refuse a sample rate (Hz) that no separator works at.
+def check_sample_rate(sample_rate: float, subject: str = "sample_rate") -> float:
+    """The plain number of a sample rate (Hz), if separators work at it.
 
     Args:
-        sample_rate: in Hz, need not be an integer.
+        sample_rate: in Hz, need not be an integer; see `sfi_zoo.audio.rates.hertz`.
         subject: what the error names, a file for instance.
 
     Raises:
-        InputError: not finite, or outside `MIN_SAMPLE_RATE` .. `MAX_SAMPLE_RATE`.
+        InputError: no number, not finite, or outside `MIN_SAMPLE_RATE` .. `MAX_SAMPLE_RATE`.
     """
-    if not math.isfinite(sample_rate) or not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+    rate = plain_number(sample_rate, subject)
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         allowed = f"{MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE} Hz"
-        raise InputError(f"{subject}: a sample rate of {sample_rate:.10g} Hz is outside {allowed}")
+        raise InputError(f"{subject}: a sample rate of {rate:.10g} Hz is outside {allowed}")
+    return rate
 
 
 def check_finite(

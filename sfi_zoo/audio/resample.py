@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch.autograd.forward_ad import unpack_dual
 
+from sfi_zoo.audio.rates import carries_derivative, hertz
 from sfi_zoo.errors import InputError
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
@@ -51,7 +51,7 @@ def resample(x: Array, rate_in: float, rate_out: float, quality: str = "VHQ") ->
     """
     import soxr
 
-    check_rates(rate_in, rate_out)
+    rate_in, rate_out = check_rates(rate_in, rate_out)
     tensor = torch.as_tensor(x)
     length = resampled_length(tensor.shape[-1], rate_in, rate_out)
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
@@ -75,7 +75,7 @@ def resample_blocks(
     """
     import soxr
 
-    check_rates(rate_in, rate_out)
+    rate_in, rate_out = check_rates(rate_in, rate_out)
     stream = soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="VHQ")
     length_in = length_out = 0
     for block in blocks:
@@ -104,7 +104,7 @@ def torchaudio_resample(x: Array, rate_in: float, rate_out: float, **options: An
     Raises:
         InputError: torchaudio does not import, or a rate is not a positive whole number.
     """
-    check_rates(rate_in, rate_out)
+    rate_in, rate_out = check_rates(rate_in, rate_out)
     if rate_in != int(rate_in) or rate_out != int(rate_out):
         raise InputError(f"torchaudio resamples whole numbers of Hz only, not {rate_in} -> {rate_out}")
     torchaudio, result = _torchaudio(), torch.as_tensor(x)
@@ -127,25 +127,18 @@ def _torchaudio() -> ModuleType:
     return torchaudio
 
 
-def check_rates(*rates: float) -> None:
-    """Refuse sample rates (Hz) that are not positive and finite.
+def check_rates(rate_in: float | torch.Tensor, rate_out: float | torch.Tensor) -> tuple[float, float]:
+    """The plain numbers of two sample rates (Hz), see `sfi_zoo.audio.rates.hertz`.
 
     Raises:
-        InputError: one is not.
+        InputError: one is not a positive finite number.
     """
-    for rate in rates:
-        if not (math.isfinite(rate) and rate > 0):
-            raise InputError(f"resample: a sample rate of {rate} Hz is not a positive number")
+    return hertz(rate_in, "resample: a sample rate"), hertz(rate_out, "resample: a sample rate")
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     """The samples alone, provided that no gradient, forward-mode tangent or `torch.func` transform is lost with that."""
-    wanted = tensor.requires_grad and torch.is_grad_enabled()
-    try:
-        tensor.detach()[..., :0].cpu().numpy()
-    except RuntimeError:  # a transform keeps the samples to itself
-        wanted = True
-    if wanted or unpack_dual(tensor).tangent is not None:
+    if carries_derivative(tensor):
         raise InputError(
             "resample: soxr has no gradient; detach the waveform, work under torch.no_grad(), or use"
             " sfi_zoo.audio.resampling.WindowedSinc, which is differentiable"

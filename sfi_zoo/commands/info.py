@@ -59,7 +59,7 @@ def _describe(name: str) -> dict[str, Any]:
         "name": name,
         "architecture": type(model).__name__,
         "sources": list(model.sources),
-        "sample_rate": model.sample_rate,
+        "sample_rate": model.trained_rate,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
     folder = BUNDLED / name

@@ -69,7 +69,7 @@ def train_command(
     for part, error in apart.items() if first else ():
         print(f"{part}: filters start {error:.1%} apart from those of {plan.train.filters_like}")
     with ProgressBar("reading tracks") as bar:
-        examples = examples_of(plan, model.sources, model.sample_rate, bar.update)
+        examples = examples_of(plan, model.sources, model.trained_rate, bar.update)
     for problem in examples.skipped if first else ():
         complain(InputError(f"left out: {problem}"))
     if not plan.train.start:

@@ -87,7 +87,7 @@ def separate_song(
         raise InputError(str(error).replace(str(song), song.name)) from error
     stems = {report.path.stem: report.path for report in done.stems}
     panels = {"the song": before} | {name: spectrogram(path) for name, path in stems.items()}
-    figure = plot_spectrograms(panels, float(separator.sample_rate))  # type: ignore[arg-type]
+    figure = plot_spectrograms(panels, float(separator.trained_rate))  # type: ignore[arg-type]
     archive = _zipped(stems, next(iter(stems.values())).with_name(f"{song.stem[:LONGEST_NAME]} stems.zip"))
     return Shown(stems, archive, figure, _summary(done, seconds))
 

@@ -93,7 +93,7 @@ def model_card(
         usage=usage(where or f"path/to/{name}"),
         architecture=model.architecture,
         sources=", ".join(model.sources),
-        sample_rate=model.sample_rate,
+        sample_rate=model.trained_rate,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
     if model.architecture not in ARCHITECTURES:

@@ -83,7 +83,7 @@ class DesignedConv(SampleRateAware):
         hilbert: bool,
     ) -> None:
         super().__init__()
-        self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
+        self.trained_rate = primal(check_sample_rate(sample_rate))
         sizes = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation, "groups": groups}
         kernel_size, stride, dilation, groups = (whole(name, value) for name, value in sizes.items())
         if in_channels % groups or out_channels % groups:
@@ -196,9 +196,6 @@ class DesignedConv(SampleRateAware):
         """
         alive = alive_filters(self.filters, primal(self._rate(sample_rate)), self.trained_rate)
         return alive.repeat(2) if self.hilbert else alive
-
-    def _rate(self, sample_rate: float | None) -> float:
-        return self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
 
     # weights -------------------------------------------------------------------------------------------------------
 

@@ -1,35 +1,33 @@
 """How the sampling frequency reaches layers: an explicit argument wins over the stored one."""
 
-import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
 
+from sfi_zoo.audio.rates import carries_derivative, hertz
 from sfi_zoo.errors import InputError
 
 Number = TypeVar("Number", int, float)
 
 
 def check_sample_rate(sample_rate: float) -> float:
-    """Returns the rate if it is a positive finite number of Hz.
+    """The plain number of a sampling frequency, see `sfi_zoo.audio.rates.hertz`.
 
-    A tensor of one number is let through as it is: layers differentiate through it.
+    A tensor of one number that carries a derivative is let through as it is: layers differentiate through it.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not a positive finite number of Hz.
     """
-    if isinstance(sample_rate, torch.Tensor) and sample_rate.numel() == 1:
-        check_sample_rate(primal(sample_rate))
-        return sample_rate
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float)):
-        raise InputError(f"sample_rate must be a number in Hz, got {sample_rate!r}")
-    sample_rate = constant(sample_rate)  # a compiled graph is for one rate
-    if not (math.isfinite(sample_rate) and sample_rate > 0):
-        raise InputError(f"sample_rate must be positive and finite, in Hz; got {sample_rate}")
-    return sample_rate
+    if isinstance(sample_rate, torch.Tensor):
+        rate = hertz(sample_rate)
+        return sample_rate if torch.compiler.is_compiling() or carries_derivative(sample_rate) else rate
+    if isinstance(sample_rate, (int, float)):
+        sample_rate = constant(sample_rate)  # a compiled graph is for one rate
+    return hertz(sample_rate)
 
 
 def constant(value: Number) -> Number:
@@ -48,39 +46,79 @@ def primal(sample_rate: float | torch.Tensor) -> float:
     return float(sample_rate.detach()) if isinstance(sample_rate, torch.Tensor) else sample_rate
 
 
-class SampleRateAware(nn.Module):
-    """A module whose computation depends on the sampling frequency of its input.
+class AtSampleRate(nn.Module):
+    """A module that works at a sampling frequency: the one its call names, or else the one it was set to.
 
     Attributes:
-        trained_rate: F0 in Hz, at which `kernel_size` and friends are counted in samples.
-        sample_rate: F in Hz that is used when `forward` is given none; F0 until `set_sample_rate` says otherwise.
+        trained_rate: F0 in Hz, at which sizes are counted in samples.
+        current_rate: F in Hz that is used when a call names none; F0 until `set_sample_rate` says otherwise.
     """
 
+    _current_rate: float | None = None
+
+    if TYPE_CHECKING:
+
+        @property
+        def trained_rate(self) -> float:
+            """F0 in Hz; an attribute or a property of each class."""
+
+    @property
+    def current_rate(self) -> float:
+        """F in Hz that is used when a call names none."""
+        return self.trained_rate if self._current_rate is None else self._current_rate
+
+    @current_rate.setter
+    def current_rate(self, sample_rate: float) -> None:
+        self._current_rate = check_sample_rate(sample_rate)
+
+    def _rate(self, sample_rate: float | None) -> float:
+        """The rate to work at: an explicit argument wins over the stored one."""
+        return self.current_rate if sample_rate is None else check_sample_rate(sample_rate)
+
+
+class SampleRateAware(AtSampleRate):
+    """A layer whose computation depends on the sampling frequency of its input, see `AtSampleRate`."""
+
     trained_rate: float
-    sample_rate: float
+
+    @property
+    def sample_rate(self) -> float:
+        """The former name of `current_rate`."""
+        renamed(f"{type(self).__name__}.sample_rate is now current_rate (F0: trained_rate)")
+        return self.current_rate
+
+    @sample_rate.setter
+    def sample_rate(self, sample_rate: float) -> None:
+        renamed(f"{type(self).__name__}.sample_rate is now current_rate (F0: trained_rate)", 4)
+        self.current_rate = sample_rate
+
+
+def renamed(message: str, stacklevel: int = 3) -> None:
+    """Warns of an old name, which works for one more version, at the line that uses it."""
+    warnings.warn(f"{message}; the old name will go", DeprecationWarning, stacklevel=stacklevel)
 
 
 def set_sample_rate(module: nn.Module, sample_rate: float) -> None:
-    """Sets the sampling frequency, in Hz, of every SFI layer inside `module`.
+    """Sets the sampling frequency, in Hz, at which `module` works when its calls name none: a separator, or every SFI layer inside.
 
     Raises:
-        InputError: the rate is not positive and finite, or there is no SFI layer inside.
+        InputError: the rate is not positive and finite, or there is neither a separator nor an SFI layer inside.
     """
-    check_sample_rate(sample_rate)
-    layers = [layer for layer in module.modules() if isinstance(layer, SampleRateAware)]
-    if not layers:
+    rate = check_sample_rate(sample_rate)
+    inside = [part for part in module.modules() if isinstance(part, AtSampleRate)]
+    if not inside:
         raise InputError(f"{type(module).__name__} holds no SFI layer; swap one in first")
-    for layer in layers:
-        layer.sample_rate = sample_rate
+    for part in inside:
+        part.current_rate = rate
 
 
 @contextmanager
 def at_sample_rate(module: nn.Module, sample_rate: float) -> Iterator[None]:
-    """`set_sample_rate` for the length of a `with` block; every layer then gets back the rate it had."""
-    before = [(layer, layer.sample_rate) for layer in module.modules() if isinstance(layer, SampleRateAware)]
+    """`set_sample_rate` for the length of a `with` block; everything inside then gets back the rate it had."""
+    before = [(part, part._current_rate) for part in module.modules() if isinstance(part, AtSampleRate)]
     set_sample_rate(module, sample_rate)
     try:
         yield
     finally:
-        for layer, rate in before:
-            layer.sample_rate = rate
+        for part, rate in before:
+            part._current_rate = rate

@@ -100,7 +100,7 @@ class ShortTimeFourier(SampleRateAware):
         sample_rate: float,
     ) -> None:
         super().__init__()
-        self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
+        self.trained_rate = primal(check_sample_rate(sample_rate))
         n_fft = _positive("n_fft", n_fft)
         win_length = n_fft if win_length is None else _positive("win_length", win_length)
         hop_length = n_fft // 4 if hop_length is None else _positive("hop_length", hop_length)
@@ -206,10 +206,6 @@ class ShortTimeFourier(SampleRateAware):
     def _left(self) -> int:
         """Samples at F0 from the start of a frame to the start of its window."""
         return int((self.n_fft - self.win_length) // 2)
-
-    def _rate(self, sample_rate: float | None) -> float:
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        return check_sample_rate(rate)
 
     def _ratio(self, rate: float) -> Fraction:
         """F / F0, exactly."""

@@ -41,7 +41,7 @@ def band_edge(model: nn.Module, sample_rate: float) -> float:
     own = getattr(model, "band_edge", None)
     if callable(own):
         return float(own(sample_rate))
-    return min(sample_rate, float(model.sample_rate)) / 2  # type: ignore[arg-type]
+    return min(sample_rate, float(model.trained_rate)) / 2  # type: ignore[arg-type]
 
 
 class Above:

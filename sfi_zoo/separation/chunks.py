@@ -96,7 +96,7 @@ def separate(
     Args:
         model: a separator.
         waveform: (channels, time) or (time,), any number of channels, floating point.
-        sample_rate: in Hz; None means the one the model was trained at.
+        sample_rate: in Hz; None means the one the model is set to (`current_rate`): F0, where nobody has set it.
         options: how.
         progress: called with (seconds done, in total) after every chunk; what it raises aborts the work.
 
@@ -115,7 +115,7 @@ def separate(
         raise InputError(f"waveform is {signal.dtype}; convert it to floating point with full scale at 1")
     if not signal.numel():
         raise InputError(f"waveform is empty, its shape is {tuple(signal.shape)}")
-    rate = float(model.sample_rate) if sample_rate is None else sample_rate  # type: ignore[arg-type]
+    rate = check_sample_rate(rate_of(model) if sample_rate is None else sample_rate)
     channels, length = signal.shape
     stems = torch.empty(0)
     done = 0
@@ -134,6 +134,14 @@ def separate(
         stems[..., done : done + block.shape[-1]] = block
         done += block.shape[-1]
     return stems
+
+
+def rate_of(model: nn.Module) -> float:
+    """The rate a model works at when none is named; one of somebody's own may know F0 alone."""
+    for name in ("current_rate", "trained_rate", "sample_rate"):
+        if (rate := getattr(model, name, None)) is not None:
+            return float(rate)
+    raise InputError(f"{type(model).__name__} has no trained_rate: give a sample_rate in Hz")
 
 
 def separate_blocks(
@@ -167,7 +175,7 @@ def separate_blocks(
     Raises:
         InputError: an empty or non-finite signal, a sample rate out of range, or an option that is not there.
     """
-    check_sample_rate(sample_rate)
+    sample_rate = check_sample_rate(sample_rate)
     plan = plan_chunks(sample_rate, getattr(model, "frame_period", None), options)
     finish = Finish(model.sources, options)  # type: ignore[arg-type]
     runner = Runner(model, options.device, options.dtype, options.shifts)

@@ -65,7 +65,7 @@ class Objective(nn.Module):
         mixture = targets.sum(1)
         masked = masked_latent(self.model, mixture, limited, rate)
         losses = example_losses(decoded(self.model, masked, mixture), targets, mixture, self.weights)
-        trained = self.model.sample_rate
+        trained = self.model.trained_rate
         if tripped is None or trip_rate is None or trip_rate >= trained or not bool(tripped.any()):
             return losses  # a round trip through F0 or above loses nothing
         chosen = tripped.repeat_interleave(len(masked.values) // len(mixture))

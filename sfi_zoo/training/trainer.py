@@ -214,11 +214,11 @@ class _Run:
         torch.manual_seed(noise)  # in the network
         limited, rate = None, None
         if band.share:
-            drawn = band_rates(config.seed, step, band.share, band.lowest, self.model.sample_rate)
+            drawn = band_rates(config.seed, step, band.share, band.lowest, self.model.trained_rate)
             rate = drawn.sample_rate
             limited = drawn.limited(self._own(step)).to(targets.device)
             if bool(limited.any()):
-                targets[limited] = band_limit(targets[limited], self.model.sample_rate, rate / 2)
+                targets[limited] = band_limit(targets[limited], self.model.trained_rate, rate / 2)
         tripped, trip_rate = self._round_trips(step, limited, targets.device)
         self._set_rates(step)
         self.objective.train()
@@ -244,7 +244,7 @@ class _Run:
         self, step: int, limited: Tensor | None, device: torch.device
     ) -> tuple[Tensor | None, float | None]:
         """Which examples of a step make a round trip through another SF, and through which."""
-        loss, highest = self.recipe.loss, self.model.sample_rate
+        loss, highest = self.recipe.loss, self.model.trained_rate
         if not (loss.lee and loss.lee_share):
             return None, None
         low, high = loss.lee_rates

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from sfi_zoo.audio.rates import carries_derivative
 from sfi_zoo.audio.resample import check_rates, resampled_length
 from sfi_zoo.errors import InputError
 
@@ -38,14 +39,14 @@ class Resampler(nn.Module):
             (..., round(time * rate_out / rate_in)), of the dtype and on the device of `x`.
 
         Raises:
-            InputError: `x` is not a floating-point tensor with a time axis, a rate is not positive and finite, or a rate is a
-                tensor and this resampler is not differentiable in it.
+            InputError: `x` is not a floating-point tensor with a time axis, a rate is not positive and finite, or a rate carries
+                a derivative and this resampler has none.
         """
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1:
             given = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise InputError(f"resample: x must be a floating-point tensor (..., time), got {given}")
-        source, target = value_of(rate_in), value_of(rate_out)
-        check_rates(source, target)
+        source, target = check_rates(rate_in, rate_out)
+        rate_in, rate_out = _differentiated(rate_in, source), _differentiated(rate_out, target)
         if isinstance(rate_in, Tensor) or isinstance(rate_out, Tensor):
             if not self.differentiable_rates:
                 raise InputError(
@@ -64,16 +65,10 @@ class Resampler(nn.Module):
 
 
 def value_of(rate: float | Tensor) -> float:
-    """The value of a rate in Hz, without its gradient or tangent.
+    """The value of a rate in Hz, or of a ratio, without its gradient or tangent."""
+    return float(rate.detach() if isinstance(rate, Tensor) else rate)
 
-    Raises:
-        InputError: it is not a number or a tensor that holds one.
-    """
-    if isinstance(rate, Tensor):
-        if rate.ndim or not rate.is_floating_point():
-            raise InputError(f"a rate must be a number or a 0-dim floating-point tensor, got {rate!r}")
-        rate = rate.detach()
-    try:
-        return float(rate)
-    except (TypeError, ValueError):
-        raise InputError(f"a rate must be a number in Hz, got {rate!r}") from None
+
+def _differentiated(rate: float | Tensor, value: float) -> float | Tensor:
+    """The rate itself where it carries a derivative, else its value."""
+    return rate if isinstance(rate, Tensor) and carries_derivative(rate) else value

@@ -126,7 +126,7 @@ class KernelInterpolatedConv1d(nn.Conv1d, SampleRateAware):
             device,
             dtype,
         )
-        self.trained_rate = self.sample_rate = check_sample_rate(sample_rate)
+        self.trained_rate = check_sample_rate(sample_rate)
         self.interpolation = interpolation
 
     def forward(self, x: Tensor, sample_rate: float | None = None) -> Tensor:
@@ -142,7 +142,7 @@ class KernelInterpolatedConv1d(nn.Conv1d, SampleRateAware):
         Raises:
             InputError: wrong number of channels, a signal shorter than the kernel, or a rate too low for the layer.
         """
-        rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
+        rate = self._rate(sample_rate)
         check_channels(x, self.in_channels, "time")
         size = kernel_size_at(self, primal(rate), self.trained_rate)
         check_length(x.shape[-1], primal(rate), size.left + x.shape[-1] + size.right, size.span)
@@ -208,7 +208,7 @@ class KernelInterpolatedConvTranspose1d(nn.ConvTranspose1d, SampleRateAware):
             device,
             dtype,
         )
-        self.trained_rate = self.sample_rate = check_sample_rate(sample_rate)
+        self.trained_rate = check_sample_rate(sample_rate)
         self.interpolation = interpolation
 
     def forward(  # type: ignore[override]
@@ -227,7 +227,7 @@ class KernelInterpolatedConvTranspose1d(nn.ConvTranspose1d, SampleRateAware):
         Raises:
             InputError: wrong number of channels, a length that is not positive, or a rate too low for the layer.
         """
-        rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
+        rate = self._rate(sample_rate)
         check_channels(z, self.in_channels, "frames")
         if not isinstance(rate, Tensor) and rate == self.trained_rate and length is None:
             return super().forward(z)

@@ -43,7 +43,7 @@ class Resampled(SampleRateAware):
         super().__init__()
         if output not in OUTPUTS:
             raise InputError(f"output must be one of {OUTPUTS}, got {output!r}")
-        self.trained_rate = self.sample_rate = check_sample_rate(sample_rate)
+        self.trained_rate = check_sample_rate(sample_rate)
         self.module, self.output = module, output
         self.resampler = create_resampler(resampler)
 
@@ -60,7 +60,7 @@ class Resampled(SampleRateAware):
         Raises:
             InputError: a rate that is not positive and finite, or one that the resampler cannot do, or a gradient it has not.
         """
-        rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
+        rate = self._rate(sample_rate)
         inner = self.resampler(x, rate, self.trained_rate)
         has_sfi_layers = any(isinstance(layer, SampleRateAware) for layer in self.module.modules())
         with at_sample_rate(self.module, self.trained_rate) if has_sfi_layers else nullcontext():
@@ -122,7 +122,7 @@ class ResampledConv1d(nn.Conv1d, SampleRateAware):
             device,
             dtype,
         )
-        self.trained_rate = self.sample_rate = check_sample_rate(sample_rate)
+        self.trained_rate = check_sample_rate(sample_rate)
         self.resampler = create_resampler(resampler)
 
     def forward(self, x: Tensor, sample_rate: float | None = None) -> Tensor:
@@ -138,7 +138,7 @@ class ResampledConv1d(nn.Conv1d, SampleRateAware):
         Raises:
             InputError: wrong number of channels, a signal shorter than the kernel, or a gradient that the resampler has not.
         """
-        rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
+        rate = self._rate(sample_rate)
         check_channels(x, self.in_channels, "time")
         inner = self.resampler(x, rate, self.trained_rate)
         padding = sum(self._reversed_padding_repeated_twice)
@@ -203,7 +203,7 @@ class ResampledConvTranspose1d(nn.ConvTranspose1d, SampleRateAware):
             device,
             dtype,
         )
-        self.trained_rate = self.sample_rate = check_sample_rate(sample_rate)
+        self.trained_rate = check_sample_rate(sample_rate)
         self.resampler = create_resampler(resampler)
 
     def forward(  # type: ignore[override]
@@ -222,7 +222,7 @@ class ResampledConvTranspose1d(nn.ConvTranspose1d, SampleRateAware):
         Raises:
             InputError: wrong number of channels, a length that is not positive, or a gradient that the resampler has not.
         """
-        rate = self.sample_rate if sample_rate is None else check_sample_rate(sample_rate)
+        rate = self._rate(sample_rate)
         check_channels(z, self.in_channels, "frames")
         if length is not None and length < 1:
             raise InputError(f"length must be positive, got {length}")

@@ -46,7 +46,7 @@ def freeze(model: nn.Module, sample_rate: float) -> nn.Module:
     Raises:
         InputError: an impossible rate, no SFI layer, one that has no plain twin, or a rate at which the hop takes too many phases.
     """
-    check_sample_rate(sample_rate)
+    sample_rate = check_sample_rate(sample_rate)
     layers = sfi_layers(model)
     if not layers:
         raise InputError(f"{type(model).__name__} holds no SFI layer; nothing to freeze")

@@ -68,7 +68,7 @@ def make_sfi(
         InputError: an impossible rate, nothing found, an unknown name, a layer that cannot be converted, something in the way, or a
             converted model that differs from the plain one.
     """
-    check_sample_rate(sample_rate)
+    sample_rate = check_sample_rate(sample_rate)
     check_model(model)
     twin_model = _copied(model)
     seen = _seen(model, sample_rate, example_inputs)
