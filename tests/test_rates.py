@@ -15,6 +15,7 @@ from sfi_zoo import InputError, SFIConv1d, at_sample_rate, set_sample_rate
 from sfi_zoo.audio.rates import hertz
 from sfi_zoo.audio.resample import resample
 from sfi_zoo.audio.resampling import RESAMPLER_TYPES, create_resampler
+from sfi_zoo.filters import InterpolatedKernels, NeuralAnalogFrequency
 from sfi_zoo.layers import SFISTFT, KernelInterpolatedConv1d, Resampled
 from sfi_zoo.layers.sample_rate import SampleRateAware
 from sfi_zoo.models.adaptation import MODES, Adapted
@@ -92,6 +93,10 @@ TAKERS: dict[str, Callable[[Any], torch.Tensor]] = {
         for name in RESAMPLER_TYPES
         if name != "torchaudio"
     },
+    "F0 of a bank": lambda rate: InterpolatedKernels(2, rate, 0.001).impulse_response(SIGNAL[0, :9].double()),
+    "F0 of neural filters": lambda rate: NeuralAnalogFrequency(2, rate).frequency_response(
+        SIGNAL[0, :9].double()
+    ),
     "freeze": lambda rate: sfi_zoo.freeze(layer_of("conv"), rate)(SIGNAL[:, None]),
     "make_sfi": lambda rate: stored(
         sfi_zoo.make_sfi(nn.Sequential(nn.Conv1d(1, 2, 8, 4)), rate, ["0"]), 16000

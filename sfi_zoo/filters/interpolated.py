@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from sfi_zoo.audio.rates import hertz
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import AnalogFilterBank, widest
 from sfi_zoo.filters.kaiser import kaiser_sinc
@@ -81,6 +82,7 @@ class InterpolatedKernels(AnalogFilterBank):
         dilation: int = 1,
     ) -> None:
         super().__init__()
+        sample_rate = hertz(sample_rate)
         if weight is None:
             kernel_size = 0 if duration is None else round(duration * sample_rate)
             if num_filters < 1 or kernel_size < 1:
@@ -100,8 +102,6 @@ class InterpolatedKernels(AnalogFilterBank):
             )
         if not isinstance(dilation, int) or dilation < 1:
             raise InputError(f"dilation must be a positive whole number, got {dilation!r}")
-        if not sample_rate > 0:
-            raise InputError(f"sample_rate must be positive, in Hz; got {sample_rate}")
         self.num_filters, self.sample_rate, self.dilation = num_filters, sample_rate, dilation
         self.weight = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight.detach().clone())
 

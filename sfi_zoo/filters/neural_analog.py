@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sfi_zoo.audio.rates import hertz
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import AnalogFilterBank, widest
 
@@ -123,9 +124,7 @@ class NeuralAnalogFrequency(_FeatureNetwork):
         super().__init__(
             num_filters, 2 * num_filters, channels, num_features, feature_bandwidth, train_features
         )
-        if not sample_rate > 0:
-            raise InputError(f"sample_rate must be positive, in Hz; got {sample_rate}")
-        self.max_omega = math.pi * sample_rate
+        self.max_omega = math.pi * hertz(sample_rate)
 
     def _features(self, x: Tensor) -> Tensor:
         angles = self.RFF_param.to(x.dtype)[:, None] * x
@@ -210,7 +209,8 @@ class NeuralAnalogTime(_FeatureNetwork):
         train_features: bool = True,
     ) -> None:
         super().__init__(num_filters, num_filters, channels, num_features, feature_bandwidth, train_features)
-        if not (sample_rate > 0 and duration * sample_rate >= 1.5):
+        sample_rate = hertz(sample_rate)
+        if not duration * sample_rate >= 1.5:
             raise InputError(
                 f"the kernel must hold 2 samples or more; got duration {duration} s at sample_rate {sample_rate} Hz"
             )
