@@ -43,6 +43,7 @@ REFUSED = {  # what its message shows
     "got (12000+0j)": (RATE + 0j,),
     "got [12000]": ([RATE],),
     "got array([12000, 12000])": (np.array([RATE, RATE]),),
+    "got tensor([12000])": (torch.tensor([RATE]),),
     "nan": (float("nan"), np.nan, torch.tensor(float("nan"))),
     "inf": (float("inf"),),
     "-12000": (np.float32(-RATE), -RATE),

@@ -143,7 +143,7 @@ def test_impossible_settings_are_named(name: str, options: dict, named: str) -> 
 @pytest.mark.parametrize("resampler", [Soxr(), Torchaudio()])
 def test_a_rate_with_a_gradient_needs_the_windowed_sinc(resampler: Soxr) -> None:
     with pytest.raises(InputError, match="WindowedSinc"):
-        resampler(torch.zeros(8), torch.tensor(8000.0), 16000)
+        resampler(torch.zeros(8), torch.tensor(8000.0, requires_grad=True), 16000)
 
 
 def test_soxr_loses_no_gradient_silently() -> None:
@@ -359,7 +359,7 @@ def test_differentiates_under_a_model_in_forward_mode() -> None:
     torch.testing.assert_close(whole, by_hand)
 
 
-@pytest.mark.parametrize("rate", [torch.tensor([8000.0]), torch.tensor(8000)])
+@pytest.mark.parametrize("rate", [torch.tensor([8000.0]), torch.tensor(8000 + 0j)])
 def test_a_tensor_that_is_no_rate_is_refused(rate: Tensor) -> None:
     with pytest.raises(InputError, match="0-dim"):
         WindowedSinc()(torch.zeros(8), rate, 16000)

@@ -1,4 +1,4 @@
-"""Sampling frequencies as people have them: numbers of Python and of numpy, fractions, arrays and tensors of one number."""
+"""Sampling frequencies as people have them: numbers of Python and of numpy, fractions, 0-dim arrays and tensors."""
 
 import math
 from numbers import Integral, Real
@@ -15,7 +15,7 @@ def hertz(sample_rate: Any, subject: str = "sample_rate") -> float:
     """A sampling frequency as a plain number of Hz, positive and finite: an `int` where an integer was given.
 
     Args:
-        sample_rate: a number of Python or numpy, a fraction, or an array or tensor of one number; its derivative is left behind.
+        sample_rate: a number of Python or numpy, a fraction, or a 0-dim array or tensor; its derivative is left behind.
         subject: what the error names.
 
     Raises:
@@ -30,10 +30,12 @@ def hertz(sample_rate: Any, subject: str = "sample_rate") -> float:
 def plain_number(sample_rate: Any, subject: str = "sample_rate") -> float:
     """`hertz` without a look at the sign: NaN and infinity pass."""
     value = sample_rate.detach() if isinstance(sample_rate, torch.Tensor) else sample_rate
-    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and math.prod(value.shape) == 1:
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and not value.shape:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise InputError(f"{subject} must be a number in Hz, got {value!r:.80}")
+        raise InputError(
+            f"{subject} must be a number in Hz, or a 0-dim array or tensor of one; got {value!r:.80}"
+        )
     try:
         number = float(value)  # an int beyond the largest float overflows
         return int(number) if isinstance(value, Integral) else number

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from sfi_zoo.audio.rates import carries_derivative, hertz
+from sfi_zoo.audio.rates import carries_derivative, plain_number
 from sfi_zoo.errors import InputError
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
@@ -133,7 +133,14 @@ def check_rates(rate_in: float | torch.Tensor, rate_out: float | torch.Tensor) -
     Raises:
         InputError: one is not a positive finite number.
     """
-    return hertz(rate_in, "resample: a sample rate"), hertz(rate_out, "resample: a sample rate")
+    rates = (
+        plain_number(rate_in, "resample: a sample rate"),
+        plain_number(rate_out, "resample: a sample rate"),
+    )
+    for rate in rates:
+        if not (math.isfinite(rate) and rate > 0):
+            raise InputError(f"resample: a sample rate of {rate} Hz is not a positive number")
+    return rates
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ Number = TypeVar("Number", int, float)
 def check_sample_rate(sample_rate: float) -> float:
     """The plain number of a sampling frequency, see `sfi_zoo.audio.rates.hertz`.
 
-    A tensor of one number that carries a derivative is let through as it is: layers differentiate through it.
+    A 0-dim tensor that carries a derivative is let through as it is: layers differentiate through it.
 
     Raises:
         InputError: it is not a positive finite number of Hz.
