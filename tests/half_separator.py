@@ -15,7 +15,7 @@ class Half(nn.Module):
     """Four sources, each a share of the mixture, so they sum to it exactly."""
 
     sources = ("vocals", "drums", "bass", "other")
-    sample_rate = 32000
+    trained_rate = 32000
     frame_period = 0.0025
     shares = (0.5, 0.25, 0.125, 0.125)
 
