@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from sfi_zoo.separation.hops import in_hops
 from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
+from sfi_zoo.separation.rates import trained_rate
 
 PASS, STOP = 0.90, 0.95  # of the band edge: where `high` begins, and where it is 1
 WHOLE = 0.995  # of F / 2: a band that reaches so far has nothing above it
@@ -41,7 +42,7 @@ def band_edge(model: nn.Module, sample_rate: float) -> float:
     own = getattr(model, "band_edge", None)
     if callable(own):
         return float(own(sample_rate))
-    return min(sample_rate, float(model.trained_rate)) / 2  # type: ignore[arg-type]
+    return min(sample_rate, trained_rate(model)) / 2
 
 
 class Above:

@@ -37,6 +37,7 @@ from sfi_zoo.separation.buffer import Buffer
 from sfi_zoo.separation.ceiling import Ceiling
 from sfi_zoo.separation.consistency import Finish, Queue, Step
 from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
+from sfi_zoo.separation.rates import current_rate
 from sfi_zoo.separation.runner import Runner
 
 Progress = Callable[[float, float | None], None]
@@ -115,7 +116,7 @@ def separate(
         raise InputError(f"waveform is {signal.dtype}; convert it to floating point with full scale at 1")
     if not signal.numel():
         raise InputError(f"waveform is empty, its shape is {tuple(signal.shape)}")
-    rate = check_sample_rate(rate_of(model) if sample_rate is None else sample_rate)
+    rate = check_sample_rate(current_rate(model) if sample_rate is None else sample_rate)
     channels, length = signal.shape
     stems = torch.empty(0)
     done = 0
@@ -134,14 +135,6 @@ def separate(
         stems[..., done : done + block.shape[-1]] = block
         done += block.shape[-1]
     return stems
-
-
-def rate_of(model: nn.Module) -> float:
-    """The rate a model works at when none is named; one of somebody's own may know F0 alone."""
-    for name in ("current_rate", "trained_rate", "sample_rate"):
-        if (rate := getattr(model, name, None)) is not None:
-            return float(rate)
-    raise InputError(f"{type(model).__name__} has no trained_rate: give a sample_rate in Hz")
 
 
 def separate_blocks(

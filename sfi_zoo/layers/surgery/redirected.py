@@ -69,7 +69,7 @@ class Redirected(SampleRateAware):
     ) -> None:
         super().__init__()
         self.model = model
-        self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
+        self.trained_rate = primal(check_sample_rate(sample_rate))
         self.roles, self.unpadded = roles, frozenset(unpadded)
         self.inputs = inputs
         self.shared: dict[int, SharedLength] = {}
@@ -78,7 +78,7 @@ class Redirected(SampleRateAware):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives; at the stored rate."""
-        if self.sample_rate == self.trained_rate:
+        if self.current_rate == self.trained_rate:
             return self.model(*args, **kwargs)
         return self._redirected(self.model, args, kwargs)
 
@@ -111,7 +111,7 @@ class Redirected(SampleRateAware):
             return value
 
         def method(*args: Any, **kwargs: Any) -> Any:
-            if self.sample_rate == self.trained_rate:
+            if self.current_rate == self.trained_rate:
                 return value(*args, **kwargs)
             return self._redirected(value, args, kwargs)
 
@@ -167,7 +167,7 @@ class Redirection(TorchFunctionMode):
 
     def __init__(self, converted: Redirected) -> None:
         super().__init__()
-        self.converted, self.rate = converted, converted.sample_rate
+        self.converted, self.rate = converted, converted.current_rate
         self.names = ModuleNames(converted.model)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

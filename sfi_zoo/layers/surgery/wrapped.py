@@ -46,7 +46,7 @@ class ResampledModel(SampleRateAware):
         if seen.inputs is None:
             raise InputError(f"{type(model).__name__} could not be run {seen.error}; give example_inputs")
         self.model = model
-        self.trained_rate = self.sample_rate = primal(check_sample_rate(sample_rate))
+        self.trained_rate = primal(check_sample_rate(sample_rate))
         self.resampler = create_resampler("windowed_sinc" if resampler == "resample" else resampler)
         self.inputs = seen.inputs
         self.outputs = [
@@ -64,7 +64,7 @@ class ResampledModel(SampleRateAware):
         Raises:
             InputError: a gradient that the resampler has not, or arguments unlike those that the model was tried with.
         """
-        rate, trained = self.sample_rate, self.trained_rate
+        rate, trained = self.current_rate, self.trained_rate
         if rate == trained:
             return self.model(*args, **kwargs)
         leaves, tree = pytree.tree_flatten((args, kwargs))
@@ -101,8 +101,8 @@ class ResampledModel(SampleRateAware):
         if axis is None or not y.is_floating_point() or y.ndim < -axis:
             return y
         y = y.movedim(axis, -1)
-        length = lengths.get(y.shape[-1], resampled_length(y.shape[-1], self.trained_rate, self.sample_rate))
-        y = self.resampler.way_back(y, self.trained_rate, self.sample_rate)
+        length = lengths.get(y.shape[-1], resampled_length(y.shape[-1], self.trained_rate, self.current_rate))
+        y = self.resampler.way_back(y, self.trained_rate, self.current_rate)
         return functional.pad(y, (0, length - y.shape[-1])).movedim(-1, axis)
 
     def __getattr__(self, name: str) -> Any:

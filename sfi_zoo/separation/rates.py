@@ -1,0 +1,15 @@
+"""The rates of a model, be it a `Separator` or a module of somebody's own."""
+
+from torch import nn
+
+
+def trained_rate(model: nn.Module) -> float:
+    """F0 in Hz; what is no `Separator` may have it under its former name, `sample_rate`."""
+    rate = getattr(model, "trained_rate", None)
+    return float(model.sample_rate if rate is None else rate)  # type: ignore[arg-type]
+
+
+def current_rate(model: nn.Module) -> float:
+    """Hz at which a model works when none is named; F0 of what is no `Separator`."""
+    rate = getattr(model, "current_rate", None)
+    return trained_rate(model) if rate is None else float(rate)
