@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.importers.pickle_bounds import LongText
 from sfi_zoo.importers.stand_ins import Inert
 
+MOST_DIMENSIONS = 16
 DTYPES = {
     "f8": torch.float64,
     "f4": torch.float32,
@@ -66,35 +68,40 @@ class ArrayRecord:
                 tuple() as shape,
                 ArrayType() as kind,
                 bool() | 0 | 1 as fortran,
-                bytes() | Inert() as content,
+                bytes() | bytearray() | Inert() as content,
             ):
                 pass
             case _:
                 raise InputError(f"its array {name!r} is malformed, or not of numbers")
         if kind.order == ">":
             raise InputError(f"its array {name!r} was written on a big-endian machine")
-        if any(type(x) is not int or x < 0 for x in shape):
-            raise InputError(f"its array {name!r} has sizes that are not whole numbers")
+        if len(shape) > MOST_DIMENSIONS or any(type(x) is not int or not 0 <= x < 2**48 for x in shape):
+            raise InputError(f"its array {name!r} has sizes that are not whole numbers, or too many")
         dtype = DTYPES[kind.name]
-        content = content if isinstance(content, bytes) else b""  # then it names the type alone
+        content = b"" if isinstance(content, Inert) else content  # then it names the type alone
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise InputError(
                 f"its array {name!r} of shape {shape} holds {len(content)} bytes, not {math.prod(shape) * dtype.itemsize}"
             )
         if not content:
             return torch.empty(shape, dtype=dtype)
-        flat = torch.frombuffer(bytearray(content), dtype=dtype)
+        # long ones are bytearrays already: arrays that share their bytes take them once
+        flat = torch.frombuffer(
+            content if isinstance(content, bytearray) else bytearray(content), dtype=dtype
+        )
         if fortran:
-            return flat.reshape(shape[::-1]).permute(*reversed(range(len(shape)))).contiguous()
+            return flat.reshape(shape[::-1]).permute(*reversed(range(len(shape))))
         return flat.reshape(shape)
 
 
-def encode(text: Any, encoding: Any) -> bytes:
+def encode(text: Any, encoding: Any) -> bytes | bytearray:
     """What `_codecs.encode` does for the bytes in a pickle.
 
     Raises:
         InputError: it is asked for anything else.
     """
+    if isinstance(text, LongText) and encoding == "latin1":
+        return text.latin1
     if type(text) is not str or encoding != "latin1":
         raise InputError("it encodes something else than the bytes of an array")
     return text.encode("latin1")

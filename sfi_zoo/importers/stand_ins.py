@@ -6,6 +6,7 @@ from typing import Any
 from sfi_zoo.errors import InputError
 
 MAX_DEPTH = 100
+MOST_LOOKED_UP = 200_000  # values of configurations, over all of their parts
 
 
 class Inert:
@@ -38,10 +39,10 @@ def plain(value: Any) -> Any:
     Raises:
         InputError: nested more than 100 deep.
     """
-    return _plain(value, {}, 0)
+    return _plain(value, {}, 0, [MOST_LOOKED_UP])
 
 
-def _plain(value: Any, memo: dict[int, Any], depth: int) -> Any:
+def _plain(value: Any, memo: dict[int, Any], depth: int, left: list[int]) -> Any:
     if depth > MAX_DEPTH:
         raise InputError("it is nested too deeply")
     if isinstance(value, str):
@@ -55,28 +56,40 @@ def _plain(value: Any, memo: dict[int, Any], depth: int) -> Any:
         memo[id(value)] = None
         state = value.state
         key = next((key for key in ("_content", "content", "_val", "val") if key in state), None)
-        result = None if key is None else _plain(state[key], memo, depth + 1)
+        result = None if key is None else _plain(state[key], memo, depth + 1, left)
         if isinstance(result, dict) and state.get("_parent", state.get("parent")) is None:
-            result = resolved(result)
+            result = resolved(result, left)
     elif isinstance(value, dict):
         result = memo[id(value)] = {}
         result.update(
-            (k, _plain(v, memo, depth + 1)) for k, v in dict.items(value) if not isinstance(k, Inert)
+            (k, _plain(v, memo, depth + 1, left)) for k, v in dict.items(value) if not isinstance(k, Inert)
         )
     else:
         result = memo[id(value)] = []
-        result.extend(_plain(v, memo, depth + 1) for v in value)
+        result.extend(_plain(v, memo, depth + 1, left) for v in value)
         if isinstance(value, tuple):
             result = tuple(result)
     memo[id(value)] = result
     return result
 
 
-def resolved(root: dict[Any, Any]) -> dict[Any, Any]:
-    """A copy in which a text "${a.b}" is replaced by what stands at a, b from the root; other texts stay."""
+def resolved(root: dict[Any, Any], left: list[int] | None = None) -> dict[Any, Any]:
+    """A copy in which a text "${a.b}" is replaced by what stands at a, b from the root; other texts stay.
+
+    Args:
+        root: the configuration.
+        left: how many values may still be looked up; it goes down.
+
+    Raises:
+        InputError: it refers to itself, or is larger than any configuration.
+    """
     memo: dict[int, Any] = {}
+    left = [MOST_LOOKED_UP] if left is None else left
 
     def look_up(value: Any, depth: int) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise InputError("its configuration is larger than that of any model")
         if depth > MAX_DEPTH:
             raise InputError("its configuration refers to itself")
         if isinstance(value, dict | list):

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.fuzz import mutations
+from tests.fuzz.pickles import pickled
 from tests.tiny_separators import ARCHITECTURES, tiny
 
 SCORED_RATES = (6000, 8000, 12000)
@@ -48,10 +49,14 @@ class Input:
     Attributes:
         files: to write, by name.
         calls: of `sfi-zoo`, as long as they succeed.
+        seconds: of CPU time that each call may take.
+        memory: bytes that it may take beyond the sizes of the files.
     """
 
     files: dict[str, bytes]
     calls: list[list[str]]
+    seconds: float = 10.0
+    memory: int = 2**29  # a hop of one sample is costly and no mistake
 
 
 def audio(random: Random) -> Input:
@@ -78,6 +83,36 @@ def checkpoint(random: Random) -> Input:
     """A damaged checkpoint of somebody else, to be imported."""
     call = ["import", "in/file", "-o", "out", *random.choice(([], ["--sample-rate", "8000"]))]
     return Input({"file": mutations.checkpoint(random.choice(_checkpoints()), random)}, [call])
+
+
+def pickle(random: Random) -> Input:
+    """A pickle made to cost time or memory, to be imported."""
+    return Input({"file": pickled(random)}, [["import", "in/file", "-o", "out"]], 2.0, 200 * 10**6)
+
+
+def lengths(random: Random) -> Input:
+    """A sound file whose header has another length, to be separated: read whole, or refused."""
+    ending, data = random.choice([sound for sound in _sounds() if sound[0] not in ("ogg", "mp3")])
+    call = [
+        "separate",
+        "-m",
+        "half",
+        "-o",
+        "out",
+        "--chunk-seconds",
+        "0.1",
+        "--format",
+        "wav",
+        f"in/x.{ending}",
+    ]
+    return Input({f"x.{ending}": mutations.other_length(data, random)}, [call])
+
+
+def recipe(random: Random) -> Input:
+    """A recipe of somebody else, which has no data to train on."""
+    files = {"recipe.toml": mutations.recipe(random), "other.toml": mutations.recipe(random)}
+    call = ["train", "in/recipe.toml", "--data", "in", "-o", "out", "--device", "cpu"]
+    return Input(files, [call], 5.0, 2**29)
 
 
 def records(random: Random) -> Input:
@@ -108,6 +143,9 @@ KINDS: dict[str, Callable[[Random], Input]] = {
     "weights": weights,
     "config": config,
     "checkpoint": checkpoint,
+    "pickle": pickle,
+    "lengths": lengths,
+    "recipe": recipe,
     "records": records,
     "manifest": manifest,
 }

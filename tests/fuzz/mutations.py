@@ -209,3 +209,117 @@ def pickled(data: bytes, random: Random) -> bytes:
         (b"", opcode * 2, hostile + opcode, opcode + hostile, altered, damaged(opcode, random))
     )
     return data[:start] + chosen + data[end:]
+
+
+def other_length(data: bytes, random: Random) -> bytes:
+    """A sound file with another length in its header; now and then cut, or with more behind it."""
+    content = bytearray(data)
+    lengths = (
+        0,
+        1,
+        8,
+        24,
+        100,
+        2**31,
+        2**31 - 1,
+        0x7FFFF000,
+        2**32 - 1,
+        2**63 - 1,
+        2**64 - 1,
+        len(data),
+        len(data) // 2,
+    )
+    fields = [
+        (b"data", 4, "<I"),
+        (b"ds64", 16, "<Q"),
+        (b"SSND", 4, ">I"),
+        (b".snd", 8, ">I"),
+        (b"data", 16, "<Q"),
+        (b"data", 4, ">Q"),
+    ]
+    fields += [
+        (b"fLaC", 22, ">I"),
+        (b"RIFF", 4, "<I"),
+        (b"FORM", 4, ">I"),
+        (b"ds64", 8, "<Q"),
+        (b"COMM", 10, ">I"),
+    ]
+    for mark, offset, code in random.sample(fields, len(fields)):
+        place = content.find(mark) + offset
+        if place >= offset and random.random() < 0.6 and place + 8 < len(content):
+            struct.pack_into(code, content, place, random.choice(lengths) % 2 ** (8 * struct.calcsize(code)))
+    if random.random() < 0.3:
+        content[:4] = content[:4].replace(b"RF64", b"BW64")
+    tails = (b"", b"", bytes(100), random.randbytes(700), b"LIST\4\0\0\0INFO", b"TAG" + bytes(125))
+    return bytes(content[: random.choice((None, None, None, -50, 60))]) + random.choice(tails)
+
+
+RECIPE = """[model]
+architecture = "convtasnet"
+sources = ["vocals", "drums"]
+[data]
+seconds = 1.0
+[train]
+steps = 3
+"""
+
+
+def recipe(random: Random) -> bytes:
+    """A recipe with a line that it should not have."""
+    nested = random.choice((10, 900, 20_000))
+    values = (
+        *(
+            "1e8",
+            "1000000",
+            "100000000",
+            "-1",
+            "9" * 5000,
+            "nan",
+            "inf",
+            "[" * nested + "]" * nested,
+            '"x"',
+            "[]",
+            "{}",
+            "true",
+        ),
+        *(
+            '"/dev/zero"',
+            '"recipe.toml"',
+            '"other.toml"',
+            '"a\\u0000b"',
+            '"../../../etc/passwd"',
+            '""',
+            "1979-05-27",
+        ),
+    )
+    keys = (
+        "features",
+        "layers",
+        "kernel_size",
+        "repeats",
+        "sample_rate",
+        "steps",
+        "extends",
+        "seconds",
+        "batch_size",
+        "blocks",
+    )
+    keys += (
+        "hidden",
+        "bottleneck",
+        "workers",
+        "seed",
+        "cache",
+        "sources",
+        "architecture",
+        "filters_like",
+        "start",
+        "x",
+    )
+    lines = RECIPE.splitlines()
+    for _ in range(random.choice((1, 1, 2, 4))):
+        key, value = random.choice(keys), random.choice(values)
+        place = 0 if key == "extends" else random.randrange(len(lines) + 1)
+        lines.insert(place, f"{key} = {value}")
+    text = "\n".join(lines).encode()
+    return damaged(text, random) if random.random() < 0.1 else text

@@ -1,6 +1,7 @@
 """A process in which inputs are tried: little memory, no file outside its folder, no program, no network."""
 
 import contextlib
+import gc
 import io
 import os
 import resource
@@ -17,8 +18,6 @@ from typing import Any
 from unittest import mock
 
 MEMORY = 2**30  # bytes beyond what the libraries take
-GROWTH = 2**29  # of resident memory by one input: a hop of one sample is costly and no mistake
-SECONDS = 10.0  # of CPU time for one input
 HANG = 60.0  # after which it is ended
 LONGEST = 2000  # characters of a message
 FORBIDDEN = (
@@ -89,7 +88,7 @@ def attempt(guard: Guard, tried: Any) -> str:
     try:
         problem, code = "", 0
         for call in tried.calls:
-            problem, code = _call(call)
+            problem, code = _call(call, tried.seconds, tried.memory + sum(map(len, tried.files.values())))
             if problem or code:
                 break
     finally:
@@ -107,12 +106,12 @@ def attempt(guard: Guard, tried: Any) -> str:
     return "; ".join(problems + guard.found)
 
 
-def _call(arguments: list[str]) -> tuple[str, int]:
+def _call(arguments: list[str], most_seconds: float, most_memory: int) -> tuple[str, int]:
     """What is wrong with a call, and its exit code."""
     from sfi_zoo import cli
 
     out, err = io.StringIO(), io.StringIO()
-    before, start = _peak_memory(), time.process_time()
+    before, start = _memory_now(), time.process_time()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = cli.main(arguments)
@@ -120,9 +119,9 @@ def _call(arguments: list[str]) -> tuple[str, int]:
         return "raises " + traceback.format_exc(), -1
     said, seconds, grown = err.getvalue(), time.process_time() - start, _peak_memory() - before
     problem = ""
-    if seconds > SECONDS:
+    if seconds > most_seconds:
         problem = f"takes {seconds:.1f} s"
-    elif grown > GROWTH:
+    elif grown > most_memory:
         problem = f"takes {grown / 2**20:.0f} MiB"
     elif code not in (0, 1, 2) or "Traceback" in said:
         problem = f"exit code {code}: {said[-3000:]}"
@@ -131,8 +130,24 @@ def _call(arguments: list[str]) -> tuple[str, int]:
     return problem, code
 
 
+_peak_reset = (
+    os.open("/proc/self/clear_refs", os.O_WRONLY) if Path("/proc/self/clear_refs").exists() else None
+)
+
+
+def _memory_now() -> int:
+    """Resident memory in bytes; the peak begins anew."""
+    gc.collect()
+    if _peak_reset is not None:
+        os.write(_peak_reset, b"5")
+    return _peak_memory()
+
+
 def _peak_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
 
 
 def _limit_memory() -> None:
