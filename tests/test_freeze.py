@@ -260,3 +260,23 @@ def test_a_checkpoint_of_asteroid_in_onnxruntime(rate, tmp_path):
     with torch.no_grad():
         expected = model(x, rate).numpy()
     assert_same(in_onnxruntime(freeze(model, rate), x, tmp_path / "m.onnx"), expected)
+
+
+def test_a_transform_with_many_phases_shares_one_matrix(monkeypatch):
+    """Kernels of all phases against one matrix and a rotation for each: the same numbers, 1 / P of the memory; as the layers have them."""
+    from sfi_zoo.layers.surgery import frozen_stft
+
+    rate, given = 9001, {"sample_rate": 8000}
+    transform, inverse = SFISTFT(64, 16, **given), SFIISTFT(64, 16, **given)
+    x = torch.randn(2, 1200)
+    z = transform(x, rate)
+    outputs, sizes = [], []
+    for most in (2**40, 0):
+        monkeypatch.setattr(frozen_stft, "MOST_KERNEL_BYTES", most)
+        plain = frozen_stft.PlainSTFT(transform, rate), frozen_stft.PlainISTFT(inverse, rate)
+        outputs.append((plain[0](x), plain[1](z)))
+        sizes.append(sum(t.nbytes for module in plain for t in (*module.parameters(), *module.buffers())))
+    for found, other, expected in zip(*outputs, (z, inverse(z, rate)), strict=True):
+        assert (found - other).norm() <= 1e-6 * other.norm()
+        assert (other - expected).norm() <= 1e-6 * expected.norm()
+    assert sizes[1] < sizes[0] / 20

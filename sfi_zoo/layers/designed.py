@@ -34,6 +34,7 @@ FREQUENCY_POINTS = 640
 KEPT_BYTES = (
     32 * 2**20
 )  # of all phases of one rate, in each layer; where it is more, taps for a few delays are kept
+NODES_AT_CORNERS = 8  # of filters with hard ends, which more nodes make worse: 7e-6 at the Nyquist frequency
 PHASE_ERROR = 1e-8  # of phases whose taps come from those of other delays: below the rounding of float32
 PIECE_BYTES = 16 * 2**20  # designed at once, in float64
 
@@ -174,7 +175,7 @@ class DesignedConv(SampleRateAware):
         taps = math.ceil(rate * self.duration) + 2 * INTERPOLATION_WIDTH
         fit = KEPT_BYTES // (4 * self.filters.num_filters * taps)
         direct = self.flavour == "native" and self._is_direct(rate)
-        nodes = interpolation_nodes(1.0 if direct else min(1.0, self.trained_rate / rate))
+        nodes = NODES_AT_CORNERS if direct else interpolation_nodes(min(1.0, self.trained_rate / rate))
         return replace(grid, most=min(MAX_PHASES, max(fit, nodes)), nodes=nodes)
 
     def frame_times(self, frames: int, sample_rate: float | None = None) -> Tensor:
