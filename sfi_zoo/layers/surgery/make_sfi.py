@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
 
 from sfi_zoo.audio.resampling import Resampler
@@ -71,7 +72,13 @@ def make_sfi(
     sample_rate = check_sample_rate(sample_rate)
     check_model(model)
     twin_model = _copied(model)
-    seen = _seen(model, sample_rate, example_inputs)
+    on_meta = any(x.is_meta for x in [*model.parameters(), *model.buffers()])
+    check = check and not on_meta  # nothing can be compared without data
+    seen = (
+        _seen_of_ones(model, sample_rate, example_inputs)
+        if on_meta
+        else probe(model, sample_rate, example_inputs)
+    )
     report = report_of(model, sample_rate, seen)
     if layers is not None:
         converted = replace_named(
@@ -106,11 +113,13 @@ def _copied(model: nn.Module) -> nn.Module:
         ) from None
 
 
-def _seen(model: nn.Module, sample_rate: float, example_inputs: Any) -> Probe:
-    """What a probe sees; nothing of a model without data."""
-    if any(x.is_meta for x in [*model.parameters(), *model.buffers()]):
-        return Probe(error="its parameters are on the meta device")
-    return probe(model, sample_rate, example_inputs)
+def _seen_of_ones(model: nn.Module, sample_rate: float, example_inputs: Any) -> Probe:
+    """What a probe sees of a model without data: which way its calls go is a matter of sizes."""
+    with torch.device("cpu"), torch.no_grad():
+        empty = copy.deepcopy(model).to_empty(device="cpu")
+        for tensor in [*empty.parameters(), *empty.buffers()]:
+            tensor.fill_(1)  # a window of zeros could not be inverted
+        return probe(empty, sample_rate, example_inputs)
 
 
 def _warn(model: nn.Module, converted: nn.Module, report: Report, seen: Probe) -> None:

@@ -1,0 +1,109 @@
+"""A separator around a network of anyone's, made independent of the sampling frequency by surgery."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from sfi_zoo.errors import InputError
+from sfi_zoo.layers import at_sample_rate, make_sfi
+from sfi_zoo.models.base import Separator, check_waveform, to_items
+
+
+@dataclass(frozen=True)
+class ForeignConfig:
+    """What every foreign separator has; add fields of your own by a subclass.
+
+    Attributes:
+        sample_rate: F0 in Hz.
+        sources: names of the sources, in output order.
+    """
+
+    sample_rate: int
+    sources: tuple[str, ...] = ("vocals", "accompaniment")
+
+
+class ForeignSeparator(Separator):
+    """A foreign network that separates files, is saved, loaded and published as the zoo's own models are.
+
+    A subclass names its `architecture`, makes the network in `build`, and says in `estimate` how it is called, where that is not
+    (items, 1, time) -> (items, sources, time). The network is converted by `make_sfi`, or runs between two resamplings.
+
+        >>> @sfi_zoo.register
+        ... class Mine(ForeignSeparator):
+        ...     architecture = "mine"
+        ...     def build(self, config): return Network(len(config.sources))
+        >>> model = sfi_zoo.create("mine", sample_rate=16000)
+        >>> model.load_foreign(torch.load("trained.pt", weights_only=True))
+
+    It has no `encode`, `predict_masks` and `decode`: it is scored by what comes out, not by LEEs.
+
+    Args:
+        config: the settings.
+
+    Attributes:
+        example_inputs: see `make_sfi`; found if None.
+    """
+
+    config_class = ForeignConfig
+    example_inputs: Any = None
+
+    def __init__(self, config: ForeignConfig) -> None:
+        super().__init__()
+        self.config = config
+        network = self.build(config).eval()
+        self._names = [*network.state_dict()]
+        self.network = make_sfi(
+            network, config.sample_rate, example_inputs=self.example_inputs, fallback="resample"
+        )
+
+    def build(self, config: Any) -> nn.Module:
+        """The foreign network, with whatever weights."""
+        raise NotImplementedError
+
+    def estimate(self, network: nn.Module, waveform: Tensor) -> Tensor:
+        """How the network is called: (batch, channels, time) -> (batch, sources, channels, time)."""
+        y: Tensor = network(to_items(waveform))
+        return y.unflatten(0, waveform.shape[:2]).transpose(1, 2)
+
+    @property
+    def frame_period(self) -> None:
+        """Not known."""
+        return None
+
+    def band_edge(self, sample_rate: float | None = None) -> float:
+        """Half of the lower of both rates."""
+        return min(self.check_rate(sample_rate), self.sample_rate) / 2
+
+    def forward(self, waveform: Tensor, sample_rate: float | None = None) -> Tensor:
+        """(batch, channels, time) -> (batch, sources, channels, time), see `Separator.forward`.
+
+        Raises:
+            InputError: wrong shape, empty signal, a rate out of range, or estimates of another shape.
+        """
+        check_waveform(waveform)
+        with at_sample_rate(self.network, self.check_rate(sample_rate)):
+            y = self.estimate(self.network, waveform)
+        wanted = (waveform.shape[0], len(self.sources), *waveform.shape[1:])
+        if y.shape[:-1] != wanted[:-1]:
+            raise InputError(
+                f"estimate of {type(self).__name__} gave {tuple(y.shape)}, not (batch, sources, channels, time) = {wanted}"
+            )
+        return nn.functional.pad(y, (0, wanted[-1] - y.shape[-1]))
+
+    def load_foreign(self, state: dict[str, Tensor]) -> None:
+        """Loads weights under the names that the foreign network gives them.
+
+        Raises:
+            InputError: a name or a shape that is not the network's.
+        """
+        own = self.network.state_dict()
+        names = dict(zip(self._names, own, strict=True))
+        strange = sorted(state.keys() ^ names.keys())
+        wrong = [n for n in state.keys() & names.keys() if state[n].shape != own[names[n]].shape]
+        if strange or wrong:
+            raise InputError(
+                f"these weights are not those of {type(self).__name__}: {', '.join([*strange, *wrong][:6])}"
+            )
+        self.network.load_state_dict({names[n]: value for n, value in state.items()})
+
