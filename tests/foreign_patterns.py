@@ -234,7 +234,32 @@ class Chunked(Net):
         return torch.cat([self.dec(z * g) for g in (gain, 1 - gain)], dim=1)
 
 
+class Resolutions(Net):
+    """Transforms of three sizes in a loop, one of them without a window, and the old form of complex numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.enc(x)
+        for n_fft in (64, 128, 256):
+            window = torch.hann_window(n_fft)
+            y = torch.stft(x[:, 0], n_fft, 16, window=window, normalized=True, return_complex=True)
+            level = torch.view_as_real(y).square().sum(-1).mean(1, keepdim=True)
+            z = z * level[..., : z.shape[-1]].sigmoid()
+        return self.dec(z)
+
+
+class FilterBankInHalf(Net):
+    """In half precision: rounding is 60 dB below, and no fault of the conversion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.separate(x.to(self.enc.weight)).to(x)
+
+
 CONVERTED = [
+    Resolutions,
     Net,
     Spectral,
     Gain,
@@ -434,6 +459,28 @@ class WholeFFT(Net):
         return self.separate(torch.fft.irfft(spectrum * slope, n=x.shape[-1]))
 
 
+class Muted(Net):
+    """The first samples are silenced: what a signal that is silent there does not show."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.separate(x).clone()
+        y[..., :160] = 0
+        return y
+
+
+class FadedIn(Net):
+    """A ramp of 160 samples, and ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        ramp = torch.cat([torch.linspace(0, 1, 160), torch.ones(x.shape[-1] - 160)])
+        return self.separate(x * ramp)
+
+
+class Clipped(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.separate(x).clamp(-1, 1)
+
+
 class BothWays(Net):
     """One convolution over samples, and over frames."""
 
@@ -453,6 +500,12 @@ class TwoSided(Net):
         z = torch.stft(x[:, 0], 64, 16, window=torch.hann_window(64), onesided=False, return_complex=True)
         return self.dec(self.enc(x) * z[:, :16, :1].abs().sigmoid())
 
+
+WARNED = {
+    Muted: "an assignment up to, or from, sample 160",
+    FadedIn: "cat with 160 samples in front",
+    Clipped: "clamp.*nonlinearity",
+}
 
 REFUSED = {
     Unfolded: "unfold.*frames of a fixed number of samples",

@@ -16,6 +16,7 @@ RUNS = {
     "taper_width.py": ["training loss", "a = 0"],
     "scoring.py": ["scored / unavoidable", "1 process / 2 processes"],
     "training.py": ["mono 32 kHz", "cached", "share"],
+    "foreign_models.py": ["a mask on torch.stft", "conv1d by hand", "wrapped"],
     "separators.py": ["torchaudio's", "grouped SFI Conv-TasNet", "native / resample", "bsroformer"],
 }
 

@@ -17,6 +17,8 @@ from tests.foreign_patterns import (
     CONVERTED,
     F0,
     REFUSED,
+    WARNED,
+    FilterBankInHalf,
     Functional,
     Net,
     PostFilter,
@@ -82,6 +84,19 @@ def test_refused_by_name(pattern):
         make_sfi(pattern().eval(), F0)
     assert "fallback='resample'" in str(error.value) and "\n" not in str(error.value)
     assert "NoneType" not in str(error.value)
+
+
+@pytest.mark.parametrize("pattern", WARNED, ids=lambda p: p.__name__)
+def test_what_a_check_may_not_see_is_told(pattern):
+    with pytest.warns(UserWarning, match=rf"is converted.*{WARNED[pattern]}"):
+        make_sfi(pattern().eval(), F0)
+
+
+def test_a_model_in_half_precision_is_checked_in_full():
+    converted = make_sfi(FilterBankInHalf().eval(), F0)
+    assert all(finding.error < 1e-4 for finding in converted.report.findings)
+    with torch.no_grad(), at_sample_rate(converted, 11025):
+        assert converted(band_limited(11025, 2400).float()).shape == (1, 1, 11025)
 
 
 @pytest.mark.parametrize("pattern", [Segment, WaveNet], ids=lambda p: p.__name__)

@@ -111,6 +111,11 @@ class ConvertedConv1d(SFIConv1d):
         self.whole_hops = True
         self.train(plain.training)
 
+    @property
+    def weight(self) -> Tensor:
+        """The kernels at F0, as the plain layer has them: models ask for their dtype and their size."""
+        return self.filters.weight  # type: ignore[return-value]
+
     def num_frames(self, length: int, sample_rate: float | None = None) -> int:
         """Frames for a signal of `length` samples; see the class."""
         rate = primal(self._rate(sample_rate))
@@ -164,6 +169,11 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
         self.bias: nn.Parameter | None = plain.bias  # type: ignore[assignment]
         self.shared: SharedLength | None = None
         self.train(plain.training)
+
+    @property
+    def weight(self) -> Tensor:
+        """The kernels at F0, as the plain layer has them: models ask for their dtype and their size."""
+        return self.filters.weight  # type: ignore[return-value]
 
     def made(self, frames: int) -> int:
         """Samples that the plain layer makes of so many frames."""

@@ -1,5 +1,6 @@
 """What a foreign model is called with, at any length: which of its inputs are waveforms, and along which axis they run."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,15 @@ class ExampleInputs:
         ]
         args, kwargs = pytree.tree_unflatten(leaves, self.tree())
         return args, kwargs
+
+    def in_full_precision(self) -> "ExampleInputs":
+        """The same in float32, where it is in half precision."""
+        other = copy.copy(self)
+        other.leaves = [
+            x.float() if isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16) else x
+            for x in self.leaves
+        ]
+        return other
 
     def tree(self) -> pytree.TreeSpec:
         """How the arguments are nested."""

@@ -147,7 +147,7 @@ def _is_replaced(converted: nn.Module, name: str) -> bool:
 
 
 def _refuse_failures(model: nn.Module, report: Report) -> None:
-    """Refuses a model that failed the check, with the suspects; warns of nonlinearities at audio rate.
+    """Refuses a model that failed the check, with the suspects; warns of what the check may not have seen.
 
     Raises:
         InputError: it failed.
@@ -168,12 +168,12 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
             f"{name} was converted, but is not the same at other rates ({figures}); suspected: {suspects}; "
             f"check=False takes it all the same; {WAYS_OUT}"
         )
-    nonlinear = [place for place in doubtful if place.nonlinear]
-    if nonlinear:
+    hidden = [place for place in doubtful if place.hidden]
+    if hidden:
         worst = max(finding.decibels for finding in report.findings)
         warnings.warn(
-            f"{name} is converted ({worst:.0f} dB on the check's signals), but with loud or broad-band signals it may differ "
-            f"more between rates: {shortened([str(p) for p in nonlinear])}",
+            f"{name} is converted ({worst:.0f} dB on the check's signals), but with loud or broad-band signals, or at their ends, it may "
+            f"differ more between rates: {shortened([str(p) for p in hidden])}",
             stacklevel=3,
         )
 

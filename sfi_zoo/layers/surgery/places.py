@@ -26,7 +26,7 @@ class Place:
         role: of a call that can be converted: "analysis", "synthesis" or "filter"; of one that sees frames only: "inside".
         name: of the function.
         convolution: its numbers, where it is one.
-        nonlinear: it makes new frequencies of audio-rate samples.
+        hidden: what it does may depend on the level, the band or the ends of a signal, so that a check does not see all of it.
         whole_hops: of a convolution that gives frames: the model pads what it takes to whole hops.
     """
 
@@ -37,7 +37,7 @@ class Place:
     role: str = ""
     name: str = ""
     convolution: Convolution | None = None
-    nonlinear: bool = False
+    hidden: bool = False
     whole_hops: bool = True
 
     def __str__(self) -> str:
@@ -66,15 +66,15 @@ def place_of(flow: Flow) -> Place | None:
     verdict = _verdict(flow, inputs, goes_in, comes_out)
     if verdict is None:
         return None
-    kind, why, what, nonlinear = verdict
-    return Place(kind, what or name, flow.call.site, why, name=name, nonlinear=nonlinear)
+    kind, why, what, hidden = verdict
+    return Place(kind, what or name, flow.call.site, why, name=name, hidden=hidden)
 
 
 class _Verdict(NamedTuple):
     kind: str
     why: str
     what: str = ""
-    nonlinear: bool = False
+    hidden: bool = False
 
 
 def _verdict(flow: Flow, inputs: list[tuple[float, ...]], goes_in: bool, comes_out: bool) -> _Verdict | None:
@@ -113,22 +113,21 @@ def _samples_to_samples(flow: Flow, inputs: list[tuple[float, ...]]) -> _Verdict
         return _Verdict(IN_THE_WAY, f"a kernel of {taps} samples") if taps > 1 else None
     front = _front(flow, inputs)
     if front:
-        return _Verdict(DOUBTFUL, "a time that is counted in samples is another one at another rate", front)
+        why = "a time that is counted in samples is another one at another rate"
+        return _Verdict(DOUBTFUL, why, front, hidden=True)
     return _sample_by_sample(name, inputs)
 
 
 def _sample_by_sample(name: str, inputs: list[tuple[float, ...]]) -> _Verdict | None:
     """A call that does the same with every sample."""
     if name in known.PRODUCTS and sum(map(holds_samples, inputs)) > 1:
-        return _Verdict(
-            DOUBTFUL, "a product of two signals has frequencies that they have not", nonlinear=True
-        )
+        return _Verdict(DOUBTFUL, "a product of two signals has frequencies that they have not", hidden=True)
     if name in known.LINEAR or name in known.MOVE:
         return None
     why = "what it does with samples is not known"
     if name in known.NONLINEAR:
         why = "a nonlinearity at audio rate makes frequencies that fold at the lower rate"
-    return _Verdict(DOUBTFUL, why, nonlinear=True)
+    return _Verdict(DOUBTFUL, why, hidden=True)
 
 
 def _place(flow: Flow, verdict: str, why: str, role: str = "") -> Place:
@@ -237,7 +236,10 @@ def _front(flow: Flow, inputs: list[tuple[float, ...]]) -> str | None:
     elif name == "narrow":
         count, words = numbers.get(2, numbers.get("start")), "narrow from sample {} on"
     elif name == "__getitem__":
-        count, words = _first_taken(flow, inputs[0]), "a slice from sample {} on"
+        count, words = _bounds(flow, inputs[0])[0], "a slice from sample {} on"
+    elif name == "__setitem__":
+        start, stop = _bounds(flow, inputs[0])
+        count, words = start or stop, "an assignment up to, or from, sample {}"
     return words.format(count) if isinstance(count, int) and count else None
 
 
@@ -254,16 +256,25 @@ def _joined_in_front(flow: Flow, inputs: list[tuple[float, ...]]) -> int | None:
     return shape[axis] if axis is not None and not holds_samples(inputs[0]) and axis < len(shape) else None
 
 
-def _first_taken(flow: Flow, slopes: tuple[float, ...]) -> int | None:
-    """Where a slice of the axis of time starts; None at its beginning, or where that cannot be said."""
-    index = flow.call.numbers.get(1)
+def _bounds(flow: Flow, slopes: tuple[float, ...]) -> tuple[int | None, int | None]:
+    """Where a slice of the axis of time starts and ends; None where that moves with the length of the signal, or is its end."""
+    short, long = (_slice(call.numbers.get(1), slopes) for call in (flow.call, flow.longer))
+    if short is None or long is None:
+        return None, None
+    fixed = [
+        a if isinstance(a, int) and a == b else None
+        for a, b in ((short.start, long.start), (short.stop, long.stop))
+    ]
+    return fixed[0], fixed[1]
+
+
+def _slice(index: Any, slopes: tuple[float, ...]) -> slice | None:
+    """What is taken of the axis of time."""
     items = list(index) if isinstance(index, tuple) else [index]
     used = sum(item is not None and item is not Ellipsis for item in items)
-    if Ellipsis in [item for item in items if not hasattr(item, "shape")]:
+    if any(item is Ellipsis for item in items):
         at = next(i for i, item in enumerate(items) if item is Ellipsis)
         items[at : at + 1] = [slice(None)] * (len(slopes) - used)
     items = [item for item in items if item is not None]
-    for item, slope in zip(items, slopes, strict=False):
-        if slope >= SAMPLES and isinstance(item, slice) and isinstance(item.start, int):
-            return item.start
-    return None
+    pairs = zip(items, slopes, strict=False)
+    return next((item for item, slope in pairs if slope >= SAMPLES and isinstance(item, slice)), None)

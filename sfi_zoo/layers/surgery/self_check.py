@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.layers.sample_rate import at_sample_rate
-from sfi_zoo.layers.surgery.example_inputs import Signal
+from sfi_zoo.layers.surgery.example_inputs import Signal, reference_tensor
 from sfi_zoo.layers.surgery.probe import Probe, holds_samples, isolated, tensors_in
 from sfi_zoo.wording import first_line
 
@@ -83,12 +83,14 @@ def check(plain: nn.Module, converted: nn.Module, seen: Probe, sample_rate: floa
         seen: what it is called with, and what its outputs hold.
         sample_rate: F0 in Hz.
     """
-    inputs = seen.inputs
-    assert inputs is not None
+    assert seen.inputs is not None
+    half = reference_tensor(plain).dtype in (torch.float16, torch.bfloat16)
+    inputs = seen.inputs.in_full_precision() if half else seen.inputs
     samples = UNIT * math.ceil(SECONDS * sample_rate / UNIT)
 
     def run(model: nn.Module, rate: float, count: int, signal: Signal, seed: int = 0) -> Outputs:
         model = copy.deepcopy(model).eval()
+        model = model.float() if half else model  # rounding would hide what is wrong
         args, kwargs = inputs.arguments(count, signal)
         with isolated(seed):
             if rate == sample_rate:
