@@ -106,4 +106,3 @@ class ForeignSeparator(Separator):
                 f"these weights are not those of {type(self).__name__}: {', '.join([*strange, *wrong][:6])}"
             )
         self.network.load_state_dict({names[n]: value for n, value in state.items()})
-
