@@ -145,8 +145,9 @@ class TransformerBlock(nn.Module):
         """(items, steps, width) -> the same shape."""
         seen = self.norm_1(x)
         parts = self.queries_keys_values(seen)
-        queries, keys, values = rearrange(parts, "i k (p h n) -> p i h k n", p=3, h=self.heads)
-        attended = attention(rotated(queries), rotated(keys), values, self.dropout if self.training else 0.0)
+        parts = rearrange(parts, "i k (p h n) -> p i h k n", p=3, h=self.heads)
+        turned = rotated(parts[:2])
+        attended = attention(turned[0], turned[1], parts[2], self.dropout if self.training else 0.0)
         if self.gates is not None:
             attended = attended * rearrange(self.gates(seen).sigmoid(), "i k h -> i h k 1")
         x = x + self.merge(rearrange(attended, "i h k n -> i k (h n)"))

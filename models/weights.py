@@ -1,13 +1,13 @@
 """Weights: read from safetensors, and refused where they do not fit a model exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
@@ -16,6 +16,7 @@ from sfi_zoo.wording import first_line, shortened
 
 S = TypeVar("S", bound=nn.Module)
 
+AT_ONCE = 2**26  # bytes
 UNBUILDABLE = (ArithmeticError, AttributeError, TypeError, RuntimeError, ValueError, MemoryError)
 
 
@@ -31,7 +32,7 @@ class WeightsError(InputError):
         self.problems = problems
 
 
-def check_state(model: nn.Module, state: dict[str, Tensor], names: dict[str, str] | None = None) -> None:
+def check_state(model: nn.Module, state: Mapping[str, Tensor], names: dict[str, str] | None = None) -> None:
     """Refuses weights that do not fit a model exactly.
 
     Args:
@@ -43,22 +44,25 @@ def check_state(model: nn.Module, state: dict[str, Tensor], names: dict[str, str
         WeightsError: tensors that are missing, unknown, of another shape or kind, or not finite.
     """
     wanted = {(names or {}).get(key, key): value for key, value in model.state_dict().items()}
-    shared = [key for key in wanted if key in state]
-    shapes = [k for k in shared if wanted[k].shape != state[k].shape]
-    problems = {
+    problems: dict[str, list[str]] = {
         "misses": [key for key in wanted if key not in state],
         "has unknown": [key for key in state if key not in wanted],
-        "has of another shape": [
-            f"{k} {tuple(state[k].shape)} (want {tuple(wanted[k].shape)})" for k in shapes
-        ],
-        "has of another kind": [
-            k for k in shared if wanted[k].is_floating_point() != state[k].is_floating_point()
-        ],
-        "has not finite": [k for k in shared if not torch.isfinite(state[k]).all()],
+        "has of another shape": [],
+        "has of another kind": [],
+        "has not finite": [],
     }
+    shared = [key for key in wanted if key in state]
+    for key in shared:
+        want, have = wanted[key], state[key]  # read once, where it comes from a file
+        if want.shape != have.shape:
+            problems["has of another shape"].append(f"{key} {tuple(have.shape)} (want {tuple(want.shape)})")
+        if want.is_floating_point() != have.is_floating_point():
+            problems["has of another kind"].append(key)
+        if not torch.isfinite(have).all():
+            problems["has not finite"].append(key)
     found = {what: keys for what, keys in problems.items() if keys}
     if found:
-        foreign = "" if shared else "nothing fits, they are of another architecture: "
+        foreign = "" if shared else "no name fits, they are of another architecture or have other names: "
         said = "; ".join(f"{what} {shortened(keys)}" for what, keys in found.items())
         raise WeightsError(f"the weights do not fit: {foreign}it {said}", found)
 
@@ -107,13 +111,60 @@ def filled(
     return model.eval()
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+class WeightsFile(Mapping[str, Tensor]):
+    """The tensors of a safetensors file, read one by one as they are asked for: the file is mapped, not loaded.
+
+    Args:
+        path: the file.
 
     Raises:
         InputError: it is none.
     """
+
+    def __init__(self, path: Path) -> None:
+        with _named(path):
+            self._file: Any = safe_open(str(path), framework="pt")
+            self._keys: dict[str, None] = dict.fromkeys(self._file.keys())
+        self.path = path
+
+    def __getitem__(self, key: str) -> Tensor:
+        """One tensor."""
+        if key not in self._keys:
+            raise KeyError(key)
+        with _named(self.path):
+            tensor: Tensor = self._file.get_tensor(key)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the tensors."""
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._keys)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
     try:
-        return load_file(str(path))
-    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
+        yield
+    except (SafetensorError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: truncated or not a safetensors file ({first_line(error)})") from None
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Loads weights that fit a model (see `check_state`), some at a time: beside the model itself they take `AT_ONCE` bytes of memory.
+
+    Args:
+        model: what to fill.
+        state: its weights.
+    """
+    some: dict[str, Tensor] = {}
+    size = 0
+    for key in state:
+        some[key] = state[key]
+        size += some[key].nbytes
+        if size > AT_ONCE:
+            model.load_state_dict(some, strict=False)
+            some, size = {}, 0
+    model.load_state_dict(some, strict=False)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sfi_zoo.errors import InputError
 
@@ -15,7 +16,7 @@ NORMS = ("global", "feature", "frame", "cumulative", "batch")
 
 
 class UnitNorm(nn.Module):
-    """weight * sqrt(size) x / max(|x|, 1e-12): a root-mean-square norm with a floor that only silence reaches.
+    """weight * sqrt(size) x / sqrt(|x|^2 + 1e-24): a root-mean-square norm with a floor that only silence reaches.
 
     Args:
         size: of the last axis.
@@ -27,8 +28,9 @@ class UnitNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., size) -> the same shape."""
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=UNIT_FLOOR)
-        return x * (x.shape[-1] ** 0.5 / length) * self.weight
+        size = x.shape[-1]
+        # |x|^2 + floor^2 for max(|x|, floor)^2: the same but within a decade of the floor
+        return functional.rms_norm(x, (size,), self.weight, UNIT_FLOOR**2 / size)
 
 
 class FrameNorm(nn.Module):

@@ -15,7 +15,7 @@ from sfi_zoo.hub.published import find, list_published
 from sfi_zoo.models import architecture_class
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.parts.limits import check_sizes, outline
-from sfi_zoo.models.weights import UNBUILDABLE, WeightsError, check_state, read_weights
+from sfi_zoo.models.weights import UNBUILDABLE, WeightsError, WeightsFile, check_state, fill
 from sfi_zoo.wording import first_line
 
 M = TypeVar("M")
@@ -56,7 +56,7 @@ def load_as(wanted: type[M], name: str | Path, device: torch.device | str | None
             f"{config_file}: its architecture is {architecture}, a {cls.__name__}, not a {wanted.__name__}; "
             "sfi_zoo.load takes any"
         )
-    state = read_weights(weights_file)
+    state = WeightsFile(weights_file)
     try:
         check_sizes(settings)
         config = cls.config_class(**settings)
@@ -68,7 +68,7 @@ def load_as(wanted: type[M], name: str | Path, device: torch.device | str | None
     except WeightsError as error:
         raise WeightsError(f"{weights_file}: {error}", error.problems) from None
     model: Any = cls(config)
-    model.load_state_dict(state)
+    fill(model, state)
     loaded: M = model.eval() if device is None else model.eval().to(device)
     return loaded
 
