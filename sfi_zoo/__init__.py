@@ -10,6 +10,9 @@ Everything is imported on first use, so `import sfi_zoo` costs next to nothing a
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sfi_zoo.folders import PACKAGE, folder
+
+__path__ += {str(home) for name in ("models", "metrics") if (home := folder(name).parent) != PACKAGE}
 __version__ = "0.1.0"
 
 _EXPORTS = {
@@ -19,6 +22,7 @@ _EXPORTS = {
     "create": "sfi_zoo.models",
     "register": "sfi_zoo.models",
     "list_models": "sfi_zoo.hub",
+    "list_architectures": "sfi_zoo.models",
     "separate_file": "sfi_zoo.hub.separating",
     "SFIConv1d": "sfi_zoo.layers",
     "SFIConvTranspose1d": "sfi_zoo.layers",
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
         sfi_layers as sfi_layers,
     )
     from sfi_zoo.models import create as create
+    from sfi_zoo.models import list_architectures as list_architectures
     from sfi_zoo.models import register as register
 
 

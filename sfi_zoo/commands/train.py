@@ -13,7 +13,9 @@ CALIBRATION = 16  # excerpts
 
 
 def train_command(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file.", metavar="RECIPE")],
+    recipe: Annotated[
+        Path, typer.Argument(help="A TOML file, or the name of one of the package's.", metavar="RECIPE")
+    ],
     data: Annotated[
         Path | None,
         typer.Option(help="Folder like MUSDB18: train/<track>/vocals.wav ...; else the recipe's."),
@@ -45,7 +47,7 @@ def train_command(
         raise InputError("training needs accelerate: pip install 'sfi-zoo[train]'") from None
     from sfi_zoo.progress_bar import ProgressBar
     from sfi_zoo.training.processes import check_launch
-    from sfi_zoo.training.recipe import read_recipe
+    from sfi_zoo.training.recipe import read_recipe, recipe_file
     from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
     from sfi_zoo.training.trainer import train
 
@@ -54,6 +56,7 @@ def train_command(
     first = os.environ.get("RANK", "0") == "0"
     if threads is not None:
         torch.set_num_threads(threads)
+    recipe = recipe_file(recipe)
     plan = read_recipe(recipe)
     changes: dict[str, Any] = {}
     if data is not None:

@@ -1,10 +1,11 @@
 """The models that come with the package, by name; torch, which takes seconds, is not imported for it."""
 
 import fnmatch
-from pathlib import Path
+
+from sfi_zoo.folders import folder
 
 DEFAULT_MODEL = "convtasnet_naf_fd.music4"
-BUNDLED = Path(__file__).parent.parent / "hub_configs"
+BUNDLED = folder("hub_configs")
 
 
 def list_models(pattern: str = "*") -> list[str]:

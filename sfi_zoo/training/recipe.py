@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.folders import folder
 from sfi_zoo.training.augment import AugmentConfig
 from sfi_zoo.training.tables import Table, one_of, within
 
@@ -174,14 +175,22 @@ class Recipe:
         return asdict(self)
 
 
+def recipe_file(path: str | Path) -> Path:
+    """The file; where there is none, the one of that name that comes with the package: "bsroformer", "recipes/bsroformer.toml"."""
+    path = Path(path)
+    of_package = folder("recipes") / f"{path.stem}.toml"
+    named = path.parent.name in ("", "recipes") and path.suffix in ("", ".toml")
+    return of_package if named and not path.is_file() and of_package.is_file() else path
+
+
 def read_recipe(path: str | Path) -> Recipe:
-    """Read a recipe.
+    """Read a recipe, see `recipe_file`.
 
     Raises:
         InputError: no such file, no TOML, an unknown table or key, or a value that is not allowed.
     """
     try:
-        return recipe_from(_table(Path(path)))
+        return recipe_from(_table(recipe_file(path)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
