@@ -28,7 +28,10 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     estimate, reference = _pair(estimate, reference)
     scale = (estimate * reference).sum(-1, keepdim=True) / reference.square().sum(-1, keepdim=True)
     target = scale * reference
-    return 10 * torch.log10(target.square().sum(-1) / (target - estimate).square().sum(-1))
+    wanted, rest = target.square().sum(-1), (target - estimate).square().sum(-1)
+    return 10 * torch.log10(
+        torch.where(wanted == 0, wanted, wanted / rest)
+    )  # silence has nothing of the reference
 
 
 def sdr(estimate: Tensor, reference: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -232,6 +233,10 @@ def to_items(waveform: Tensor) -> Tensor:
 
 def check_waveform(waveform: Tensor) -> None:
     """Raises InputError for what is not (batch, channels, time)."""
+    if not hasattr(waveform, "ndim") or isinstance(waveform, np.ndarray):
+        raise InputError(
+            f"waveform must be a tensor (batch, channels, time), got {type(waveform).__name__}; torch.from_numpy makes one of an array"
+        )
     if waveform.ndim != 3 or 0 in waveform.shape:
         raise InputError(
             f"waveform must be (batch, channels, time), none of them 0; got {tuple(waveform.shape)}"

@@ -40,6 +40,7 @@ from sfi_zoo.separation.options import DEFAULTS, SeparationOptions
 from sfi_zoo.separation.rates import current_rate
 from sfi_zoo.separation.runner import Runner
 
+MOST_CHANNELS = 64  # of a waveform that is not on its side
 Progress = Callable[[float, float | None], None]
 
 
@@ -107,7 +108,7 @@ def separate(
     Raises:
         InputError: an empty, non-finite or wrongly shaped waveform, a sample rate out of range, or an option that is not there.
     """
-    signal = torch.as_tensor(waveform)
+    signal = as_signal(waveform)
     if signal.ndim == 1:
         signal = signal[None]
     if signal.ndim != 2:
@@ -116,6 +117,7 @@ def separate(
         raise InputError(f"waveform is {signal.dtype}; convert it to floating point with full scale at 1")
     if not signal.numel():
         raise InputError(f"waveform is empty, its shape is {tuple(signal.shape)}")
+    check_layout(*signal.shape)
     rate = check_sample_rate(current_rate(model) if sample_rate is None else sample_rate)
     channels, length = signal.shape
     stems = torch.empty(0)
@@ -135,6 +137,33 @@ def separate(
         stems[..., done : done + block.shape[-1]] = block
         done += block.shape[-1]
     return stems
+
+
+def as_signal(waveform: Tensor | np.ndarray) -> Tensor:
+    """A tensor as it is; an array in any order of its axes and bytes.
+
+    Raises:
+        InputError: neither.
+    """
+    if isinstance(waveform, np.ndarray) and waveform.dtype.kind in "fiu":
+        return torch.from_numpy(np.require(waveform, waveform.dtype.newbyteorder("="), ["C", "W"]))
+    if isinstance(waveform, Tensor):
+        return waveform
+    kind = f"array of {waveform.dtype}" if isinstance(waveform, np.ndarray) else type(waveform).__name__
+    raise InputError(f"waveform must be a tensor or an array of real numbers, (channels, time); got {kind}")
+
+
+def check_layout(channels: int, length: int) -> None:
+    """Refuse (time, channels), as `soundfile.read` gives it, which would be as many channels of a few samples.
+
+    Raises:
+        InputError: more channels than samples, or than 64.
+    """
+    if channels > min(max(2, length), MOST_CHANNELS):  # a single sample of stereo is one
+        raise InputError(
+            f"waveform has {channels} channels of {length} samples; it must be (channels, time), up to {MOST_CHANNELS} channels:"
+            " give waveform.T if it is (time, channels)"
+        )
 
 
 def separate_blocks(
