@@ -38,7 +38,7 @@ from torch.autograd import forward_ad
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.layer_calls import Call, check_nothing_in_place, modules_of, noted_calls, tensors_of
 from sfi_zoo.metrics.lee import ALIVE_MARGIN
-from sfi_zoo.metrics.local import Motion
+from sfi_zoo.metrics.local import Motion, forward_mode
 from sfi_zoo.models.base import Latent, Separator
 
 ENCODER, FUNCTIONS = (
@@ -160,7 +160,7 @@ def _fading(model: Separator, motion: Motion, modules: dict[nn.Module, str]) -> 
     handles = [module.register_forward_pre_hook(first) for module in modules]
     z = motion.latent.values
     try:
-        with forward_ad.dual_level():
+        with forward_mode(), forward_ad.dual_level():
             fading = z * motion.fade.to(z.real.dtype)[:, None]
             model.predict_masks(Latent(forward_ad.make_dual(z, fading), motion.latent.grid))
     except _Stop:
@@ -311,7 +311,7 @@ def lee_after_layers(
         note(ENCODER, lie * within, z * within)
         handles = [module.register_forward_hook(behind) for module in modules]
         try:
-            with forward_ad.dual_level():
+            with forward_mode(), forward_ad.dual_level():
                 dual = forward_ad.make_dual(z, motion.latent_slope)
                 model.predict_masks(Latent(dual, motion.latent.grid))
         finally:

@@ -15,6 +15,9 @@ resampler R_t, and through frame positions and taps of the SFI layers. Frames of
 on masks is trivial. In mode "none" frame k sits at tau_k e^-t and frames are brought back: L m = dm/dt + (tau / T) dm/dk, with the
 derivative over frames of `frame_slope`. In mode "resample" R_-t R_t is the identity up to what the resampler loses near F / 2: the floor.
 
+P is on both ends: of the latent's motion that is not the action's own, only that of shared features enters the mask predictor. Above the
+margin lie the aliases of the resampler's and the filters' edges; they move with 2 pi F tau, and would be all that is measured.
+
 A_t is the smooth form of the action of `sfi_zoo.metrics.lee`: H(f; F) is the response of the resampler's low pass with cutoff F / 2 at
 the centre f of a feature. It is taken relative to F0, so that A is the identity at F0 (the latent at F0 is that of a signal which was
 limited to F0 / 2 by the same low pass).
@@ -24,13 +27,15 @@ relative to frames (aliasing near F / 2) grows as the square of the length of th
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sfi_zoo.audio.resampling import Resampler, WindowedSinc
 from sfi_zoo.metrics.frames import frame_period, frame_slope, turn
@@ -102,6 +107,7 @@ def motion(
     waveform_rate: float | None = None,
     sample_rate: float | None = None,
     resampler: Resampler | None = None,
+    margin: float = ALIVE_MARGIN,
 ) -> Motion:
     """How the latent and the masks of one signal move with the sampling frequency.
 
@@ -114,6 +120,7 @@ def motion(
         waveform_rate: of it in Hz; F when omitted.
         sample_rate: F in Hz; F0 when omitted.
         resampler: R_t, differentiable in the rates; `WindowedSinc` when omitted, which ends at F / 2 if the clip has a higher rate.
+        margin: above this fraction of min(F, F0) / 2 the latent moves as the action has it, and no more.
 
     Raises:
         InputError: a resampler without a derivative, or masks that are not finite.
@@ -126,31 +133,47 @@ def motion(
     padded = functional.pad(waveform, (0, round(SILENCE * source)))
     f = torch.tensor(rate, dtype=torch.float64, device=waveform.device)
 
-    def at(moving: Any) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def at(moving: Any) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         latent = model.encode(resampler(padded, source, moving), moving)
-        grid = latent.grid
-        return (latent.values, model.predict_masks(latent), grid.times), (grid.frequencies, grid.alive)
+        return (latent.values, latent.grid.times), (latent.grid.frequencies, latent.grid.alive)
 
-    with torch.no_grad():
+    with torch.no_grad(), forward_mode():
         moved: Any = torch.func.jvp(at, (f,), (f,), has_aux=True)
-        (values, masks, times), slopes, (frequencies, alive) = moved
+        (values, times), slopes, (frequencies, alive) = moved
         fade = torch.zeros_like(frequencies, dtype=torch.float64)
         if source > rate and not bool(
-            slopes[2].any()
+            slopes[1].any()
         ):  # the band of an unadapted model ends at the same feature
             passed = band_response(resampler, frequencies, rate) > FAINT
             fade = torch.where(passed, _fade(resampler, frequencies, rate), fade)
-    return Motion(
-        Latent(values, LatentGrid(times, frequencies, alive)),
-        finite(masks),
+    latent = Latent(values, LatentGrid(times, frequencies, alive))
+    found = Motion(
+        latent,
+        values[:, None],
         slopes[0],
-        slopes[1],
-        slopes[2] / frame_period(times),
+        slopes[0][:, None],
+        slopes[1] / frame_period(times),
         times * source < waveform.shape[-1],
         fade,
         rate,
         trained,
     )
+    with torch.no_grad(), forward_mode():
+        # what the predictor sees is compared where masks are: P on both
+        acted = found.carried(values) + fade.to(values.real.dtype)[:, None] * values
+        slope = torch.where(found.shared(margin)[:, None], slopes[0], acted)
+        predicted: Any = torch.func.jvp(
+            lambda z: model.predict_masks(Latent(z, latent.grid)), (values,), (slope,)
+        )
+    masks, mask_slope = predicted
+    return replace(found, masks=finite(masks), latent_slope=slope, mask_slope=mask_slope)
+
+
+@contextmanager
+def forward_mode() -> Iterator[None]:
+    """Forward-mode autodiff has no rule for recurrent layers of mkldnn and for fused attention: ordinary operations in their place."""
+    with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def predictor_motion(
@@ -179,7 +202,8 @@ def predictor_motion(
         grid = LatentGrid(grid.times, grid.frequencies, grid.alive & (grid.frequencies < rate / 2))
         z = trained.latent.values * gain.to(trained.latent.values.real.dtype)[:, None]
         slope = z * fade.to(z.real.dtype)[:, None]
-        moved: Any = torch.func.jvp(lambda z: predict_masks(Latent(z, grid)), (z,), (slope,))
+        with forward_mode():
+            moved: Any = torch.func.jvp(lambda z: predict_masks(Latent(z, grid)), (z,), (slope,))
         masks, mask_slope = moved
     still, counted = torch.zeros_like(grid.times), torch.ones_like(grid.times, dtype=torch.bool)
     trained_rate = trained.sample_rate

@@ -12,6 +12,7 @@ import torch
 
 from sfi_zoo import InputError
 from sfi_zoo.audio.resampling import Soxr, WindowedSinc
+from sfi_zoo.data.songs import channels_of
 from sfi_zoo.metrics import (
     Adapted,
     local_mask_lee,
@@ -27,6 +28,7 @@ from sfi_zoo.metrics.local import SILENCE, band_response
 from sfi_zoo.models.base import Latent, LatentGrid
 from tests.signals import relative_error
 from tests.small_models import small_tasnet, tones
+from tests.tiny_separators import tiny
 
 SOURCE_RATE, RATE, SECONDS = 11025, 8000, 0.0202
 STEP = 1e-6
@@ -262,3 +264,22 @@ def test_finite_and_local_look_at_the_same_features():
     finite, local = mask_lee(seen, seen), local_mask_lee(motion(model, x))
     assert torch.equal(finite.reference > 0, local.reference > 0)
     assert isinstance(seen.latent.grid, LatentGrid)
+
+
+@pytest.mark.parametrize("architecture", ["bsrnn", "bsroformer", "convtasnet", "openunmix", "sudormrf"])
+def test_every_architecture_has_a_local_lee(architecture):
+    """Recurrent layers and attention too, in forward mode, in one precision and the other."""
+    for dtype in (torch.float32, torch.float64):
+        model = tiny(architecture).to(dtype)
+        signal = tones(model.sample_rate, 0.3).to(dtype).expand(1, channels_of(model), -1)
+        assert 0 <= local_mask_lee(motion(model, signal)).value() < math.inf
+
+
+def test_above_the_margin_only_the_action_moves_what_the_predictor_sees():
+    """P on both: what the latent does there beyond fading with the band does not enter."""
+    model = small_tasnet("complex", encoder_filters={"frequency_range": (100.0, 3900.0)})
+    above = ~motion(model, tones(8000, 0.2)).shared()
+    same, limited = motion(model, tones(8000, 0.2)), motion(model, tones(16000, 0.2), 16000, 8000)
+    assert bool(above.any()) and not bool(same.latent_slope[:, above].any())
+    expected = limited.fade[above, None] * limited.latent.values[:, above]
+    torch.testing.assert_close(limited.latent_slope[:, above], expected)
