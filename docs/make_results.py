@@ -1,4 +1,4 @@
-"""What docs/results.md and README.md show of scoring runs: docs/study.json, study.png and zoo.json, and the README's table.
+"""What docs/results.md and README.md show of scoring runs: docs/zoo.json, and the README's table. The study: tools/study.py.
 
 python docs/make_results.py RESULTS...      # folders of `sfi-zoo score -o`; first `sfi-zoo report RESULTS --cards hub_configs`
 """
@@ -11,7 +11,6 @@ import results_hook
 
 from sfi_zoo.commands.report import read_results
 from sfi_zoo.metrics.reporting.leaderboard import leaderboard
-from sfi_zoo.metrics.reporting.study import plot_study, study
 
 KEPT = ("model", "mode", "tracks", "si_sdr_improvement", "by_source", "worst_lost", "lost_at_8k")
 
@@ -19,9 +18,6 @@ KEPT = ("model", "mode", "tracks", "si_sdr_improvement", "by_source", "worst_los
 def main(folders: list[Path]) -> None:
     """Writes all of it."""
     records, _ = read_results(folders)
-    rows = [row for row in study(records) if row["cost"] == "si_sdr_lost" and row["models"] > 1]
-    _write(results_hook.STUDY, rows)
-    plot_study(records, scale="linear").savefig(results_hook.STUDY.with_suffix(".png"), dpi=110)
     zoo = [_kept(row) for row in leaderboard(records)]
     _write(results_hook.ZOO, zoo)
     results_hook.README.write_text(results_hook.in_readme(results_hook.README.read_text("utf-8")), "utf-8")

@@ -4,7 +4,8 @@
 <!-- scores -->         one section for each model: every mode and rate
 <!-- sources -->        what is gained: per source, and per group of tracks, from docs/zoo.json
 <!-- modes -->          what is lost in every mode, from docs/zoo.json
-<!-- study -->          correlations, from docs/study.json
+<!-- study -->          what the plan asks, on both halves, from docs/study/study.json of tools/study.py
+<!-- beside -->         the other LEEs and costs on the half that chose nothing
 <!-- on -->             what the scores were measured on
 """
 
@@ -17,7 +18,9 @@ from sfi_zoo.wording import markdown_table
 FOLDER = Path(__file__).parent.parent / "hub_configs"
 README = FOLDER.parent / "README.md"
 BEGIN, END = "<!-- the zoo: python docs/results_hook.py -->", "<!-- end of the zoo -->"
-STUDY, ZOO = (Path(__file__).parent / name for name in ("study.json", "zoo.json"))  # of docs/make_results.py
+STUDY = Path(__file__).parent / "study" / "study.json"  # of tools/study.py
+ZOO = Path(__file__).parent / "zoo.json"  # of docs/make_results.py
+CLAIM = ("scale_invariant", "si_sdr_lost_separated")  # of the plan
 MODES = ("native", "resample", "none", "fixed_masks", "ratio_masks")
 FIGURES = {
     "si_sdr_improvement_db": "SI-SDR gained",
@@ -34,7 +37,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for marker, tables in (("leaderboard", leaderboard), ("scores", each_model), ("on", measured_on)):
         if (comment := f"<!-- {marker} -->") in markdown:
             markdown = markdown.replace(comment, tables(published()))
-    for marker, table in (("study", correlations), ("sources", gained), ("modes", lost)):
+    for marker, table in (("study", claim), ("beside", beside), ("sources", gained), ("modes", lost)):
         if (comment := f"<!-- {marker} -->") in markdown:
             markdown = markdown.replace(comment, table())
     return markdown
@@ -53,21 +56,46 @@ def at_trained(scores: Row) -> Row:
     )
 
 
-def correlations(path: Path = STUDY) -> str:
-    """Pearson's r and the partial one of each LEE, on both scales, with 95 % intervals."""
-    header = ["points", "LEE", "scale", "number", "Pearson's r", "given the bandwidth", "Spearman's rho"]
-    statistics = ("pearson", "partial_pearson", "spearman")
-    rows = [
-        [
-            r["group"],
-            r["metric"].replace("_", " "),
-            r["scale"],
-            str(r["points"]),
-            *map(_interval, (r[s] for s in statistics)),
+def claim(path: Path = STUDY) -> str:
+    """Pearson's r and the partial one of the plan's metric and cost on both halves, with 95 % intervals, and tau at each F."""
+    correlations, choices = [], []
+    for half, found in json.loads(path.read_text("utf-8")).items():
+        for r in found["correlations"]:
+            if (r["metric"], r["cost"]) == CLAIM:
+                sizes = [str(r["points"]), f"{r['models']} in {r['families']}", str(r["tracks"])]
+                values = map(_interval, (r["pearson"], r["partial_pearson"]))
+                lowest = _number(r["without"]["value"]) + f" ({r['without']['family']})"
+                correlations.append([f"{half}, {r['group']}", *sizes, *values, lowest])
+        choices += [
+            [
+                f"{half}, {c['mode']}",
+                _kilohertz(c["sample_rate"]),
+                f"{c['pairs']} of {c['of']}",
+                _number(c["tau"]),
+            ]
+            for c in found["choices"]
         ]
-        for r in json.loads(path.read_text("utf-8"))
+    header = ["half, group", "points", "rows in families", "songs", "Pearson's r", "given the bandwidth"]
+    tables = markdown_table([*header, "r without the family that matters most"], correlations, numbers=True)
+    return (
+        tables
+        + "\n\n"
+        + markdown_table(
+            ["half, mode", "F in kHz", "pairs that differ", "Kendall's tau"], choices, numbers=True
+        )
+    )
+
+
+def beside(path: Path = STUDY) -> str:
+    """Pearson's r of every LEE and cost, on the half that chose nothing."""
+    found = json.loads(path.read_text("utf-8"))["kept"]["correlations"]
+    costs = list(dict.fromkeys(r["cost"] for r in found))
+    of = {(r["group"], r["metric"], r["cost"]): r["pearson"]["value"] for r in found}
+    rows = [
+        [group, metric.replace("_", " "), *(_number(of[group, metric, cost]) for cost in costs)]
+        for group, metric in dict.fromkeys((r["group"], r["metric"]) for r in found)
     ]
-    return markdown_table(header, rows, numbers=True)
+    return markdown_table(["group", "LEE", *(cost.replace("_", " ") for cost in costs)], rows, numbers=True)
 
 
 def gained(path: Path = ZOO) -> str:
