@@ -273,3 +273,20 @@ def test_a_clipped_sample_stays_at_full_scale(tmp_path: Path) -> None:
 def test_a_name_that_no_container_fits_is_refused(name: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=reason):
         write(tmp_path / name, SIGNAL, 96000)
+
+
+def test_a_spool_gives_back_the_disk_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sfi_zoo.audio import spool as module
+
+    monkeypatch.setattr(module, "_FILE_BYTES", 1000)
+    blocks = [torch.full((2, n), float(n)) for n in (1, 100, 200, 5, 300, 7)]
+    with module.Spool() as spool:
+        for block in blocks[:5]:
+            spool.append(block)
+        files = list(spool._files)
+        assert len(files) == 2
+        assert torch.equal(spool.popleft(), blocks[0])
+        spool.append(blocks[5])
+        for block in blocks[1:]:
+            assert torch.equal(spool.popleft(), block)
+        assert [file.closed for file in files] == [True, True] and len(spool) == 0

@@ -5,6 +5,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 
+_FILE_BYTES = 2**27  # how much of it waits in one file
+
 
 class Spool:
-    """A queue of tensors in a temporary file that goes with the object. In memory the same is a `collections.deque`.
+    """A queue of tensors in temporary files that go as they are read, or with the object. In memory the same is a `collections.deque`.
 
     Args:
         folder: on which disk; None for the usual place of temporary files.
@@ -22,10 +25,13 @@ class Spool:
     """
 
     def __init__(self, folder: Path | None = None, subject: str = "temporary samples") -> None:
-        self._subject = subject
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".sfi-zoo-")  # noqa: SIM115
-        self._shapes: deque[tuple[tuple[int, ...], np.dtype]] = deque()
+        self._subject, self._folder = subject, folder
+        self._files = deque([self._new_file()])
+        self._blocks: deque[tuple[tuple[int, ...], np.dtype, bool]] = deque()
         self._read = 0
+
+    def _new_file(self) -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=self._folder, prefix=".sfi-zoo-")
 
     def append(self, block: Tensor) -> None:
         """Puts a block at the end.
@@ -35,29 +41,37 @@ class Spool:
         """
         values = np.ascontiguousarray(block.numpy())
         try:
-            self._file.seek(0, 2)
-            self._file.write(values.data)
-            self._file.flush()
+            file = self._files[-1]
+            begins = file.seek(0, 2) >= _FILE_BYTES
+            if begins:
+                file = self._new_file()
+                self._files.append(file)
+            file.write(values.data)
+            file.flush()
         except OSError as error:
             raise InputError(f"{self._subject}: cannot be written ({error.strerror})") from error
-        self._shapes.append((values.shape, values.dtype))
+        self._blocks.append((values.shape, values.dtype, begins))
 
     def popleft(self) -> Tensor:
         """Takes the first block."""
-        shape, dtype = self._shapes.popleft()
-        self._file.seek(self._read)
+        shape, dtype, begins = self._blocks.popleft()
+        if begins:
+            self._files.popleft().close()
+            self._read = 0
+        self._files[0].seek(self._read)
         values = np.empty(shape, dtype)
-        self._file.readinto(values.data)
+        self._files[0].readinto(values.data)  # type: ignore[attr-defined]
         self._read += values.nbytes
         return torch.from_numpy(values)
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self._blocks)
 
     def close(self) -> None:
-        """Lets go of the file."""
-        with suppress(OSError):  # what could not be written is not wanted any more
-            self._file.close()
+        """Lets go of the files."""
+        for file in self._files:
+            with suppress(OSError):  # what could not be written is not wanted any more
+                file.close()
 
     def __enter__(self) -> "Spool":
         return self

@@ -32,7 +32,7 @@ WHOLE = 0.995  # of F / 2: a band that reaches so far has nothing above it
 SILENT = 1e-4  # energy of the octave, relative to what is to be shared, that says nothing
 _HOP_SECONDS = 0.0058
 _AROUND = 4  # hops of context: two for the filters, two for frames and their smoothing
-_PIECE = 60  # hops worked on at once
+_PIECE = 56  # hops worked on at once: with the context a power of two
 
 Pairs = Iterable[tuple[Tensor, Tensor]]
 
@@ -93,14 +93,16 @@ class Above:
 
     def _shares(self, stems: Tensor, octave: Tensor, high: Tensor) -> Tensor:
         """(sources, channels, hops + 1): w_i at the start of every hop, and at the end of the last."""
-        products = torch.cat([stems * octave, high.square()[None]])
-        halves = products.unflatten(-1, (-1, self.hop)) @ self._window.to(stems)
-        rising, falling = halves.unbind(-1)
-        frames = nn.functional.pad(rising, (2, 1)) + nn.functional.pad(falling, (1, 2))
-        frames = 0.25 * frames[..., :-2] + 0.5 * frames[..., 1:-1] + 0.25 * frames[..., 2:]
-        masks = frames[:-1].clamp(min=0) + frames[-1] * (SILENT / len(stems))
+        found, above = self._framed(stems * octave), self._framed(high.square())
+        masks = found.clamp(min=0) + above * (SILENT / len(stems))
         total = masks.sum(0)
         return torch.where(total > 0, masks / total.clamp(min=torch.finfo(total.dtype).tiny), 1 / len(stems))
+
+    def _framed(self, products: Tensor) -> Tensor:
+        """(..., hops x hop) -> (..., hops + 1): sums under windows around the ends of hops, smoothed."""
+        rising, falling = (products.unflatten(-1, (-1, self.hop)) @ self._window.to(products)).unbind(-1)
+        frames = nn.functional.pad(rising, (2, 1)) + nn.functional.pad(falling, (1, 2))
+        return 0.25 * frames[..., :-2] + 0.5 * frames[..., 1:-1] + 0.25 * frames[..., 2:]
 
     def _filtered(self, signals: Tensor) -> Tensor:
         """(2, channels, n): the first `high`, the second in the octave below; but for the ends, where the filters reach beyond."""

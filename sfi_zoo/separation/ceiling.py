@@ -19,7 +19,7 @@ from torch import Tensor
 from sfi_zoo.separation.hops import in_hops
 
 _HOP_SECONDS = 0.0116
-_PIECE = 60
+_PIECE = 62
 
 
 class Ceiling:

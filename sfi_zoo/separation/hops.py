@@ -25,27 +25,35 @@ def in_hops(
     Yields:
         The same samples as came, worked on, in blocks of other lengths.
     """
-    context = around * hop
-    buffer: Tensor | None = None
+    context, size = around * hop, (piece + 2 * around) * hop
+    buffer = torch.empty(0)
+    filled = context  # silence before the signal
     taken = given = 0
     for stems, mixture in pairs:
-        signals = torch.cat([stems, mixture.to(stems)[None]])
-        taken += signals.shape[-1]
-        if buffer is None:
-            buffer = signals.new_zeros(*signals.shape[:2], context)
-        buffer = torch.cat([buffer, signals], -1)
-        while (ready := min(piece, buffer.shape[-1] // hop - 2 * around)) >= piece:
-            done = work(buffer[..., : (ready + 2 * around) * hop])
-            yield done[:-1], done[-1]
-            given += done.shape[-1]
-            buffer = buffer[..., ready * hop :]
-    if buffer is None:
-        return
+        if not taken:
+            buffer = stems.new_zeros(len(stems) + 1, *mixture.shape[:-1], size)
+        taken += mixture.shape[-1]
+        for first in _parts(mixture.shape[-1], size - filled, size - 2 * context):
+            last = min(mixture.shape[-1], first + size - filled)
+            place = slice(filled, filled + last - first)
+            buffer[:-1, ..., place], buffer[-1, ..., place] = stems[..., first:last], mixture[..., first:last]
+            filled = place.stop
+            if filled == size:
+                done = work(buffer)
+                yield done[:-1], done[-1]
+                given += done.shape[-1]
+                buffer[..., : 2 * context] = buffer[..., -2 * context :].clone()
+                filled = 2 * context
     while given < taken:
         hops = min(piece, -(-(taken - given) // hop))
-        missing = max(0, (hops + 2 * around) * hop - buffer.shape[-1])
-        part = torch.nn.functional.pad(buffer, (0, missing))[..., : (hops + 2 * around) * hop]
-        done = work(part)[..., : taken - given]
+        buffer[..., filled:] = 0
+        done = work(buffer[..., : (hops + 2 * around) * hop])[..., : taken - given]
         yield done[:-1], done[-1]
         given += done.shape[-1]
-        buffer = buffer[..., hops * hop :]
+        buffer = torch.nn.functional.pad(buffer[..., hops * hop :], (0, hops * hop))
+        filled = max(0, filled - hops * hop)
+
+
+def _parts(length: int, first: int, others: int) -> range | list[int]:
+    """Where the parts of a block begin that fill the buffer: the first one is as long as its room."""
+    return [0, *range(first, length, others)] if length else []
