@@ -73,7 +73,7 @@ class ForeignSeparator(Separator):
 
     def band_edge(self, sample_rate: float | None = None) -> float:
         """Half of the lower of both rates."""
-        return min(self.check_rate(sample_rate), self.sample_rate) / 2
+        return min(self.check_rate(sample_rate), self.config.sample_rate) / 2
 
     def forward(self, waveform: Tensor, sample_rate: float | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, sources, channels, time), see `Separator.forward`.
