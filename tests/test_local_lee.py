@@ -271,7 +271,7 @@ def test_every_architecture_has_a_local_lee(architecture):
     """Recurrent layers and attention too, in forward mode, in one precision and the other."""
     for dtype in (torch.float32, torch.float64):
         model = tiny(architecture).to(dtype)
-        signal = tones(model.sample_rate, 0.3).to(dtype).expand(1, channels_of(model), -1)
+        signal = tones(model.trained_rate, 0.3).to(dtype).expand(1, channels_of(model), -1)
         assert 0 <= local_mask_lee(motion(model, signal)).value() < math.inf
 
 
