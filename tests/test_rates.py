@@ -148,7 +148,9 @@ def test_a_separator_obeys_the_rate_it_is_set_to(name: str) -> None:
     with at_sample_rate(model, RATE):
         assert model.current_rate == RATE != model.trained_rate
         assert torch.equal(model(x), expected)
-        assert torch.equal(model.separate(SIGNAL[0]), model.separate(SIGNAL[0], RATE))
+        assert torch.equal(
+            model.separate(SIGNAL[0], chunk_seconds=1), model.separate(SIGNAL[0], RATE, chunk_seconds=1)
+        )
         latent = model.encode(x)
         assert torch.equal(latent.values, model.encode(x, RATE).values)
         decoded = model.decode(latent.values[:, None], None, x.shape[-1])
@@ -234,5 +236,5 @@ def test_nothing_of_ours_uses_a_former_name(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         model = tiny(name)
-        model.separate(SIGNAL, 8000)
-        Adapted(model, "resample").separate(SIGNAL, 8000)
+        model.separate(SIGNAL, 8000, chunk_seconds=1)
+        Adapted(model, "resample").separate(SIGNAL, 8000, chunk_seconds=1)
