@@ -30,6 +30,9 @@ comparable with MUSDB18.
   rendered from sampled instruments: MuldjordKit (Lars Muldjord, CC BY 4.0), Karoryfer, FreePats, Sonic Pi and uzu kits (CC0 / public
   domain), Splendid Grand Piano (public domain).
 """
+MIDI_LICENCE = """- Songs of the Freedoom project (MIDI), BSD 3-clause, rendered with the sound fonts FluidR3 GM (Frank Wen, MIT) and MuseScore General
+  (S. Christian Collins, MIT); phrases of the training vocals above are sung over them.
+"""
 CARD = """---
 library_name: sfi-zoo
 pipeline_tag: audio-to-audio
@@ -64,12 +67,14 @@ def about_recipe(path: Path) -> str:
 def training_text(recipe: Recipe, log: list[dict[str, object]]) -> str:
     """Steps, start and last validation of a run."""
     config, last = recipe.train, log[-1]
-    score = last["valid_si_sdr_improvement"]
+    best = max(log, key=lambda record: record.get("valid_score") or 0.0)  # the step that is published; of old logs the last one
+    best = best if "valid_score" in best else last
+    score = best["valid_si_sdr_improvement"]
     assert isinstance(score, dict)
     start = f", from the network of `{config.start}`" if config.start else ""
     return (
         f"{last['step']} steps of {config.batch_size} x {recipe.data.seconds:g} s, seed {config.seed}{start}; the whole recipe is in "
-        f"`recipe.json`, the log in `training_log.jsonl`. SI-SDR improvement on the validation excerpts at the last step, in dB: "
+        f"`recipe.json`, the log in `training_log.jsonl`. SI-SDR improvement on the validation excerpts at step {best['step']}, in dB: "
         + ", ".join(f"{source} {value:.2f}" for source, value in score.items())
         + "."
     )
@@ -115,7 +120,7 @@ def main() -> None:
         parameters=count,
         command=command,
         training=training_text(recipe, log),
-        licence=LICENCE,
+        licence=LICENCE + MIDI_LICENCE * ("MIDI" in recipe.data.collections),
     )
     with tempfile.TemporaryDirectory(dir=args.hub) as work:
         folder = Path(work) / name
