@@ -67,7 +67,9 @@ def about_recipe(path: Path) -> str:
 def training_text(recipe: Recipe, log: list[dict[str, object]]) -> str:
     """Steps, start and last validation of a run."""
     config, last = recipe.train, log[-1]
-    best = max(log, key=lambda record: record.get("valid_score") or 0.0)  # the step that is published; of old logs the last one
+    best = max(
+        log, key=lambda record: record.get("valid_score") or 0.0
+    )  # the step that is published; of old logs the last one
     best = best if "valid_score" in best else last
     score = best["valid_si_sdr_improvement"]
     assert isinstance(score, dict)

@@ -3,7 +3,7 @@
     sfi-zoo score ROW... --data VALIDATION --modes native --sample-rates 8000,11025,32000,44100 -o results
     python tools/choose_default.py results --collections "EIF*, PJS*, MIDI*"
 
-The rule was written before the rows were trained, and never sees a test song. With G(c) the SI-SDR improvement at F0 and L(c, F) what is
+The rule was written before any row was scored by it, and never sees a test song. With G(c) the SI-SDR improvement at F0 and L(c, F) what is
 lost at F (the estimate at F0, resampled to F, less the estimate at F, in SI-SDR), both means over songs and heard sources of collection c,
 
     V = mean over c of G(c)  -  max(0, L(8 kHz))  -  max(0, max over F >= 11.025 kHz of L(F)),    L(F) = mean over c of L(c, F)
