@@ -30,8 +30,8 @@ comparable with MUSDB18.
   rendered from sampled instruments: MuldjordKit (Lars Muldjord, CC BY 4.0), Karoryfer, FreePats, Sonic Pi and uzu kits (CC0 / public
   domain), Splendid Grand Piano (public domain).
 """
-MIDI_LICENCE = """- Songs of the Freedoom project (MIDI), BSD 3-clause, rendered with the sound fonts FluidR3 GM (Frank Wen, MIT) and MuseScore General
-  (S. Christian Collins, MIT); phrases of the training vocals above are sung over them.
+MIDI_LICENCE = """- Songs of the Freedoom project (MIDI), BSD 3-clause, rendered with the sound fonts FluidR3 GM (Frank Wen, MIT) and
+  MuseScore General (S. Christian Collins, MIT); phrases of the training vocals above are sung over them.
 """
 CARD = """---
 library_name: sfi-zoo
