@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sfi_zoo.data.songs import SyntheticSongs
-from sfi_zoo.metrics.controls import EquivariantOracle, FixedMasks, controls, ratio_masks
+from sfi_zoo.metrics.controls import EquivariantOracle as EquivariantOracle
+from sfi_zoo.metrics.controls import FixedMasks, controls, ratio_masks
 from sfi_zoo.metrics.layerwise import LayerLEE, layer_lee, lee_after_layers
 from sfi_zoo.metrics.lee import (
     ALIVE_MARGIN,
@@ -93,7 +94,6 @@ __all__ = [
     "ALIVE_MARGIN",
     "MODES",
     "Adapted",
-    "EquivariantOracle",
     "FixedMasks",
     "LEESums",
     "LayerLEE",

@@ -161,6 +161,8 @@ def motion(
     with torch.no_grad(), forward_mode():
         # what the predictor sees is compared where masks are: P on both
         acted = found.carried(values) + fade.to(values.real.dtype)[:, None] * values
+        # a rectified value that is zero stays there: it has no derivative, and forward and reverse mode would each take another
+        acted = torch.where(values == 0, torch.zeros_like(acted), acted)
         slope = torch.where(found.shared(margin)[:, None], slopes[0], acted)
         predicted: Any = torch.func.jvp(
             lambda z: model.predict_masks(Latent(z, latent.grid)), (values,), (slope,)

@@ -194,10 +194,11 @@ class Separator(AtSampleRate, OnHub):
             InputError: a waveform, a rate or an option that is not allowed.
         """
         from sfi_zoo.separation.chunks import separate
-        from sfi_zoo.separation.options import CHUNK_SECONDS, SeparationOptions
+        from sfi_zoo.separation.options import CHUNK_SECONDS, LEAST_CHUNK, SeparationOptions
 
         if chunk_seconds is None:
-            chunk_seconds = CHUNK_SECONDS if self.chunk_seconds is None else self.chunk_seconds
+            own = self.chunk_seconds
+            chunk_seconds = CHUNK_SECONDS if own is None else max(own, LEAST_CHUNK)
         options = SeparationOptions(
             chunk_seconds=chunk_seconds,
             overlap_seconds=overlap_seconds,

@@ -25,6 +25,7 @@ from sfi_zoo.models.parts.dead_features import FILLS, DeadFill, calibrate
 from sfi_zoo.models.stft import STFTConfig, STFTSeparator
 
 KERNEL = 5
+MOST_FRAMES = 2**16  # in a block
 RATIO_FLOOR = 1e-10  # c, of squared magnitudes
 NORM_FLOOR = 1e-3
 SLOPE = 0.2  # of the leaky rectifier
@@ -72,6 +73,8 @@ class SpleeterConfig(STFTConfig):
         super().__post_init__()
         check_size(self, "seen")
         check_size(self, "block")
+        if self.block > MOST_FRAMES:
+            raise InputError(f"block must be {MOST_FRAMES} frames or less, got {self.block}")
         check_choice(self, "activation", ACTIVATIONS)
         check_choice(self, "estimate", ESTIMATES)
         check_choice(self, "extension", EXTENSIONS)

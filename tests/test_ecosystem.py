@@ -165,7 +165,7 @@ def test_derivative_with_respect_to_the_sampling_frequency(cls, rate, design):
     f = lambda F: layer(x, F, **length)  # noqa: E731
     F = torch.tensor(float(rate), dtype=torch.float64)
     value, slope = func.jvp(f, (F,), (F,))
-    assert torch.equal(value, f(rate))
+    assert relative_error(value, f(rate)) < 1e-12  # the taps come by another way, which computes all entries
     with torch.no_grad():
         expected = derivative_by_differences(f, rate, 6e-6)
     assert relative_error(slope, expected) < 1e-5

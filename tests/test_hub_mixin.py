@@ -189,7 +189,7 @@ def test_scores_become_results_that_the_hub_reads(folder: Path) -> None:
     row = {name: 0.25 for name in METRICS} | {"mode": "native", "sample_rate": 11025.0}
     rows = [
         row,
-        row | {"sample_rate": 44100, "si_sdr_db": float("nan"), "mask_lee": 0},
+        row | {"sample_rate": 44100, "si_sdr_db": float("nan"), "mask_lee_db": -0.5},
         row | {"mode": "none"},
     ]
     (folder / "scores.json").write_text(json.dumps({"rows": rows}))
@@ -202,7 +202,7 @@ def test_scores_become_results_that_the_hub_reads(folder: Path) -> None:
     assert results is not None
     found = {(r.dataset_config, r.metric_type): r.metric_value for r in results}
     assert len(results) == len(found) == 2 * len(METRICS) - 1
-    assert found["11025 Hz", "masked_latent_lee"] == 0.25 and found["44100 Hz", "mask_lee"] == 0
+    assert found["11025 Hz", "masked_latent_lee"] == 0.25 and found["44100 Hz", "mask_lee"] == -0.5
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"rows": []}', '{"rows": 3}', "[]"])

@@ -73,6 +73,6 @@ def test_what_is_impossible_is_named():
     with pytest.raises(InputError, match=r"0\.5 samples"):
         SFISTFT(64, 2, sample_rate=32000, stride_mode="round")(torch.randn(4000), 8000)
     with pytest.raises(InputError, match="derivative"):
-        transform("round")(torch.randn(9000), torch.tensor(32000.0))
+        transform("round")(torch.randn(9000), torch.tensor(32000.0, requires_grad=True))
     with pytest.raises(InputError, match="cannot be frozen"):
         freeze(torch.nn.Sequential(transform("interpolate")), 44100)

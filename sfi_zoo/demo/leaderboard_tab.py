@@ -133,5 +133,6 @@ def _show(board: Board) -> None:
 def _title(name: str) -> str:
     if name in LEES:
         return f"{name.replace('_', '-')} LEE in dB"
-    quality, _, what = name.rpartition("_")
+    quality = next(quality for quality in WORDS if name.startswith(f"{quality}_"))
+    what = name.removeprefix(f"{quality}_").replace("_", " ")
     return f"{WORDS[quality]} {what} in dB"

@@ -67,7 +67,7 @@ def band_limited_taps(
         delays: (P,) samples, float64.
         first: index of the first tap.
         last: index of the last tap.
-        sample_rate: F in Hz; a tensor is differentiated through (and all entries of the matrix are computed).
+        sample_rate: F in Hz; a tensor is differentiated through (and all entries of the matrix are computed, as within `torch.compile`).
         band: B = min(F, F0) in Hz.
         trained_rate: F0 in Hz.
 
@@ -79,7 +79,8 @@ def band_limited_taps(
     n = torch.arange(first, last + 1, dtype=delays.dtype, device=delays.device)
     instants = ((kernel_size - 1) / 2 - m) / trained_rate
     gain = band / sample_rate
-    if isinstance(sample_rate, Tensor):
+    # bounds of blocks are read from the delays, which a compiled graph cannot do: it computes all entries
+    if isinstance(sample_rate, Tensor) or torch.compiler.is_compiling():
         offsets = delays[:, None, None] - n
         return taps @ kaiser_sinc(band * (offsets / sample_rate - instants[:, None])) * gain
     block = BLOCK if sample_rate < trained_rate else max(1, round(BLOCK * sample_rate / trained_rate))

@@ -1,5 +1,6 @@
 """How the sampling frequency reaches layers: an explicit argument wins over the stored one."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,13 +26,16 @@ def check_sample_rate(sample_rate: float) -> float:
     if isinstance(sample_rate, torch.Tensor):
         rate = hertz(sample_rate)
         return sample_rate if torch.compiler.is_compiling() or carries_derivative(sample_rate) else rate
-    if isinstance(sample_rate, (int, float)):
+    if torch.compiler.is_compiling() and isinstance(sample_rate, (int, float)):
         sample_rate = constant(sample_rate)  # a compiled graph is for one rate
+        if isinstance(sample_rate, bool) or not 0 < sample_rate < math.inf:
+            raise InputError(f"sample_rate must be positive and finite, in Hz; got {sample_rate}")
+        return sample_rate
     return hertz(sample_rate)
 
 
 def constant(value: Number) -> Number:
-    """`value`, as a constant where torch.compile is tracing: a member of a set has to be one."""
+    """Makes `value` a compile-time constant; putting it in a set forces Dynamo to specialise."""
     (value,) = {value}
     return value
 
@@ -73,7 +77,7 @@ class AtSampleRate(nn.Module):
 
     def _rate(self, sample_rate: float | None) -> float:
         """The rate to work at: an explicit argument wins over the stored one."""
-        return self.current_rate if sample_rate is None else check_sample_rate(sample_rate)
+        return constant(self.current_rate) if sample_rate is None else check_sample_rate(sample_rate)
 
 
 class SampleRateAware(AtSampleRate):

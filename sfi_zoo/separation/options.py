@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
 
 CHUNK_SECONDS = 12.0
+LEAST_CHUNK = 0.1
 OVERLAP_SECONDS = 1.5
 CONSISTENCIES = ("equal", "energy")
 ABOVE = ("masks", "equal", "none")
@@ -51,8 +52,10 @@ class SeparationOptions:
 
     def __post_init__(self) -> None:
         """Checks what needs no model."""
-        if not (math.isfinite(self.chunk_seconds) and self.chunk_seconds >= 0.1):
-            raise InputError(f"chunk_seconds is {self.chunk_seconds}; it must be a number of at least 0.1")
+        if not (math.isfinite(self.chunk_seconds) and self.chunk_seconds >= LEAST_CHUNK):
+            raise InputError(
+                f"chunk_seconds is {self.chunk_seconds}; it must be a number of at least {LEAST_CHUNK}"
+            )
         if not 0 <= self.overlap <= self.chunk_seconds / 2:
             raise InputError(
                 f"overlap_seconds is {self.overlap}; it must lie in 0..{self.chunk_seconds / 2:g} (half a chunk)"
