@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -39,15 +39,12 @@ def check_sizes(settings: Mapping[str, Any]) -> None:
         raise InputError(f"features x kernel_size is {_short(taps)}, more than any model has ({MOST_TAPS})")
 
 
-def outline(cls: Any, config: Any) -> nn.Module:
-    """A model without memory for its weights, on the device "meta": what it would be.
-
-    Args:
-        cls: of the model.
-        config: checked by `check_sizes`.
+@contextmanager
+def outlining() -> Iterator[None]:
+    """Models that are made in the block have no memory for their weights, and are counted as they are made.
 
     Raises:
-        InputError: more weights or parts than the limits above, found as they are counted, not when all are there.
+        InputError: more weights or parts than the limits above.
     """
     counter = _Counter()
     with ExitStack() as stack:
@@ -58,6 +55,20 @@ def outline(cls: Any, config: Any) -> nn.Module:
             hooks.register_module_module_registration_hook,
         ):
             stack.callback(register(counter).remove)
+        yield
+
+
+def outline(cls: Any, config: Any) -> nn.Module:
+    """A model without memory for its weights, on the device "meta": what it would be.
+
+    Args:
+        cls: of the model.
+        config: checked by `check_sizes`.
+
+    Raises:
+        InputError: more weights or parts than the limits above, found as they are counted, not when all are there.
+    """
+    with outlining():
         model: nn.Module = cls(config)
     for name, part in model.named_modules():
         if isinstance(part, nn.Conv1d) and part.dilation[0] * part.kernel_size[0] > MOST_REACH:

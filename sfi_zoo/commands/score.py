@@ -9,7 +9,15 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, complain, print_json, print_table
+from sfi_zoo.commands.shared import (
+    PROGRAM,
+    AsJson,
+    Device,
+    available,
+    complain,
+    print_json,
+    print_table,
+)
 from sfi_zoo.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sfi_zoo.commands.separate_shared import (
     place_among_processes,
     run_jobs,
 )
-from sfi_zoo.commands.shared import AsJson, Device, bundled, complain, one_of, print_json
+from sfi_zoo.commands.shared import AsJson, Device, bundled, checked_threads, complain, one_of, print_json
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.bundled import DEFAULT_MODEL
 from sfi_zoo.separation.naming import (
@@ -226,6 +226,8 @@ def _check_choices(context: typer.Context) -> None:
     for name in ("threads", "jobs"):
         if values[name] is not None and values[name] < 1:
             raise InputError(f"--{name} {values[name]}: must be 1 or more")
+    if values["threads"] is not None:
+        checked_threads(values["threads"])
     if values["resampler"] is not None and values["mode"] != "resample":
         raise InputError(f"--resampler {values['resampler']}: only --mode resample resamples")
     if values["resampler"] is not None:

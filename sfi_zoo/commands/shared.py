@@ -1,6 +1,7 @@
 """Options and messages that commands share."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -27,10 +28,23 @@ def available(device: str | None) -> str | None:
     import torch
 
     try:
-        torch.empty(1, device=device)
+        if torch.empty(1, device=device).is_meta:
+            raise InputError(f"--device {device}: computes nothing; give cpu, cuda or mps")
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: not available here") from error
     return device
+
+
+def checked_threads(number: int) -> int:
+    """A number of CPU threads that a machine can have: libraries crash when they cannot start as many as they are told.
+
+    Raises:
+        InputError: less than 1, or many more than there are cores.
+    """
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if not 1 <= number <= most:
+        raise InputError(f"--threads {number}: give 1 to {most}")
+    return number
 
 
 def print_json(value: Any) -> None:

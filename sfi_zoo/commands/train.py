@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sfi_zoo.commands.shared import Device, available, complain
+from sfi_zoo.commands.shared import Device, available, checked_threads, complain
 from sfi_zoo.errors import InputError
 
 CALIBRATION = 16  # excerpts
@@ -55,7 +55,7 @@ def train_command(
     check_launch()
     first = os.environ.get("RANK", "0") == "0"
     if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(checked_threads(threads))
     recipe = recipe_file(recipe)
     plan = read_recipe(recipe)
     changes: dict[str, Any] = {}

@@ -1,8 +1,10 @@
 """What a run writes down: a line of JSON for each validation, with the means of the figures since the one before."""
 
 import json
+import math
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sfi_zoo.whole_files import write_text
 
@@ -34,17 +36,32 @@ class Mean:
 
 
 def append_record(folder: Path, record: dict[str, Any]) -> None:
-    """Adds a line to the log of a run."""
-    with (folder / LOG).open("a") as file:
-        file.write(json.dumps(_rounded(record)) + "\n")
+    """Adds a line to the log of a run, in one write; a line that was cut by a kill before ends here."""
+    with (folder / LOG).open("ab+") as file:
+        torn = file.tell() > 0 and not _ends_with_newline(file)
+        file.write(b"\n" * torn + json.dumps(_rounded(record)).encode() + b"\n")
+
+
+def _ends_with_newline(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def cut_log(folder: Path, step: int) -> None:
-    """Drops the lines of steps after the checkpoint: they are done again."""
+    """Drops the lines of steps after the checkpoint, which are done again, and what a kill has left of a line."""
     path = folder / LOG
     if path.exists():
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
-        write_text(path, "".join(line + "\n" for line in kept))
+        kept = [line for line in path.read_bytes().split(b"\n") if _step_of(line) <= step]
+        write_text(path, "".join(line.decode() + "\n" for line in kept))
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a line; infinity for what is none."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return math.inf
+    return step if isinstance(step, int) else math.inf
 
 
 def _rounded(value: Any) -> Any:

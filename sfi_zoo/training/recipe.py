@@ -22,6 +22,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.folders import folder
 from sfi_zoo.training.augment import AugmentConfig
 from sfi_zoo.training.tables import Table, one_of, within
+from sfi_zoo.wording import first_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,6 +32,7 @@ else:
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 FILTERS = ("encoder.", "decoder.")  # names of their parameters begin so
 DEEPEST = 8  # files that extend each other
+MOST_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -198,16 +200,27 @@ def read_recipe(path: str | Path) -> Recipe:
 def _table(path: Path, depth: int = 0) -> dict[str, Any]:
     """The tables of a file, over those of the file that it extends."""
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        if path.exists() and not path.is_file():  # a pipe or a device may have no end
+            raise InputError(f"{path.name}: is no file")
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise InputError(f"{path.name}: has more than {MOST_BYTES} bytes, it is no recipe")
+        table = tomllib.loads(text.decode("utf-8"))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path.name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"no TOML: {error}") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # TOML, its encoding, a number of too many digits, a name with NUL
+        raise InputError(f"no TOML: {first_line(error)}") from None
     parent = table.pop("extends", None)
     if parent is None:
         return table
     if not isinstance(parent, str) or depth == DEEPEST:
-        raise InputError(f"extends must name another recipe, and not itself in the end; got {parent!r}")
+        raise InputError(f"extends must name another recipe, and not itself in the end; got {parent!r:.200}")
     merged = _table(path.parent / parent, depth + 1)
     for name, own in table.items():
         inherited = merged.get(name)

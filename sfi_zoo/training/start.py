@@ -13,12 +13,14 @@ from sfi_zoo.hub import WeightsError, load, load_state
 from sfi_zoo.models import create
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.parts.initialise import start_from
+from sfi_zoo.models.parts.limits import check_sizes, outlining
+from sfi_zoo.models.weights import UNBUILDABLE
 from sfi_zoo.training.collections import patterns_of, track_shares
 from sfi_zoo.training.excerpts import Excerpts, balanced_excerpts
 from sfi_zoo.training.recipe import FILTERS, Recipe, read_recipe
 from sfi_zoo.training.stem_cache import cached_tracks
 from sfi_zoo.training.trainer import Examples
-from sfi_zoo.wording import shortened
+from sfi_zoo.wording import first_line, shortened
 
 
 def starting_model(recipe: Recipe, place: Path | None = None) -> tuple[Separator, dict[str, float]]:
@@ -46,10 +48,23 @@ def starting_model(recipe: Recipe, place: Path | None = None) -> tuple[Separator
 
 
 def new_model(recipe: Recipe) -> Separator:
-    """The model of a recipe with random weights."""
+    """The model of a recipe with random weights; its sizes are checked before anything is built.
+
+    Raises:
+        InputError: settings that no model has.
+    """
     settings = dict(recipe.model)
-    torch.manual_seed(recipe.train.seed)
-    model: Separator = create(settings.pop("architecture"), **settings)
+    name = settings.pop("architecture")
+    try:
+        check_sizes(settings)
+        with outlining():
+            create(name, **settings)
+        torch.manual_seed(recipe.train.seed)
+        model: Separator = create(name, **settings)
+    except InputError:
+        raise
+    except UNBUILDABLE as error:
+        raise InputError(f"[model] {name}: {first_line(error)}") from None
     return model
 
 

@@ -28,6 +28,7 @@ from sfi_zoo.training.processes import check_launch, on_cpu
 from sfi_zoo.training.recipe import PRECISIONS, Recipe
 from sfi_zoo.training.stopping import SIGNALS, Stopping
 from sfi_zoo.training.validation import validate
+from sfi_zoo.training.workers import batches
 
 MODEL = "model"
 PLATEAU = 2  # validations without a gain
@@ -194,7 +195,7 @@ class _Run:
             pin_memory=self.engine.device.type == "cuda",
         )
         try:
-            for targets in loader:
+            for targets in batches(loader):
                 yield targets.to(self.engine.device, non_blocking=True)
         except InputError as error:  # from a worker it comes with a traceback in its text
             cause = str(error).splitlines()[-1].removeprefix("sfi_zoo.errors.InputError: ")
