@@ -55,8 +55,9 @@ def test_sizes_are_checked_before_anything_is_built(line: str, tmp_path: Path) -
     "options", [["--threads", "100000"], ["--threads", "0"], ["--threads", "-1"], ["--device", "meta"]]
 )
 def test_threads_and_devices_that_no_machine_has(
-    options: list[str], folder: Path, capsys: pytest.CaptureFixture
+    options: list[str], folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("torch.set_num_threads", pytest.fail)  # it would start them, and stop the machine
     Path("x.wav").touch()
     for call in (["separate", "-m", "half", "x.wav"], ["score", "half"], ["train", "recipe.toml"]):
         assert cli.main([*call, *options]) == 2

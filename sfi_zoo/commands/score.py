@@ -14,6 +14,7 @@ from sfi_zoo.commands.shared import (
     AsJson,
     Device,
     available,
+    checked_threads,
     complain,
     print_json,
     print_table,
@@ -96,7 +97,7 @@ def score_command(
         tuple(rates),
         tuple(dict.fromkeys(mode.strip() for mode in modes.split(","))),
         Measures(local or layers, layers, bss, round_trip=round_trip),
-        threads,
+        checked_threads(threads),
         controls,
     )
     rank, world_size, local_rank = run.place_among_processes()
