@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from sfi_zoo.interruption import in_main_thread
+from sfi_zoo.wording import first_line
 
 
 def batches(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -26,6 +27,8 @@ def batches(loader: DataLoader[Any]) -> Iterator[Any]:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         yield from found
+    except (ConnectionError, EOFError) as error:  # it died while it was sending
+        raise RuntimeError(f"DataLoader worker: {first_line(error)}") from error
     finally:
         del found
         if handled and before is not None:
