@@ -31,6 +31,9 @@ def use_hub_of_half(monkeypatch: pytest.MonkeyPatch) -> None:
             raise InputError(f"{name}: no such model")
         return Half().to(device or "cpu")
 
+    from sfi_zoo.commands import separate_run  # imported before: it would keep the fake one
+
     fake = SimpleNamespace(load=load)
+    monkeypatch.setattr(separate_run, "hub", fake)
     monkeypatch.setitem(sys.modules, "sfi_zoo.hub", fake)
     monkeypatch.setattr(sfi_zoo, "hub", fake, raising=False)
