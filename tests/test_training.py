@@ -53,11 +53,15 @@ def weights(out):
     return load_file(out / "checkpoint.safetensors")
 
 
-def assert_same(a, b, tolerance=0.0):
+def assert_same(a, b, tolerance=0.0, of_moments=None):
+    """Checkpoints agree to a tolerance; `of_moments`: that of the optimizer's, as a share of each tensor's largest value."""
     a, b = weights(a), weights(b)
     assert a.keys() == b.keys()
     for name, value in a.items():
-        torch.testing.assert_close(value, b[name], rtol=tolerance, atol=tolerance, msg=name)
+        if of_moments is not None and name.startswith("optimizer/"):
+            assert (value - b[name]).abs().max() <= of_moments * b[name].abs().max(), name
+        else:
+            torch.testing.assert_close(value, b[name], rtol=tolerance, atol=tolerance, msg=name)
 
 
 def test_it_learns_and_leaves_a_model_a_log_and_a_checkpoint(uninterrupted):
@@ -154,7 +158,8 @@ def test_two_processes_train_to_the_weights_of_one(songs, recipe_file, uninterru
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "2 processes" in done.stdout
-    assert_same(tmp_path, uninterrupted, tolerance=2e-4)
+    # gradients of centre frequencies are differences of large sums: how a CPU adds shows in them (7e-4 on one), not in the weights
+    assert_same(tmp_path, uninterrupted, tolerance=2e-4, of_moments=3e-3)
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(songs, tmp_path, monkeypatch):
