@@ -41,7 +41,7 @@ def test_separate_leaves_all_stems_or_none(
     number: signal.Signals, delay: float, song: str, model: Path, folder: Path
 ) -> None:
     before = files(folder)
-    call = ["separate", "-m", "model", "-o", "out", "--chunk-seconds", "0.5", song]
+    call = ["separate", "-m", "model", "-o", "out", "--chunk-seconds", "0.5", "--overwrite", song]
     process = start(*call, log=folder / "log")
     wait_until(lambda: list(folder.glob("out/.*.partial")), process)
     time.sleep(delay)

@@ -50,7 +50,7 @@ def test_many_files_take_no_memory_and_no_descriptors(tmp_path: Path) -> None:
 
     def files(count: int) -> None:
         for _ in range(count):
-            separate_file(model, tmp_path / "x.flac", tmp_path / "out")
+            separate_file(model, tmp_path / "x.flac", tmp_path / "out", overwrite=True)
 
     files(30)
     before, descriptors = resident(), len(list(Path("/proc/self/fd").iterdir()))
