@@ -16,7 +16,7 @@ _SIZES: dict[str, dict[str, Any]] = {
     "openunmix": {"hidden": 16, "layers": 1},
     "dualpath": _FILTERS
     | {"bottleneck": 8, "heads": 2, "hidden": 8, "segment": 10, "segment_hop": 5, "pairs": 1},
-    "spleeter": {"widths": (2, 3), "seen": 200, "block": 64, "n_fft": 512, "hop_length": 128, "channels": 1},
+    "spleeter": {"widths": (2, 3), "seen": 200, "block": 16, "n_fft": 512, "hop_length": 128, "channels": 1},
 }
 ARCHITECTURES = sorted(_SIZES)
 
