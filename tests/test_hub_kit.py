@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,17 @@ def test_cards_name_their_repository_data_and_installation(kit: Path) -> None:
 def _native_rows() -> list[dict[str, float]]:
     rows = json.loads((hub.BUNDLED / SCORED / "scores.json").read_text())["rows"]
     return [row for row in rows if row["mode"] == "native"]
+
+
+def test_a_model_scored_on_other_data_keeps_what_its_card_says(tmp_path: Path) -> None:
+    shutil.copytree(hub.BUNDLED / SCORED, tmp_path / "mine")
+    scores = json.loads((tmp_path / "mine" / "scores.json").read_text())
+    scores["data"]["path"] = "MUSDB18HQ"
+    (tmp_path / "mine" / "scores.json").write_text(json.dumps(scores))
+    write_kit(tmp_path / "kit", ORG, [tmp_path / "mine"])
+    card = ModelCard.load(tmp_path / "kit" / "models" / "mine" / "README.md")
+    assert "datasets" not in card.data.to_dict()
+    assert all(DATASET not in r.dataset_type.split("/")[1:] for r in card.data.eval_results or [])
 
 
 def test_heads_of_space_and_data_set_are_what_the_hub_asks_for(kit: Path, hub_recorder: Recorder) -> None:

@@ -97,7 +97,7 @@ def _write_model(folder: Path, target: Path, namespace: str, package: str) -> Pa
     install = f"```bash\npip install '{package}'\n```\n\n"
     snippet, count = _PYTHON_BLOCK.subn(lambda _: install + usage(repo_id), card, count=1)
     (target / CARD).write_text(snippet if count else card + "\n" + install + usage(repo_id), encoding="utf-8")
-    if (target / "scores.json").is_file():
+    if _scored_on_our_songs(target):
         from huggingface_hub import metadata_load, metadata_save
 
         head: dict[str, Any] = metadata_load(target / CARD) or {}
@@ -106,6 +106,15 @@ def _write_model(folder: Path, target: Path, namespace: str, package: str) -> Pa
             result["dataset"]["type"] = f"{namespace}/{DATASET}"
         metadata_save(target / CARD, head)
     return parcel(target, repo_id)
+
+
+def _scored_on_our_songs(folder: Path) -> bool:
+    """Whether the scores in a model's folder are of the test songs whose card the kit has; a card with others keeps what it says."""
+    try:
+        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        return bool(scores["data"]["path"] == DATASET)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _write_space(folder: Path, namespace: str, models: list[str], package: str) -> None:
