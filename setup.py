@@ -18,4 +18,5 @@ packages = {
 for package, folder in apart.items():
     packages |= {package, *(f"{package}.{inner}" for inner in find_packages(str(ROOT / folder)))}
 
-setup(packages=sorted(packages), package_dir=apart)
+# with the root named, `pip install -e` writes a path, which type checkers of a caller follow; with folders apart it needs an import hook
+setup(packages=sorted(packages), package_dir=apart or {"": "."})
