@@ -152,6 +152,21 @@ def _named(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: truncated or not a safetensors file ({first_line(error)})") from None
 
 
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Around the writing of a file, or a folder: what the libraries raise becomes one line that names it.
+
+    Raises:
+        InputError: it cannot be written, the disk is full for instance.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        raise InputError(f"{path}: cannot be written ({first_line(error)}); is the disk full?") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or first_line(error)})") from error
+
+
 def fill(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Loads weights that fit a model (see `check_state`), some at a time: beside the model itself they take `AT_ONCE` bytes of memory.
 

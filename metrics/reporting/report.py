@@ -18,7 +18,7 @@ from sfi_zoo.metrics.reporting.study import plot_study, study
 from sfi_zoo.metrics.scoring.points import points_of
 from sfi_zoo.metrics.scoring.rows import Record, as_json, differences, rows_of
 from sfi_zoo.metrics.scoring.unit import place
-from sfi_zoo.whole_files import write_text
+from sfi_zoo.whole_files import made, write_text
 from sfi_zoo.wording import markdown_table
 
 COLUMNS = (
@@ -154,8 +154,8 @@ def write_scores(
             "improvement_at_trained_rate_db": _by_source(at_trained),
         }
         path = folder / folder_name(model) / "scores.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(scores, indent=1) + "\n")
+        with made(path.parent):
+            write_text(path, json.dumps(scores, indent=1) + "\n")
         written.append(path)
     return written
 

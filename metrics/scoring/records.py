@@ -15,7 +15,7 @@ from typing import Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.scoring.checks import check_manifest, check_record, flat, layout, parsed
-from sfi_zoo.whole_files import write_text
+from sfi_zoo.whole_files import sweep, write_text
 
 MANIFEST = "manifest.json"
 LONGEST = 2**20  # bytes of a line
@@ -63,6 +63,10 @@ def _lines(path: Path) -> Iterator[bytes]:
                 yield line
 
 
+class RecordsError(InputError):
+    """Records cannot be written: there is no point in measuring any more."""
+
+
 class RecordWriter:
     """Appends to the file of one process, which is its own while it is open.
 
@@ -81,7 +85,11 @@ class RecordWriter:
             raise
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Adds a record, and returns when it is on disk."""
+        """Adds a record, and returns when it is on disk.
+
+        Raises:
+            RecordsError: there is no room.
+        """
         line = (json.dumps(record, allow_nan=False) + "\n").encode()
         try:
             written = os.write(self._file, line)
@@ -92,7 +100,7 @@ class RecordWriter:
             reason = (
                 f"{self.path}: {error.strerror}; nothing measured so far is lost: make room and run it again"
             )
-            raise InputError(reason) from error
+            raise RecordsError(reason) from error
 
     def _cut_torn_line(self) -> None:
         size = os.lseek(self._file, 0, os.SEEK_END)
@@ -135,6 +143,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / MANIFEST
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         with _alone(folder):
             if not path.exists():
                 if any(folder.glob("records-*.jsonl")):

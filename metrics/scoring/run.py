@@ -15,7 +15,7 @@ import torch
 from sfi_zoo.data.songs import Songs, channels_of
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.registry import METRICS
-from sfi_zoo.metrics.scoring.records import RecordWriter, claim, key_of, read_records
+from sfi_zoo.metrics.scoring.records import RecordsError, RecordWriter, claim, key_of, read_records
 from sfi_zoo.metrics.scoring.signals import SharedSignals
 from sfi_zoo.metrics.scoring.unit import CONTROLS, Measures, parts_of, records_of
 from sfi_zoo.models.adaptation import MODES
@@ -99,7 +99,8 @@ def score(
         world_size: number of processes.
 
     Raises:
-        InputError: a folder made with other settings, a model that cannot be loaded or lacks sources, no track, or no room.
+        InputError: a folder made with other settings, a model that cannot be loaded or lacks sources, or no track.
+        RecordsError: no room for records; those that are there stay, and the same run goes on from them.
     """
     if not songs.names:
         raise InputError("; ".join(songs.problems) or "the data set has no track")
@@ -130,6 +131,8 @@ def score(
                             done += 1
                             if progress:
                                 progress(done, total)
+                    except RecordsError:
+                        raise
                     except InputError as error:  # of the track; what fails of a model is in its record
                         left_out.append(f"{name}, {track}: {error}")
     records = sorted(sink.records, key=key_of)

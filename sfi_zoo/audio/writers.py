@@ -6,9 +6,8 @@ reported, never hidden. FLOAT does not clip.
 """
 
 import shutil
-import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +21,7 @@ from sfi_zoo.audio.formats import OutputFormat, can_write
 from sfi_zoo.audio.spool import Spool
 from sfi_zoo.errors import InputError
 from sfi_zoo.interruption import uninterrupted
-from sfi_zoo.whole_files import put_in_place, replacing
+from sfi_zoo.whole_files import Draft, made, publish, replacing
 
 CLIPS = ("rescale", "clamp")
 _UNCLIPPED = {"FLOAT", "DOUBLE"}
@@ -80,14 +79,14 @@ class StemWriter:
         self._output, self._sample_rate, self._channels = output, sample_rate, channels
         self._folders = list(dict.fromkeys(path.parent for path in self.paths))
         self._base = self._folders[0].parent if len(self._folders) == 1 else folder
-        self._temporary = self._base / f".sfi-zoo-{uuid.uuid4().hex[:12]}.partial"
-        self._made: list[Path] = []
+        self._draft = Draft(self._base)
+        self._open = ExitStack()
         self._files: list[_EncodedFile] = []
 
     @property
     def scratch(self) -> Path:
         """A folder on the same disk, for what goes when the block ends."""
-        return self._temporary
+        return self._draft.path
 
     def __enter__(self) -> "StemWriter":
         """Make the temporary files."""
@@ -95,24 +94,26 @@ class StemWriter:
         for place in self._folders:
             _check_free(place, self.paths)
         try:
-            self._made = _make_folders(self._base)
+            self._open.enter_context(made(self._base))
+            self._open.enter_context(self._draft)
+            self._open.push(self._close)
             for place in self._folders:
-                self._draft(place).mkdir(parents=True)
+                self._part(place).mkdir()
             for path in self.paths:
-                draft = self._draft(path.parent) / path.name
+                draft = self._part(path.parent) / path.name
                 self._files.append(_EncodedFile(draft, path, output, self._sample_rate, self._channels))
             if self._waits:
-                self._spool = Spool(self._temporary, str(self.paths[0]))
+                self._spool = Spool(self._draft.path, str(self.paths[0]))
         except BaseException as error:
-            self._discard()
+            self._open.__exit__(type(error), error, error.__traceback__)
             if isinstance(error, OSError):
                 raise self._refused(error) from error
             raise
         return self
 
-    def _draft(self, folder: Path) -> Path:
+    def _part(self, folder: Path) -> Path:
         """Where the files of a folder are written at first."""
-        return self._temporary / str(self._folders.index(folder))
+        return self._draft.path / str(self._folders.index(folder))
 
     def _refused(self, error: OSError) -> InputError:
         return InputError(f"{self._folders[0]}: cannot be written ({error.strerror or error})")
@@ -141,36 +142,29 @@ class StemWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Put all files in their place, or after an error none."""
-        try:
-            if kind is None:
-                if self._spool is not None:
-                    self._write_waiting(self._spool)
-                self.reports = [file.finish() for file in self._files]
-                self._publish()
-                self._made = []
-        finally:
-            self._discard()
+        with self._open:  # what it holds is left as this block is
+            if error is not None:
+                raise error
+            if self._spool is not None:
+                self._write_waiting(self._spool)
+            self.reports = [file.finish() for file in self._files]
+            self._publish()
 
     def _publish(self) -> None:
-        made: list[Path] = []
         try:
-            with uninterrupted():
+            with uninterrupted(), ExitStack() as parents:
                 for place in self._folders:
-                    made += _make_folders(place.parent)
-                    names = [path.name for path in self.paths if path.parent == place]
-                    put_in_place(self._draft(place), place, names)
+                    parents.enter_context(made(place.parent))
+                publish(self._draft.path, [(self._part(place), place) for place in self._folders])
         except OSError as error:
-            _remove_empty(made)
             raise self._refused(error) from error
 
-    def _discard(self) -> None:
-        with uninterrupted():
-            for file in self._files:
-                file.close()
-            if self._spool is not None:
-                self._spool.close()
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            _remove_empty(self._made)
+    def _close(self, *_: object) -> None:
+        """Let go of the files, complete or not."""
+        for file in self._files:
+            file.close()
+        if self._spool is not None:
+            self._spool.close()
 
 
 def write(path: str | Path, waveform: np.ndarray, sample_rate: int, subtype: str | None = None) -> StemReport:
@@ -197,22 +191,16 @@ def write(path: str | Path, waveform: np.ndarray, sample_rate: int, subtype: str
         raise InputError(f"{path}: {container} {chosen} cannot hold {signal}")
     if path.is_dir():
         raise InputError(f"{path}: is a folder")
-    made: list[Path] = []
     try:
-        made = _make_folders(path.parent)
-        with replacing(path) as draft:
+        with made(path.parent), replacing(path) as draft:
             file = _EncodedFile(draft, path, OutputFormat(container, chosen), sample_rate, len(waveform))
             try:
                 file.write(waveform)
                 report = file.finish()
             finally:
                 file.close()
-        made = []
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        with uninterrupted():
-            _remove_empty(made)
     return report
 
 
@@ -295,17 +283,3 @@ def _check_free(folder: Path, targets: Sequence[Path]) -> None:
     for target in targets:
         if target.is_dir():
             raise InputError(f"{target}: is a folder, a stem cannot replace it")
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder and its parents; returns those that were not there, outermost first."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()][::-1]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
-def _remove_empty(made: Sequence[Path]) -> None:
-    """Folders that `_make_folders` made, unless somebody else has put something there."""
-    with suppress(OSError):
-        for folder in reversed(made):
-            folder.rmdir()

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from sfi_zoo.commands.shared import AsJson, print_json, print_table
 from sfi_zoo.errors import InputError
-from sfi_zoo.whole_files import replacing, write_text
+from sfi_zoo.whole_files import Draft, made, publish, replacing, write_text
 
 Results = Annotated[list[Path], typer.Argument(help="Folders of `sfi-zoo score -o`.", metavar="RESULTS...")]
 Resamples = Annotated[int, typer.Option(help="Of the bootstrap.", min=0)]
@@ -46,13 +46,13 @@ def study_command(
         raise InputError(f"--cost {cost}: not one of {', '.join(study.COSTS)}")
     found = study.study(records, _families(records, families or []))
     folder = out or results[0]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "study.json", json.dumps(found, indent=1) + "\n")
-    if plots:
-        for each in dict.fromkeys(row["cost"] for row in found):
-            for scale, name in (("linear", f"scatter_{each}"), ("dB", f"scatter_{each}_db")):
-                with replacing(folder / f"{name}.svg") as draft:
-                    study.plot_study(records, each, scale=scale).savefig(draft)
+    with made(folder):
+        write_text(folder / "study.json", json.dumps(found, indent=1) + "\n")
+        if plots:
+            for each in dict.fromkeys(row["cost"] for row in found):
+                for scale, name in (("linear", f"scatter_{each}"), ("dB", f"scatter_{each}_db")):
+                    with replacing(folder / f"{name}.svg") as draft:
+                        study.plot_study(records, each, scale=scale).savefig(draft)
     if as_json:
         print_json(found)
         return
@@ -100,10 +100,12 @@ def report_command(
     title = "Scores: " + ", ".join(sorted({record["model"] for record in records}))
     parts = report.sections(records, resamples)
     folder = out or results[0]
-    folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "report.html", folder / "report.md"]
-    write_text(written[0], report.as_html(title, parts))
-    write_text(written[1], report.as_markdown(title, parts))
+    pages = {"report.html": report.as_html(title, parts), "report.md": report.as_markdown(title, parts)}
+    with made(folder), Draft(folder) as draft:
+        for name, text in pages.items():
+            write_text(draft / name, text)
+        publish(draft, [(draft / name, folder / name) for name in pages])
+    written = [folder / name for name in pages]
     for own, made_with in settings:
         if scores_json is not None:
             written += report.write_scores(own, made_with, scores_json, dataset)

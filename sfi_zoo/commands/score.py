@@ -89,7 +89,7 @@ def score_command(
     if twice:
         raise InputError(f"{', '.join(twice)}: given twice")
     from sfi_zoo import hub
-    from sfi_zoo.metrics.scoring import rows, run
+    from sfi_zoo.metrics.scoring import records, rows, run
     from sfi_zoo.metrics.scoring.unit import Measures
     from sfi_zoo.progress_bar import ProgressBar
 
@@ -109,7 +109,11 @@ def score_command(
     for note in getattr(songs, "notes", ()):
         print(f"{PROGRAM}: note: {note}", file=sys.stderr)
     with ProgressBar(", ".join(names) if len(names) < 4 else f"{len(names)} models") as bar:
-        done = run.score(loads, songs, plan, out, bar.update, rank, world_size)
+        try:
+            done = run.score(loads, songs, plan, out, bar.update, rank, world_size)
+        except records.RecordsError as error:
+            complain(error)
+            raise typer.Exit(1) from None
     if done.complete or world_size == 1:
         scored = rows.rows_of(done.records)
         if as_json:

@@ -19,6 +19,7 @@ from sfi_zoo.progress_bar import ProgressBar
 from sfi_zoo.separation.files import FilePlan, SeparatedFile, plan_file, separate_planned
 from sfi_zoo.separation.naming import Found
 from sfi_zoo.separation.options import SeparationOptions
+from sfi_zoo.whole_files import sweep
 
 STANDARD = Path("-")
 
@@ -76,6 +77,7 @@ def separate_all(
     with _sources(files, from_standard_input) as sources:
         if job.out == STANDARD:
             return [_to_standard_output(job, separator, sources[0])]
+        sweep(job.out)
         if not (job.overwrite or job.skip_existing or job.world_size > 1):
             _refuse_existing(job, separator, sources)
         if job.world_size > 1 and not job.overwrite:

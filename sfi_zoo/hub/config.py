@@ -9,6 +9,7 @@ from typing import Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.config_version import migrated
+from sfi_zoo.hub.digest import DIGEST
 from sfi_zoo.models import architecture_class
 from sfi_zoo.wording import first_line, shortened
 
@@ -16,7 +17,7 @@ MOST_CONFIG_BYTES = 2**20
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The checked content of a config.json, lists made tuples where the setting is one.
+    """The checked content of a config.json, lists made tuples where the setting is one; the digest of its weights where it has one.
 
     Raises:
         InputError: not JSON, an architecture that is not known, or settings that do not fit it.
@@ -34,6 +35,9 @@ def read_config(path: Path) -> dict[str, Any]:
         config_class = architecture_class(config["architecture"]).config_class
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    digest = config.pop(DIGEST, None)
+    if digest is not None and not isinstance(digest, str):
+        raise InputError(f"{path}: {DIGEST} must be a text, got {digest!r:.40}")
     known = {field.name for field in fields(config_class)}
     later = {field.name for field in fields(config_class) if field.metadata.get("later")}
     unknown = sorted(set(config) - known - {"architecture"})
@@ -51,7 +55,7 @@ def read_config(path: Path) -> dict[str, Any]:
     settings = {
         k: tuple(v) if typing.get_origin(hints[k]) is tuple else v for k, v in config.items() if k in known
     }
-    return {"architecture": config["architecture"], **settings}
+    return {"architecture": config["architecture"], **settings} | ({} if digest is None else {DIGEST: digest})
 
 
 def _is_of(value: Any, hint: Any) -> bool:

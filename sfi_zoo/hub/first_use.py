@@ -8,8 +8,6 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -20,19 +18,18 @@ import torch
 
 from sfi_zoo import __version__
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.digest import sha256_of
 from sfi_zoo.hub.download import fetch
-from sfi_zoo.hub.folder import CARD, CONFIG, WEIGHTS, write
+from sfi_zoo.hub.folder import CONFIG, WEIGHTS, write
 from sfi_zoo.hub.model_card import Source, model_card
 from sfi_zoo.hub.published import SOURCE, Published
 from sfi_zoo.importers.checkpoint import Imported, convert_checkpoint
 from sfi_zoo.importers.settings import Given
-from sfi_zoo.interruption import uninterrupted
 from sfi_zoo.models.base import Separator
 from sfi_zoo.progress_bar import ProgressBar
-from sfi_zoo.whole_files import put_in_place
+from sfi_zoo.whole_files import Draft, publish, sweep
 
 CHECKSUMS = "checksums.json"
-BLOCK = 2**22
 
 
 def imported_folder(published: Published) -> Path:
@@ -45,6 +42,7 @@ def imported_folder(published: Published) -> Path:
             differs, or they cannot be imported; one line, with the way out.
     """
     folder = _kept_at(published)
+    sweep(folder.parent)
     if _is_whole(folder):
         return folder
     size = "" if published.bytes is None else f"{published.bytes / 1e6:.0f} MB, "
@@ -143,15 +141,6 @@ def _package_folder(published: Published) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _kept_at(published: Published) -> Path:
     """The folder in the cache: another one for another source.json, and for another version of the importers."""
     from huggingface_hub import cached_assets_path
@@ -174,16 +163,11 @@ def _is_whole(folder: Path) -> bool:
 def _make(published: Published, imported: Imported, folder: Path) -> None:
     """Writes a folder with checksums, whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{published.name}.", dir=folder.parent))
-    try:
-        place = temporary / published.name
-        write(imported.model, place, False, card_of(published, imported))
-        sums = {name: sha256_of(place / name) for name in (CONFIG, WEIGHTS)}
-        (place / CHECKSUMS).write_text(json.dumps(sums), encoding="utf-8")
-        put_in_place(place, folder, (WEIGHTS, CONFIG, CARD, CHECKSUMS))
-    finally:
-        with uninterrupted():
-            shutil.rmtree(temporary, ignore_errors=True)
+    with Draft(folder.parent) as draft:
+        finished = write(imported.model, draft / published.name, False, card_of(published, imported))
+        sums = {name: sha256_of(finished / name) for name in (CONFIG, WEIGHTS)}
+        (finished / CHECKSUMS).write_text(json.dumps(sums), encoding="utf-8")
+        publish(draft, [(finished, folder)])
 
 
 def card_of(published: Published, imported: Imported) -> str:

@@ -1,8 +1,6 @@
 """A model's folder: config.json, model.safetensors and a model card, written as a whole or not at all."""
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -10,10 +8,11 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.config_version import KEY, present
+from sfi_zoo.hub.digest import DIGEST, sha256_of
 from sfi_zoo.hub.model_card import model_card
-from sfi_zoo.interruption import uninterrupted
 from sfi_zoo.models.base import Separator
-from sfi_zoo.whole_files import put_in_place
+from sfi_zoo.models.weights import written
+from sfi_zoo.whole_files import Draft, made, publish
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -29,7 +28,7 @@ def save(
 
     Args:
         model: the separator.
-        folder: made if it is not there; each file is replaced as a whole.
+        folder: made if it is not there; what is there of a model is replaced as a whole.
         half: store weights as float16, except analog filters (their frequencies need float32).
         license: of the weights, for the card, as the Hub names it ("mit", "cc-by-4.0"); a card without one cannot be published.
         where: for the card, the Hub id it will have.
@@ -38,7 +37,7 @@ def save(
         The folder.
 
     Raises:
-        InputError: the folder is a file.
+        InputError: the folder is a file, or cannot be written.
     """
     return write(
         model, Path(folder), half, model_card(Path(folder).name, model, license=license, where=where)
@@ -46,24 +45,21 @@ def save(
 
 
 def write(model: Separator, folder: Path, half: bool, card: str, replace_card: bool = False) -> Path:
-    """All files into a temporary folder beside, then each in one move."""
+    """All files into a draft beside, then to their place; config.json says which weights it belongs to."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, not a folder to write into")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        state = {k: _stored(k, v.detach().cpu(), half) for k, v in model.state_dict().items()}
-        config = {"architecture": model.architecture, KEY: present(), **model.config_dict()}
-        save_file(state, str(temporary / WEIGHTS), metadata={"format": "pt"})
-        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(card, encoding="utf-8")
-        (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)
-        temporary.chmod(0o755)
-        new_card = replace_card or not (folder / CARD).exists()
-        put_in_place(temporary, folder, (WEIGHTS, CONFIG, CARD) if new_card else (WEIGHTS, CONFIG))
-    finally:
-        with uninterrupted():
-            shutil.rmtree(temporary, ignore_errors=True)
+    state = {k: _stored(k, v.detach().cpu(), half) for k, v in model.state_dict().items()}
+    config = {"architecture": model.architecture, KEY: present(), **model.config_dict()}
+    with written(folder), made(folder.parent), Draft(folder.parent) as draft:
+        finished = draft / "model"
+        finished.mkdir()
+        save_file(state, str(finished / WEIGHTS), metadata={"format": "pt"})
+        config[DIGEST] = sha256_of(finished / WEIGHTS)
+        (finished / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (finished / WEIGHTS).chmod((finished / CONFIG).stat().st_mode)
+        if replace_card or not (folder / CARD).exists():
+            (finished / CARD).write_text(card, encoding="utf-8")
+        publish(draft, [(finished, folder)])
     return folder
 
 

@@ -9,6 +9,7 @@ import torch
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub import bundled
 from sfi_zoo.hub.config import read_config
+from sfi_zoo.hub.digest import DIGEST, check_digest
 from sfi_zoo.hub.download import HUB_ID, fetch_model
 from sfi_zoo.hub.folder import CONFIG, WEIGHTS
 from sfi_zoo.hub.published import find, list_published
@@ -49,7 +50,7 @@ def load_as(wanted: type[M], name: str | Path, device: torch.device | str | None
     """
     config_file, weights_file = _files(str(name), **options)
     settings = read_config(config_file)
-    architecture = settings.pop("architecture")
+    architecture, digest = settings.pop("architecture"), settings.pop(DIGEST, None)
     cls = architecture_class(architecture)
     if not issubclass(cls, wanted):
         raise InputError(
@@ -67,6 +68,7 @@ def load_as(wanted: type[M], name: str | Path, device: torch.device | str | None
         check_state(planned, state)
     except WeightsError as error:
         raise WeightsError(f"{weights_file}: {error}", error.problems) from None
+    check_digest(config_file, digest, weights_file)
     model: Any = cls(config)
     fill(model, state)
     loaded: M = model.eval() if device is None else model.eval().to(device)

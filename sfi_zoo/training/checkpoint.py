@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.models.weights import written
 from sfi_zoo.training.recipe import recipe_from
 from sfi_zoo.whole_files import replacing
 
@@ -34,6 +35,8 @@ class Progress:
         factor: of the learning rate, by the plateau schedule.
         average_updates: of the average of the weights.
         scaler: state of the loss scaler (float16).
+        sums: of the figures since the last validation.
+        count: of the steps in them.
     """
 
     step: int = 0
@@ -42,6 +45,8 @@ class Progress:
     factor: float = 1.0
     average_updates: int = 0
     scaler: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
 
 
 def save_checkpoint(
@@ -61,7 +66,7 @@ def save_checkpoint(
             tensors[f"{OPTIMIZER}{key}/{name}"] = torch.as_tensor(value)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     about = {"progress": json.dumps(asdict(progress)), "recipe": json.dumps(recipe)}
-    with replacing(folder / FILE) as draft:
+    with written(folder / FILE), replacing(folder / FILE) as draft:
         save_file(tensors, draft, metadata=about)
         with draft.open("rb") as file:
             os.fsync(file.fileno())

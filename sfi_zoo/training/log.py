@@ -12,11 +12,15 @@ LOG = "log.jsonl"
 
 
 class Mean:
-    """Means of the figures since the last validation."""
+    """Means of the figures since the last validation.
 
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.count = 0
+    Args:
+        sums: of steps before.
+        count: of those steps.
+    """
+
+    def __init__(self, sums: dict[str, float] | None = None, count: int = 0) -> None:
+        self.sums, self.count = dict(sums or {}), count
 
     def add(self, **figures: float) -> None:
         """One step."""

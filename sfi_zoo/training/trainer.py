@@ -157,9 +157,9 @@ class _Run:
         if self.engine.is_main_process:
             cut_log(self.out, progress.step)
         self.engine.init_trackers("tensorboard")
+        self.mean = mean = Mean(progress.sums, progress.count)
         if progress.step == 0 and self.engine.is_main_process:
             self._save()
-        mean = Mean()
         with Stopping() as stopping:
             begin = time.perf_counter()
             for targets in self._batches(progress.step, last):
@@ -286,11 +286,11 @@ class _Run:
 
             if gained:
                 save(judged, self.out / MODEL)
-            self._save()
             record = {"step": progress.step, **figures, "valid_si_sdr_improvement": improvement}
             record |= {"valid_collections": found.gained, "valid_worse_than_mixture": found.worse}
             record |= {"valid_leaked_db": found.leaked_db, "valid_score": score}
-            append_record(self.out, record)
+            append_record(self.out, record)  # before the checkpoint: a line too many is cut, and made again
+            self._save()
         self.engine.log(
             figures | {f"valid/{k}": v for k, v in improvement.items()} | {"valid/mean": score}, progress.step
         )
@@ -301,7 +301,7 @@ class _Run:
     def _save(self) -> None:
         if self.engine.is_main_process:
             scaler = self.engine.scaler.state_dict() if self.engine.scaler is not None else {}
-            state = replace(self.progress, scaler=scaler)
+            state = replace(self.progress, scaler=scaler, sums=self.mean.sums, count=self.mean.count)
             save_checkpoint(
                 self.out, self.model, self._averaged(), self.inner_optimizer, state, self.recipe.as_dict()
             )
