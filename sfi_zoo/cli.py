@@ -12,12 +12,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from sfi_zoo import __version__
+from sfi_zoo.commands import printing
 from sfi_zoo.commands.demo import demo_command
 from sfi_zoo.commands.doctor import doctor_command
 from sfi_zoo.commands.example import example_command
 from sfi_zoo.commands.import_checkpoint import import_command
 from sfi_zoo.commands.info import info_command
 from sfi_zoo.commands.list import list_command
+from sfi_zoo.commands.printing import remark, say
 from sfi_zoo.commands.publish import publish_command
 from sfi_zoo.commands.report import report_command, study_command
 from sfi_zoo.commands.score import score_command
@@ -56,24 +58,40 @@ app.command("doctor")(doctor_command)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     before = signal.signal(signal.SIGTERM, _terminate) if in_main_thread() else None
+    printing.begin()
     try:
-        app(args=arguments, prog_name=PROGRAM)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except (InputError, OSError) as error:
-        complain(error)
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return _run(arguments)
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-    return 0
+
+
+def _run(arguments: list[str] | None) -> int:
+    code = 0
+    try:
+        app(args=arguments, prog_name=PROGRAM)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except (InputError, OSError) as error:
+        complain(error)
+        code = 2
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    try:
+        note = printing.end()
+        if note is not None:
+            remark(f"{PROGRAM}: note: {note}")
+    except BrokenPipeError:
+        pass  # who reads it wants no more
+    except OSError as error:
+        complain(error)
+        code = code or 1
+    return code
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"{PROGRAM} {__version__}")
+        say(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from sfi_zoo.commands.shared import AsJson, print_json, print_table
+from sfi_zoo.commands.printing import say_json, say_table
+from sfi_zoo.commands.shared import AsJson
 
 PACKAGES = ("torch", "soundfile", "soxr", "safetensors", "huggingface_hub")
 EXTRAS = ("torchaudio", "musdb", "museval", "accelerate", "gradio", "matplotlib")
@@ -47,13 +48,13 @@ def doctor_command(
         except Exception as error:  # whatever a broken installation raises is the finding
             failures[name] = " ".join(str(error).split()) or type(error).__name__
     if as_json:
-        print_json(found | {"failures": failures})
+        say_json(found | {"failures": failures})
     else:
         table = Table(show_header=False, box=None)
         for name in checks:
             value = f"FAILS: {failures[name]}" if name in failures else _shown(found[name])
             table.add_row(name, value)
-        print_table(table)
+        say_table(table)
     if failures:
         raise typer.Exit(1)
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sfi_zoo.commands.shared import AsJson, print_json
+from sfi_zoo.commands.printing import say, say_json
+from sfi_zoo.commands.shared import AsJson
 
 
 def example_command(
@@ -34,6 +35,6 @@ def example_command(
         files |= {out.with_suffix("") / f"{name}{out.suffix}": part for name, part in parts.items()}
     written = [str(write(path, samples, sample_rate).path) for path, samples in files.items()]
     if as_json:
-        print_json({"files": written, "sample_rate": sample_rate})
+        say_json({"files": written, "sample_rate": sample_rate})
     else:
-        print(*written, sep="\n")
+        say(*written)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sfi_zoo.commands.shared import AsJson, print_json
+from sfi_zoo.commands.printing import say, say_json
+from sfi_zoo.commands.shared import AsJson
 
 
 def import_command(
@@ -59,6 +60,6 @@ def import_command(
         bins=bins,
     )
     if as_json:
-        print_json({"folder": str(folder)})
+        say_json({"folder": str(folder)})
     else:
-        print(folder)
+        say(folder)

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from sfi_zoo.commands.shared import AsJson, bundled, print_json
+from sfi_zoo.commands.printing import say_json, say_table
+from sfi_zoo.commands.shared import AsJson, bundled
 from sfi_zoo.hub.bundled import BUNDLED, DEFAULT_MODEL
 
 
@@ -25,12 +25,12 @@ def info_command(
     """
     described = _describe(name)
     if as_json:
-        print_json(described)
+        say_json(described)
         return
     table = Table(show_header=False, box=None)
     for key, value in described.items():
         table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
-    Console().print(table)
+    say_table(table)
 
 
 def _describe(name: str) -> dict[str, Any]:

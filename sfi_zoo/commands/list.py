@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sfi_zoo.commands.shared import AsJson, one_of, print_json, print_table
+from sfi_zoo.commands.printing import say, say_json, say_table
+from sfi_zoo.commands.shared import AsJson, one_of
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.bundled import DEFAULT_MODEL
 from sfi_zoo.hub.catalogue import SORTS, Row, catalogue
@@ -43,15 +44,15 @@ def list_command(
 
         names = list_architectures(pattern)
         if as_json:
-            print_json(names)
+            say_json(names)
         else:
             for name in names:
-                print(name)
+                say(name)
         return
     wanted = tuple(name.strip() for name in sources.split(",")) if sources is not None else ()
     rows = [row for row in catalogue(pattern, wanted, sort) if not (published and row.ours)]
     if as_json:
-        print_json([asdict(row) | {"default": row.name == DEFAULT_MODEL} for row in rows])
+        say_json([asdict(row) | {"default": row.name == DEFAULT_MODEL} for row in rows])
     else:
         show(rows)
 
@@ -72,4 +73,4 @@ def show(rows: list[Row]) -> None:
         figures = ("-" if x is None else f"{x:.1f}" for x in (row.gained_db, row.lost_db))
         rate = f"{row.sample_rate / 1000:g}"
         table.add_row(row.name + default, row.task, " ".join(row.sources), rate, size, row.license, *figures)
-    print_table(table)
+    say_table(table)

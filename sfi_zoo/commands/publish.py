@@ -1,6 +1,5 @@
 """`sfi-zoo publish`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +7,8 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from sfi_zoo.commands.shared import PROGRAM, AsJson, bundled, print_json, print_table
+from sfi_zoo.commands.printing import remark, say, say_json, say_table
+from sfi_zoo.commands.shared import PROGRAM, AsJson, bundled
 from sfi_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,21 +65,21 @@ def publish_command(
     found = parcel(names[0], to)
     url = send(found.folder, Destination(to, private or None)) if yes else None
     if as_json:
-        print_json({"to": to, "private": private, **_contents(found), "sent": url})
+        say_json({"to": to, "private": private, **_contents(found), "sent": url})
         return
     if url is not None:
-        print(url)
+        say(url)
         return
-    print(f"{found.folder} to {constants.ENDPOINT}/{to}{', private' * private}")
+    say(f"{found.folder} to {constants.ENDPOINT}/{to}{', private' * private}")
     table = Table(box=SIMPLE)
     table.add_column("file")
     table.add_column("bytes", justify="right")
     for file, size in found.sizes.items():
         table.add_row(file, f"{size:,}")
     table.add_row("in all", f"{sum(found.sizes.values()):,}")
-    print_table(table)
-    print("\n".join(_head(found.metadata)))
-    print(f"{PROGRAM}: nothing was sent; --yes sends it", file=sys.stderr)
+    say_table(table)
+    say("\n".join(_head(found.metadata)))
+    remark(f"{PROGRAM}: nothing was sent; --yes sends it")
 
 
 def _kit(
@@ -96,11 +96,11 @@ def _kit(
 
     parcels = write_kit(out, namespace, names or list_models(), package)
     if as_json:
-        print_json({"kit": str(out), "models": {p.folder.name: _contents(p) for p in parcels}})
+        say_json({"kit": str(out), "models": {p.folder.name: _contents(p) for p in parcels}})
         return
     for found in parcels:
-        print(f"{found.folder}: {sum(found.sizes.values()):,} bytes")
-    print(out / "README.md")
+        say(f"{found.folder}: {sum(found.sizes.values()):,} bytes")
+    say(out / "README.md")
 
 
 def _contents(found: "Parcel") -> dict[str, Any]:

@@ -8,7 +8,8 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from sfi_zoo.commands.shared import AsJson, print_json, print_table
+from sfi_zoo.commands.printing import say, say_json, say_table
+from sfi_zoo.commands.shared import AsJson
 from sfi_zoo.errors import InputError
 from sfi_zoo.whole_files import Draft, made, publish, replacing, write_text
 
@@ -54,7 +55,7 @@ def study_command(
                     with replacing(folder / f"{name}.svg") as draft:
                         study.plot_study(records, each, scale=scale).savefig(draft)
     if as_json:
-        print_json(found)
+        say_json(found)
         return
     shown = [r for r in found if r["cost"] == cost and not r["group"].startswith("model ")]
     table = Table(title=f"LEE against {cost}", box=SIMPLE)
@@ -62,8 +63,8 @@ def study_command(
         table.add_column(heading, justify="right")
     for line in report.study_rows(shown):
         table.add_row(*line)
-    print_table(table)
-    print(folder / "study.json")
+    say_table(table)
+    say(folder / "study.json")
 
 
 def report_command(
@@ -116,10 +117,10 @@ def report_command(
             for path in report.write_scores(there, made_with, cards, dataset):
                 written += [path, update_card(path.parent)]
     if as_json:
-        print_json(leaderboard(records, resamples))
+        say_json(leaderboard(records, resamples))
     else:
         for path in written:
-            print(path)
+            say(path)
 
 
 def _families(records: list[dict[str, Any]], given: list[str]) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """`sfi-zoo score`."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,16 +8,8 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from sfi_zoo.commands.shared import (
-    PROGRAM,
-    AsJson,
-    Device,
-    available,
-    checked_threads,
-    complain,
-    print_json,
-    print_table,
-)
+from sfi_zoo.commands.printing import remark, say_json, say_table
+from sfi_zoo.commands.shared import PROGRAM, AsJson, Device, available, checked_threads, complain
 from sfi_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,7 +98,7 @@ def score_command(
     loads = {name: partial(hub.load, name, device=where) for name in names}
     songs = _songs(data, subset, tracks, seconds)
     for note in getattr(songs, "notes", ()):
-        print(f"{PROGRAM}: note: {note}", file=sys.stderr)
+        remark(f"{PROGRAM}: note: {note}")
     with ProgressBar(", ".join(names) if len(names) < 4 else f"{len(names)} models") as bar:
         try:
             done = run.score(loads, songs, plan, out, bar.update, rank, world_size)
@@ -117,11 +108,11 @@ def score_command(
     if done.complete or world_size == 1:
         scored = rows.rows_of(done.records)
         if as_json:
-            print_json(rows.as_json(scored))
+            say_json(rows.as_json(scored))
         else:
             show(scored)
     else:
-        print(f"{PROGRAM}: process {rank} of {world_size} is done, others are not", file=sys.stderr)
+        remark(f"{PROGRAM}: process {rank} of {world_size} is done, others are not")
     for problem in done.left_out[:SHOWN_FAILURES]:
         complain(InputError(f"left out: {problem}"))
     if len(done.left_out) > SHOWN_FAILURES:
@@ -144,7 +135,7 @@ def show(scored: list[dict[str, Any]]) -> None:
                     for x in values
                 )
             )
-        print_table(table)
+        say_table(table)
 
 
 def _place(row: dict[str, Any]) -> tuple[tuple[int, str], float]:

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from sfi_zoo.audio.containers import check_format
+from sfi_zoo.commands.printing import say, say_json
 from sfi_zoo.commands.separate_shared import (
     JOB_BYTES,
     check_memory,
     place_among_processes,
     run_jobs,
 )
-from sfi_zoo.commands.shared import AsJson, Device, bundled, checked_threads, complain, one_of, print_json
+from sfi_zoo.commands.shared import AsJson, Device, bundled, checked_threads, complain, one_of
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.bundled import DEFAULT_MODEL
 from sfi_zoo.separation.naming import (
@@ -210,7 +211,7 @@ def separate_command(
     )
     results = separate_all(job, found, from_standard_input=STANDARD in files)
     if as_json:
-        print_json(results)
+        say_json(results)
     _exit(sum("error" in result for result in results), len(results))
 
 
@@ -265,7 +266,7 @@ def _found(
             for each, error in zip(found, missing, strict=True)
         ]
         if as_json:
-            print_json(errors)
+            say_json(errors)
         raise typer.Exit(2)
     return found
 
@@ -304,10 +305,10 @@ def _finish_jobs(context: typer.Context, jobs: int, threads: int | None, files: 
     arguments = ["separate", *_options_of(context), "--threads", str(own), "--json", "--", *files_at]
     results, code = run_jobs(arguments, jobs, own)
     if as_json:
-        print_json(results)
+        say_json(results)
     else:
         for result in results:
-            print(*result.get("stems", {}).values(), sep="\n", end="\n" if result.get("stems") else "")
+            say(*result.get("stems", {}).values())
     if code > 2:
         raise typer.Exit(code)
     failed = sum("error" in result for result in results)

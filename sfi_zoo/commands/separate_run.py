@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from sfi_zoo import hub
+from sfi_zoo.commands.printing import remark, say
 from sfi_zoo.commands.separate_shared import Claim, clear_claims, in_turn, shared_out
 from sfi_zoo.commands.shared import PROGRAM, available, complain
 from sfi_zoo.errors import InputError
@@ -173,7 +174,7 @@ def _report(job: Job, separator: nn.Module, found: Found) -> dict[str, Any]:
         name: str(report.path) for name, report in zip(_names(job, separator, plan), done.stems, strict=True)
     }
     if not job.quiet:
-        print(*stems_at.values(), sep="\n", flush=True)
+        say(*stems_at.values())
     return {
         "file": str(found.path),
         "sample_rate": done.sample_rate,
@@ -193,7 +194,7 @@ def _separated(job: Job, separator: nn.Module, plan: FilePlan) -> SeparatedFile:
     with ProgressBar(plan.info.path.name) as bar:
         done = separate_planned(separator, plan, clip=job.clip, options=job.options, progress=bar.update)
     for note in done.notes:
-        print(f"{PROGRAM}: note: {note}", file=sys.stderr)
+        remark(f"{PROGRAM}: note: {note}")
     return done
 
 

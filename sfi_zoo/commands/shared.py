@@ -1,21 +1,17 @@
 """Options and messages that commands share."""
 
-import json
 import os
-import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from sfi_zoo.commands.printing import remark
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub import list_models
 
 PROGRAM = "sfi-zoo"
 LONGEST = 1000  # characters of a message
-WIDTH = 160  # of a table in a file or a pipe
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps ...")]
@@ -47,17 +43,6 @@ def checked_threads(number: int) -> int:
     return number
 
 
-def print_json(value: Any) -> None:
-    """To standard output."""
-    print(json.dumps(value, indent=2))
-
-
-def print_table(table: Table) -> None:
-    """To standard output, texts as they are; as wide as it needs where that is no terminal."""
-    width = None if Console().is_terminal else WIDTH
-    Console(width=width, markup=False, emoji=False).print(table)
-
-
 def bundled(incomplete: str) -> list[str]:
     """Names of the zoo's models that begin so, for completion; those of others too."""
     from sfi_zoo.hub.published import list_published
@@ -81,5 +66,5 @@ def complain(error: Exception) -> str:
         text = f"{text[: LONGEST - 200]} ... {text[-200:]}"
     # what a file holds, and its name, need not be text, and may be commands to a terminal
     text = "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
+    remark(f"{PROGRAM}: {text}")
     return text

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sfi_zoo.commands.printing import say
 from sfi_zoo.commands.shared import Device, available, checked_threads, complain
 from sfi_zoo.errors import InputError
 
@@ -70,7 +71,7 @@ def train_command(
         raise InputError("no data: give --data FOLDER, or folder in the recipe's [data]")
     model, apart = starting_model(plan, recipe.parent)
     for part, error in apart.items() if first else ():
-        print(f"{part}: filters start {error:.1%} apart from those of {plan.train.filters_like}")
+        say(f"{part}: filters start {error:.1%} apart from those of {plan.train.filters_like}")
     with ProgressBar("reading tracks") as bar:
         examples = examples_of(plan, model.sources, model.trained_rate, bar.update)
     for problem in examples.skipped if first else ():
@@ -100,4 +101,4 @@ def train_command(
     if state.is_main_process:
         best = "none yet" if done.best is None else f"{done.best:.2f} dB"
         shared = f" by {state.num_processes} processes" if state.num_processes > 1 else ""
-        print(f"{done.step} steps{shared}; best SI-SDR improvement on the validation excerpts: {best}")
+        say(f"{done.step} steps{shared}; best SI-SDR improvement on the validation excerpts: {best}")
