@@ -13,7 +13,26 @@ _context = get_context("forkserver")
 _context.set_forkserver_preload(
     [
         *("sfi_zoo.cli", "sfi_zoo.hub", "sfi_zoo.importers.checkpoint", "sfi_zoo.metrics.reporting.report"),
-        *("sfi_zoo.metrics.scoring.run", "sfi_zoo.models.conv_tasnet", "matplotlib.figure"),
+        *(
+            "sfi_zoo.metrics.scoring.run",
+            "sfi_zoo.models.conv_tasnet",
+            "matplotlib.figure",
+            "matplotlib.backends.backend_svg",
+        ),
+        *(
+            "sfi_zoo.commands.separate_run",
+            "tests.kills.run",
+            "accelerate",
+            "sfi_zoo.training.trainer",
+            "sfi_zoo.training.start",
+        ),
+        *(
+            "sfi_zoo.training.stem_cache",
+            "sfi_zoo.hub.kit",
+            "sfi_zoo.hub.first_use",
+            "sfi_zoo.importers.speechbrain",
+            "soxr",
+        ),
     ]
 )
 

@@ -12,7 +12,6 @@ kit/
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from sfi_zoo.hub.folder import CARD
 from sfi_zoo.hub.loading import local_folder
 from sfi_zoo.hub.model_card import usage
 from sfi_zoo.hub.publishing import Parcel, parcel
+from sfi_zoo.whole_files import Draft
 
 DATASET, SPACE, COLLECTION = (
     "music4-test-songs",
@@ -69,8 +69,8 @@ def write_kit(
     if not folders:
         raise InputError("a kit needs one model or more")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        kit = Path(work) / "kit"
+    with Draft(out.parent) as draft:
+        kit = draft / "kit"
         parcels = [
             _write_model(folder, kit / "models" / folder.name, namespace, package)
             for folder in folders.values()
@@ -83,7 +83,6 @@ def write_kit(
         (kit / CARD).write_text(
             _template("kit.md", namespace=namespace, models=listed, package=package), encoding="utf-8"
         )
-        kit.chmod(0o755)
         kit.rename(out)
     return [Parcel(out / "models" / each.folder.name, each.sizes, each.metadata) for each in parcels]
 
