@@ -1,6 +1,7 @@
 """Every separator is a citizen of the Hub's PyTorchModelHubMixin, without its traps; and those of users are, once registered."""
 
 import copy
+import hashlib
 import inspect
 import json
 from collections.abc import Iterator
@@ -56,7 +57,15 @@ def test_saved_and_loaded_by_its_class_it_is_the_same(model: Separator, tmp_path
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
     assert json.loads((tmp_path / "x" / "config.json").read_text()) == json.loads(
-        json.dumps({"architecture": model.architecture, "config_version": present()} | model.config_dict())
+        json.dumps(
+            {"architecture": model.architecture, "config_version": present()}
+            | model.config_dict()
+            | {
+                "weights_sha256": hashlib.sha256(
+                    (tmp_path / "x" / "model.safetensors").read_bytes()
+                ).hexdigest()
+            }
+        )
     )
 
 
