@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers import at_sample_rate, make_sfi
-from sfi_zoo.models.base import Separator, check_waveform, to_items
+from sfi_zoo.layers.surgery.taps import foreign_model
+from sfi_zoo.models.base import Latent, Separator, check_waveform, to_items
+from sfi_zoo.models.foreign_masks import MaskedNetwork
+from sfi_zoo.wording import shortened
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class ForeignSeparator(Separator):
     """A foreign network that separates files, is saved, loaded and published as the zoo's own models are.
 
     A subclass names its `architecture`, makes the network in `build`, and says in `estimate` how it is called, where that is not
-    (items, 1, time) -> (items, sources, time). The network is converted by `make_sfi`, or runs between two resamplings.
+    (items, 1, time) -> (items, sources, time), or with several `channels`
+    (batch, channels, time) -> (batch, sources, channels, time). The network is converted by `make_sfi`, or runs between two resamplings.
 
         >>> @sfi_zoo.register
         ... class Mine(ForeignSeparator):
@@ -36,17 +40,25 @@ class ForeignSeparator(Separator):
         >>> model = sfi_zoo.create("mine", sample_rate=16000)
         >>> model.load_foreign(torch.load("trained.pt", weights_only=True))
 
-    It has no `encode`, `predict_masks` and `decode`: it is scored by what comes out, not by LEEs.
+    LEEs look at masks. Where the network has some, `masks` names the module that gives them, or is a method (network, latent) -> masks;
+    `latent` names the module that gives what they are multiplied with, if that is not the transform itself. Both are checked, see
+    `MaskedNetwork`. Without `masks` it has no `encode`, `predict_masks` and `decode`, and only what comes out can be compared.
 
     Args:
         config: the settings.
 
     Attributes:
         example_inputs: see `make_sfi`; found if None.
+        channels: that the network hears together; 1: every channel of a signal is an item of its own.
+        masks: the module that gives the masks, (items, sources, features, frames), by its name in `named_modules()`; or a method.
+        latent: the module that gives what masks multiply; None for what the first convolution or STFT on the waveform gives.
     """
 
     config_class = ForeignConfig
     example_inputs: Any = None
+    masks: Any = None
+    latent: str | None = None
+    channels: int = 1
 
     def __init__(self, config: ForeignConfig) -> None:
         super().__init__()
@@ -56,6 +68,17 @@ class ForeignSeparator(Separator):
         self.network = make_sfi(
             network, config.sample_rate, example_inputs=self.example_inputs, fallback="resample"
         )
+        self._masked = None
+        if self.masks is not None:
+            self._masked = MaskedNetwork(
+                self.network,
+                self.estimate,
+                len(config.sources),
+                self.latent,
+                self.masks,
+                config.sample_rate,
+                self.channels,
+            )
 
     def build(self, config: Any) -> nn.Module:
         """The foreign network, with whatever weights."""
@@ -63,8 +86,39 @@ class ForeignSeparator(Separator):
 
     def estimate(self, network: nn.Module, waveform: Tensor) -> Tensor:
         """How the network is called: (batch, channels, time) -> (batch, sources, channels, time)."""
+        if self.channels > 1:
+            together: Tensor = network(waveform)
+            return together
         y: Tensor = network(to_items(waveform))
         return y.unflatten(0, waveform.shape[:2]).transpose(1, 2)
+
+    def encode(self, waveform: Tensor, sample_rate: float | None = None) -> Latent:
+        """(batch, channels, time) -> what the masks multiply, (items, features, frames).
+
+        Raises:
+            InputError: `masks` is not set, or masks x latent are not what the network makes its output of.
+        """
+        check_waveform(waveform)
+        if waveform.shape[1] % self.channels:
+            raise InputError(f"this model hears {self.channels} channels together, got {waveform.shape[1]}")
+        return self._parts().encode(waveform, self.check_rate(sample_rate))
+
+    def predict_masks(self, latent: Latent) -> Tensor:
+        """The masks of a latent, (items, sources, features, frames), see `MaskedNetwork`."""
+        return self._parts().predict_masks(latent)
+
+    def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
+        """(items, sources, features, frames) -> (items x channels, sources, time), see `MaskedNetwork`."""
+        return self._parts().decode(latents, self.check_rate(sample_rate), length)
+
+    def _parts(self) -> MaskedNetwork:
+        if self._masked is None:
+            names = [n for n, _ in foreign_model(self.network).named_children()]
+            raise InputError(
+                f"{type(self).__name__} names no masks, and LEEs look at masks; set masks = the name of the module that gives them, "
+                f"such as: {shortened(names)}"
+            )
+        return self._masked
 
     @property
     def frame_period(self) -> None:
@@ -78,10 +132,14 @@ class ForeignSeparator(Separator):
     def forward(self, waveform: Tensor, sample_rate: float | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, sources, channels, time), see `Separator.forward`.
 
+        Where the network hears several channels together, one is heard in all of them, and their mean is given.
+
         Raises:
             InputError: wrong shape, empty signal, a rate out of range, or estimates of another shape.
         """
         check_waveform(waveform)
+        if self.channels > 1 and waveform.shape[1] == 1:
+            return self(waveform.expand(-1, self.channels, -1), sample_rate).mean(2, keepdim=True)
         with at_sample_rate(self.network, self.check_rate(sample_rate)):
             y = self.estimate(self.network, waveform)
         wanted = (waveform.shape[0], len(self.sources), *waveform.shape[1:])

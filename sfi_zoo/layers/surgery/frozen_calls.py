@@ -154,8 +154,8 @@ class _Recording(Redirection):
             self.calls[key] = frozen, layer
         return y
 
-    def _transform(self, key: Key, arguments: dict[str, Any]) -> Tensor:
-        y = super()._transform(key, arguments)
+    def _transform(self, key: Key, role: str, arguments: dict[str, Any]) -> Tensor:
+        y = super()._transform(key, role, arguments)
         at = (key, transform_numbers(arguments))
         if at not in self.calls:
             layer: Any = copy.deepcopy(self.converted.layer(key, None, arguments))

@@ -13,6 +13,7 @@ from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, prima
 from sfi_zoo.layers.surgery.call_arguments import (
     CONVOLUTIONS,
     Convolution,
+    Operands,
     convolution,
     redirected_name,
     transform,
@@ -40,6 +41,18 @@ class Key(NamedTuple):
     name: str
     site: Site
     convolution: Convolution | None
+
+
+class Taps(NamedTuple):
+    """What stands at the calls that give frames, or make samples of them, while a converted model runs.
+
+    Attributes:
+        goes_in: role and tensor -> what goes in instead.
+        comes_out: role, layer and tensor -> what comes out instead.
+    """
+
+    goes_in: Callable[[str, Tensor], Tensor]
+    comes_out: Callable[[str, nn.Module, Tensor], Tensor]
 
 
 class Redirected(SampleRateAware):
@@ -73,12 +86,13 @@ class Redirected(SampleRateAware):
         self.roles, self.unpadded = roles, frozenset(unpadded)
         self.inputs = inputs
         self.shared: dict[int, SharedLength] = {}
+        self.taps: Taps | None = None
         self._layers = LayerCache()
         self.training = model.training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives; at the stored rate."""
-        if self.current_rate == self.trained_rate:
+        if self.current_rate == self.trained_rate and self.taps is None:
             return self.model(*args, **kwargs)
         return self._redirected(self.model, args, kwargs)
 
@@ -178,25 +192,33 @@ class Redirection(TorchFunctionMode):
         found = convolution(name, args, kwargs) if name in CONVOLUTIONS else None
         key = Key(name, caller(self.names), found[0] if found else None)
         role = self.converted.roles.get(key)
-        if role is None:
+        if role is None and self.rate != self.converted.trained_rate:
             raise InputError(
                 f"{name} in {key.site} was not seen when the model was converted, so it is not known whether it sees samples or frames; "
                 "convert the model with example_inputs that take this way through it"
             )
-        if role == INSIDE:
+        if role in (None, INSIDE):
             return func(*args, **kwargs)
         if found:
             return self._convolution(key, role, *found)
-        return self._transform(key, transform(name, args, kwargs))
+        return self._transform(key, role, transform(name, args, kwargs))
 
-    def _transform(self, key: Key, arguments: dict[str, Any]) -> Tensor:
+    def _transform(self, key: Key, role: str, arguments: dict[str, Any]) -> Tensor:
+        taps = self.converted.taps
+        if taps:
+            arguments["x"] = taps.goes_in(role, arguments["x"])
         layer = self.converted.layer(key, None, arguments)
         shared = self.converted.shared_length(arguments["hop_length"])
         padded = key not in self.converted.unpadded
-        return run_transform(layer, arguments, self.rate, shared, padded)  # type: ignore[arg-type]
+        y = run_transform(layer, arguments, self.rate, shared, padded)  # type: ignore[arg-type]
+        return taps.comes_out(role, layer, y) if taps else y
 
-    def _convolution(self, key: Key, role: str, call: Convolution, operands: Any) -> Tensor:
+    def _convolution(self, key: Key, role: str, call: Convolution, operands: Operands) -> Tensor:
         if role == FILTER:
             return run_filter(call, operands, self.rate, self.converted.trained_rate)
+        taps = self.converted.taps
+        if taps:
+            operands = operands._replace(x=taps.goes_in(role, operands.x))
         layer: Any = self.converted.layer(key, operands.weight, None)
-        return run_convolution(layer, operands, self.rate, self.converted.shared_length(call.stride))
+        y = run_convolution(layer, operands, self.rate, self.converted.shared_length(call.stride))
+        return taps.comes_out(role, layer, y) if taps else y
