@@ -22,6 +22,8 @@ A_t is the smooth form of the action of `sfi_zoo.metrics.lee`: H(f; F) is the re
 the centre f of a feature. It is taken relative to F0, so that A is the identity at F0 (the latent at F0 is that of a signal which was
 limited to F0 / 2 by the same low pass).
 
+It is the limit of the finite one: LEE(F0 e^t) / t^2 for t to 0, measured by benchmarks/local_lee.py.
+
 What a local error is: per unit of ln F, dimensionless, in [0, inf). Samples at tau move by tau dt, so what depends on where samples lie
 relative to frames (aliasing near F / 2) grows as the square of the length of the clip: compare clips of one length, of a second or so.
 """

@@ -5,6 +5,7 @@ exact at any rate, where the layers interpolate between delays at rates with man
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from sfi_zoo import InputError
 from sfi_zoo.audio.resampling import Soxr, WindowedSinc
-from sfi_zoo.data.songs import channels_of
+from sfi_zoo.data.songs import SyntheticSongs, channels_of
 from sfi_zoo.metrics import (
     Adapted,
     local_mask_lee,
@@ -32,6 +33,7 @@ from tests.tiny_separators import tiny
 
 SOURCE_RATE, RATE, SECONDS = 11025, 8000, 0.0202
 STEP = 1e-6
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 def derivative(f, step):
@@ -283,3 +285,42 @@ def test_above_the_margin_only_the_action_moves_what_the_predictor_sees():
     assert bool(above.any()) and not bool(same.latent_slope[:, above].any())
     expected = limited.fade[above, None] * limited.latent.values[:, above]
     torch.testing.assert_close(limited.latent_slope[:, above], expected)
+
+
+SEEN = {
+    "convtasnet": {"latent": "complex"},
+    "openunmix": {},
+    "bsrnn": {},
+}  # filter bank, STFT, STFT and recurrent
+
+
+def song_of(model, rate, seconds):
+    songs = SyntheticSongs(1, seconds)
+    return songs.clip(songs.names[0], ("vocals", "drums"), channels_of(model)).at(rate)[0].double()[None]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2])
+@pytest.mark.parametrize("architecture", SEEN)
+def test_local_is_the_limit_of_the_finite_one_where_the_band_stays(architecture, seconds, monkeypatch):
+    """What moves are aliases, which turn with 2 pi F tau: t is small. These filters are sampled directly at F0 alone."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from local_lee import ratios
+
+    model = tiny(architecture, **SEEN[architecture]).double()
+    rate = float(model.trained_rate)
+    (ratio,) = ratios(model, song_of(model, rate, seconds), rate, (1e-7,))
+    assert ratio == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "mode"), [*((name, "native") for name in SEEN), ("convtasnet", "resample")]
+)
+def test_local_is_the_limit_of_the_finite_one_where_the_band_moves(architecture, mode, monkeypatch):
+    """A clip at a higher rate than F0, limited to F0 e^t / 2."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from local_lee import ratios
+
+    model = tiny(architecture, **SEEN[architecture]).double()
+    model = Adapted(model, mode, "windowed_sinc") if mode == "resample" else model
+    (ratio,) = ratios(model, song_of(model, 48000.0, 0.3), 48000.0, (1e-7,))
+    assert ratio == pytest.approx(1, abs=0.1)

@@ -220,11 +220,13 @@ class DesignedConv(SampleRateAware):
         dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
         drift = derivative_of(given)
         if drift is not None:
+            # at F0 the derivative is that from above: there alone long kernels are sampled directly, and at no rate beside it
+            near = math.nextafter(rate, math.inf) if rate == self.trained_rate else rate
             moving = None
             if self.stride_mode != "round" and not grid.interpolated:
-                moving = (self._design(rate, grid, shift=drift) - self._design(rate, grid)).to(dtype)
-            taps = self._design(rate, grid, scale=1 + drift).to(dtype)
-            return Design(taps, self._first_and_last(rate, grid)[0], moving, drift)
+                moving = (self._design(near, grid, shift=drift) - self._design(near, grid)).to(dtype)
+            taps = self._design(near, grid, scale=1 + drift).to(dtype)
+            return Design(taps, self._first_and_last(near, grid)[0], moving, drift)
         design = lambda: self._design(rate, grid, dtype=dtype)  # noqa: E731
         if self.training or torch.compiler.is_compiling():
             taps = design()
