@@ -6,6 +6,7 @@
 forward:  the layers in evaluation mode against `nn.Conv1d` / `nn.ConvTranspose1d` with the same numbers in samples: batch 1, 20 s, 256
           filters of 5 ms, hop 2.5 ms; beside it what other ways to a hop of 110.25 samples cost.
 design:   taps of 440 filters in the frequency domain against the published way, new sampling frequency and training step.
+stft:     `SFISTFT` and `SFIISTFT`, and what `freeze` gives of them, against torch's own with the nearest whole window: stereo, 20 s.
 training: a training step of Conv-TasNet against the same network with plain layers.
 """
 
@@ -24,7 +25,7 @@ from torch.nn import functional
 
 import sfi_zoo
 from sfi_zoo.filters import AnalogFilterBank
-from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.layers import SFIISTFT, SFISTFT, SFIConv1d, SFIConvTranspose1d, freeze
 from sfi_zoo.wording import markdown_row, markdown_table
 
 F0, KERNEL, STRIDE, FILTERS = 32000, 160, 80, 256
@@ -170,6 +171,49 @@ def with_gradient(design: Callable[[], Tensor], bank: AnalogFilterBank, gradient
     design().backward(gradient)
 
 
+def stft_rows(args: argparse.Namespace) -> Iterator[Row]:
+    """Windows that are whole numbers of samples at F, that are not, and that are not beside a power of two."""
+    seconds = args.seconds if not args.quick else 0.5
+    for n_fft, hop, trained, rate in (
+        (4096, 1024, 44100, 22050),
+        (4096, 1024, 44100, 48000),
+        (2048, 512, 44100, 48000),
+        (1024, 256, 16000, 22050),
+        (2048, 512, 32000, 32007),
+    ):
+        lengths = (n_fft, hop)
+        transform, inverse = (
+            kind(*lengths, sample_rate=trained, bins="nyquist") for kind in (SFISTFT, SFIISTFT)
+        )
+        whole, whole_hop = (round(n * rate / trained) for n in lengths)
+        peer = {"n_fft": whole, "hop_length": whole_hop, "window": torch.hann_window(whole)}
+        x = torch.randn(2, round(seconds * rate))
+        z, plain_z = transform(x, rate), torch.stft(x, **peer, return_complex=True)
+        of = f"window of {n_fft * rate / trained:g} samples, {rate / 1000:g} kHz"
+        forth = partial(torch.stft, x, **peer, return_complex=True)
+        back = partial(torch.istft, plain_z, **peer, length=x.shape[-1])
+        with torch.no_grad():
+            yield (
+                f"SFISTFT / torch.stft, {of}",
+                "<= 2.5",
+                compare(partial(transform, x, rate), forth, args.pairs),
+            )
+            ours = partial(inverse, z, rate, length=x.shape[-1])
+            yield f"SFIISTFT / torch.istft, {of}", "<= 2.5", compare(ours, back, args.pairs)
+            frozen = freeze(nn.ModuleList([transform, inverse]), rate) if whole > 4096 else None
+            if frozen is not None:
+                yield (
+                    f"frozen SFISTFT / torch.stft, {of}",
+                    "<= 3",
+                    compare(partial(frozen[0], x), forth, args.pairs),
+                )
+                yield (
+                    f"frozen SFIISTFT / torch.istft, {of}",
+                    "<= 3",
+                    compare(partial(frozen[1], z), back, args.pairs),
+                )
+
+
 def training_rows(args: argparse.Namespace) -> Iterator[Row]:
     """Forward, backward and an Adam step of Conv-TasNet."""
     network = {"bottleneck": 64, "hidden": 128, "layers": 6, "repeats": 1}
@@ -211,7 +255,7 @@ def training_step(model: nn.Module, x: Tensor) -> Callable[[], None]:
     return run
 
 
-SECTIONS = {"forward": forward_rows, "design": design_rows, "training": training_rows}
+SECTIONS = {"forward": forward_rows, "design": design_rows, "stft": stft_rows, "training": training_rows}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import pickle
 from fractions import Fraction
 
@@ -12,6 +13,8 @@ from torch import nn
 
 from sfi_zoo import SFIISTFT, SFISTFT, InputError, at_sample_rate, set_sample_rate
 from sfi_zoo.layers.chirp_z import chirp_z, fast_length
+from sfi_zoo.layers.fractional_fft import analyse, fractional_plan, synthesise
+from sfi_zoo.layers.frame_tables import FrameTables
 from tests.signals import band_limited, relative_error
 
 TRAINED = [(2048, 512, 32000), (4096, 1024, 44100)]  # the second is Open-Unmix's
@@ -282,6 +285,43 @@ def test_chirp_z_is_the_sum(n, period, count):
     v = torch.complex(noise(3, 90, n), noise(3, 90, n).flip(0))
     matrix = np.exp(-2j * np.pi / period * np.arange(n)[:, None] * np.arange(count))
     np.testing.assert_allclose(chirp_z(v, period, count).numpy(), v.numpy() @ matrix, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("n", "period", "count"),
+    [(2, 2.2, 2), (8, 7.3, 4), (50, 50.0, 26), (62, 61.7, 31), (401, 400.3, 201), (700, 699.9, 100)],
+)
+def test_the_fractional_transform_is_the_sum_and_its_adjoint(n, period, count, dtype):
+    plan = fractional_plan(period, n, count, dtype)
+    turns = np.arange(n)[:, None] * np.arange(count) / period
+    matrix = np.exp(-2j * np.pi * (turns % 1))
+    v, x = noise(3, n), torch.complex(noise(3, count), noise(3, count).flip(0))
+    spectrum = analyse(v.to(dtype) * plan.correction, plan).numpy()
+    signal = (synthesise(x.to(torch.promote_types(dtype, torch.complex64)), plan) * plan.correction).numpy()
+    bound = 1e-6 if dtype is torch.float32 else 1e-13
+    for found, expected in ((spectrum, v.numpy() @ matrix), (signal, (x.numpy() @ matrix.conj().T).real)):
+        assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("window", ["hann", "hamming", "blackman", "sqrt_hann", "kaiser"])
+def test_windows_by_factors_are_the_windows(window):
+    """Frames in the middle of a long signal, a few at a time, against the window at the instants of their samples."""
+    if window == "kaiser":  # of many cosines: evaluated
+        window = torch.kaiser_window(90, periodic=False, beta=9.0, dtype=torch.float64)
+    stft = SFISTFT(100, 25, 90, window=window, sample_rate=8000)
+    frames = stft._frames(5000, 8001.5, each=False)
+    tables = FrameTables(frames, stft.window, None, noise(1))
+    windows, phases = tables.windows(3000, 3010), tables.phases(3000, 3010)
+    ratio = 8001.5 / 8000
+    for row, k in enumerate(range(3000, 3010)):
+        instants = math.ceil(k * 25 * ratio - 50 * ratio) + np.arange(frames.taps) - (k * 25 - 50) * ratio
+        u = (instants - 5 * ratio) / (90 * ratio) - 0.5
+        inside = (u >= -0.5) & (u < 0.5)
+        expected = stft.window(torch.from_numpy(u)).numpy() * inside
+        np.testing.assert_allclose(windows[row].numpy(), expected, atol=1e-9)
+        angle = -2 * np.pi * instants[0] / (100 * ratio) * np.arange(frames.alive)
+        np.testing.assert_allclose(phases[row].numpy(), np.exp(1j * angle), atol=1e-9)
 
 
 def test_fast_lengths():

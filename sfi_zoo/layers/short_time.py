@@ -68,10 +68,11 @@ class Frames(NamedTuple):
         """Samples that interpolation takes on both sides of a frame."""
         return INTERPOLATION_WIDTH if self.between else 0
 
-    def interpolation(self, like: Tensor) -> Tensor:
-        """The kernel that moves each frame to its position: (frames, 1, 2 Z + 1)."""
-        kernels = between_samples(torch.tensor(self.between, dtype=torch.float64, device=like.device))
-        return every_frame(kernels.to(like.dtype), self.number)[:, None]
+    def interpolation(self, like: Tensor, some: slice = slice(None)) -> Tensor:
+        """The kernels that move some of the frames, all unless told, to their positions: (frames, 1, 2 Z + 1)."""
+        frames = torch.arange(self.number, device=like.device)[some] % len(self.between)
+        between = torch.tensor(self.between, dtype=torch.float64, device=like.device)[frames]
+        return between_samples(between).to(like.dtype)[:, None]
 
     def widened(self) -> "Frames":
         """The frames with the margin on both sides."""
@@ -271,36 +272,6 @@ class ShortTimeFourier(SampleRateAware):
             between=between,
         )
 
-    # what the two directions multiply with -------------------------------------------------------------------------
-
-    def _tables(self, frames: Frames, drift: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The window in every listed frame, (rows, taps), and the phases exp(-j 2 pi m df delay), (rows, bins) or None.
-
-        Args:
-            frames: where frames lie.
-            drift: relative change of the sampling frequency that is differentiated through (its value is zero).
-            like: of the real dtype and the device that are wanted.
-        """
-
-        def rows(values: tuple[float, ...]) -> Tensor:
-            return torch.tensor(values, dtype=torch.float64, device=like.device)[:, None]
-
-        delays = rows(frames.delays)
-        scale: Tensor | float = 1.0
-        if drift is not None:
-            delays, scale = delays - rows(frames.positions) * drift, 1 + drift
-        i = torch.arange(frames.taps, device=like.device)
-        start, length = frames.window
-        u = (i + delays - start * scale) / (length * scale) - 0.5
-        # which samples the window reaches is counted exactly: at its edge a rounding error would decide
-        inside = (i >= rows(frames.begins)) & (i < rows(frames.ends))
-        window = self.window(u.to(like.dtype)) * inside
-        if drift is None and not any(frames.delays):
-            return window, None
-        cycles = delays / (frames.period * scale) * torch.arange(frames.alive, device=like.device)
-        phases = torch.polar(torch.ones_like(cycles), -2 * math.pi * cycles)
-        return window, phases.to(torch.promote_types(like.dtype, torch.complex64))
-
     def extra_repr(self) -> str:
         """The arguments, as they were given."""
         return (
@@ -314,8 +285,3 @@ def _positive(name: str, value: Whole) -> Whole:
     if isinstance(value, bool) or not isinstance(value, (int, Fraction)) or value <= 0:
         raise InputError(f"{name} must be a positive whole number of samples at F0, got {value!r}")
     return value
-
-
-def every_frame(table: Tensor, count: int) -> Tensor:
-    """Rows of a table, repeated for `count` frames."""
-    return table if len(table) in (1, count) else table.repeat(-(-count // len(table)), 1)[:count]

@@ -13,16 +13,14 @@ from torch.nn import functional
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.windows import Window
 from sfi_zoo.layers.chirp_z import chirp_z
+from sfi_zoo.layers.fractional_fft import Plan, analyse, fractional_plan, synthesise
+from sfi_zoo.layers.frame_tables import FrameTables
 from sfi_zoo.layers.sample_rate import constant, derivative_of, primal
-from sfi_zoo.layers.short_time import (
-    Frames,
-    ShortTimeFourier,
-    Whole,
-    every_frame,
-)
+from sfi_zoo.layers.short_time import Frames, ShortTimeFourier, Whole
 
 PAD_MODES = ("reflect", "constant", "replicate", "circular")
 MAX_SLICES = 32  # strided additions, up to which they are quicker than one by index
+CPU_FRAMES = 256  # frames at a time: what is computed of them stays in the cache
 NO_ENERGY = 1e-11  # of summed squared windows: where torch.istft refuses to divide
 
 
@@ -36,8 +34,8 @@ class SFISTFT(ShortTimeFourier):
 
     At any real F the sum is exact, not interpolated: the window is evaluated at the instants of the samples in each frame, and the
     fraction of a sample by which a frame is off the grid is a phase of every bin. Where N = F / df is a whole number the sum is an FFT
-    of length N, at the cost of `torch.stft` with the same numbers in samples; where it is not, a chirp-z transform, two complex
-    FFTs of about 1.5 N: two to five times the cost, twelve times where the next whole N is a power of two, and twice the memory.
+    of length N, at the cost of `torch.stft` with the same numbers in samples; where it is not, an FFT of 1.5 N and a narrow matrix
+    (`sfi_zoo.layers.fractional_fft`), at about the same cost, up to 2.5 times where the next whole N is a power of two.
 
     Args:
         n_fft: inverse of the distance between bins, in samples at F0.
@@ -102,27 +100,39 @@ class SFISTFT(ShortTimeFourier):
         frames, left, right = self._plan(constant(x.shape[-1]), primal(rate), drift is not None)
         signal = x.reshape(-1, 1, x.shape[-1]).to(torch.promote_types(x.dtype, torch.float32))
         signal = functional.pad(signal, (left, right), self.pad_mode if self.center else "constant")[:, 0]
-        if len(frames.starts) == 1:
-            segments = signal.unfold(-1, frames.taps, max(frames.step, 1))[:, : frames.number]
-        else:
-            reach = torch.arange(-frames.margin, frames.taps + frames.margin, device=x.device)
-            instants = frames.all_starts(x.device)[:, None] + (left + reach)
-            segments = signal.index_select(-1, instants.flatten()).unflatten(-1, instants.shape)
-            if frames.between:
-                segments = functional.conv1d(segments, frames.interpolation(segments), groups=frames.number)
-        window, phases = self._tables(frames, drift, signal)
-        segments = segments * every_frame(window * (self._scale / frames.ratio), frames.number)
-        if frames.whole and drift is None:
-            z = torch.fft.rfft(segments)[..., : frames.alive]
-        else:
-            z = chirp_z(segments, frames.period * (1.0 if drift is None else 1 + drift), frames.alive)
-        if phases is not None:
-            z = z * every_frame(phases, frames.number)
+        plan = plan_of(frames, signal) if drift is None and not frames.whole else None
+        scale: Tensor | float = self._scale / frames.ratio
+        if plan is not None:
+            scale = plan.correction * scale
+        tables = FrameTables(frames, self.window, drift, signal, scale)
+        pieces = []
+        for first, last in frames_at_a_time(frames.number, signal):
+            segments = self._segments(signal, frames, left, slice(first, last)) * tables.windows(first, last)
+            if plan is not None:
+                z = analyse(segments, plan)
+            elif drift is None:
+                z = torch.fft.rfft(segments)[..., : frames.alive]
+            else:
+                z = chirp_z(segments, frames.period * (1 + drift), frames.alive)
+            phases = tables.phases(first, last)
+            pieces.append(z if phases is None else z * phases)
+        z = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
         if drift is not None:
             z = z / (1 + drift).to(signal.dtype)
         if frames.features > frames.alive:
             z = functional.pad(z, (0, frames.features - frames.alive))
         return z.transpose(-1, -2).reshape(*x.shape[:-1], frames.features, frames.number)
+
+    def _segments(self, signal: Tensor, frames: Frames, left: int, some: slice) -> Tensor:
+        """Samples under some of the frames: (batch, frames, taps)."""
+        if len(frames.starts) == 1:
+            return signal.unfold(-1, frames.taps, max(frames.step, 1))[:, some]
+        starts = frames.all_starts(signal.device)[some] + (left - frames.margin)
+        segments = signal.unfold(-1, frames.taps + 2 * frames.margin, 1)[:, starts]
+        if frames.between:
+            kernel = frames.interpolation(segments, some)
+            segments = functional.conv1d(segments, kernel, groups=len(kernel))
+        return segments
 
     @property
     def _scale(self) -> float:
@@ -229,19 +239,29 @@ class SFIISTFT(ShortTimeFourier):
             )
         bins = z.reshape(-1, *z.shape[-2:]).to(torch.promote_types(z.dtype, torch.complex64))
         bins = bins[:, : frames.alive].transpose(-1, -2)
-        window, phases = self._tables(frames, drift, bins.real)
-        if phases is not None:
-            bins = bins * every_frame(phases.conj(), frames.number)
-        if frames.whole and drift is None:
-            segments = torch.fft.irfft(bins, n=frames.taps) * frames.ratio
-        else:
-            period = frames.period if drift is None else frames.period * (1 + drift)
-            weighted = torch.cat([bins[..., :1], 2 * bins[..., 1:]], dim=-1)
-            if frames.alive > frames.period // 2:
-                weighted[..., -1] *= (1 + period - 2 * (frames.alive - 1)) / 2
-            segments = chirp_z(weighted.conj(), period, frames.taps).real / float(self.n_fft)
-        window = every_frame(window, frames.number)
-        segments, energy = segments * window, window.square().expand(frames.number, -1)[None]
+        plan = plan_of(frames, bins.real) if drift is None and not frames.whole else None
+        tables = FrameTables(frames, self.window, drift, bins.real)
+        period = frames.period if drift is None else frames.period * (1 + drift)
+        weights = bins.real.new_full((frames.alive,), 2.0)
+        weights[0] = 1.0
+        if frames.alive > frames.period // 2:
+            weights[-1] = 1 + period - 2 * (frames.alive - 1)
+        pieces, energies = [], []
+        for first, last in frames_at_a_time(frames.number, bins):
+            piece, phases = bins[:, first:last], tables.phases(first, last)
+            if phases is not None:
+                piece = piece * phases.conj()
+            if plan is not None:
+                segments = synthesise(piece * weights, plan) * (plan.correction / float(self.n_fft))
+            elif drift is None:
+                segments = torch.fft.irfft(piece, n=frames.taps) * frames.ratio
+            else:
+                segments = chirp_z((piece * weights).conj(), period, frames.taps).real / float(self.n_fft)
+            window = tables.windows(first, last)
+            pieces.append(segments * window)
+            energies.append(window.square().expand(last - first, -1))
+        segments, energy = (torch.cat(x, dim=-2) if len(x) > 1 else x[0] for x in (pieces, energies))
+        energy = energy[None]
         if frames.between:
             spread = frames.interpolation(segments)
             segments, energy = (
@@ -259,6 +279,21 @@ class SFIISTFT(ShortTimeFourier):
         """Where `count` frames lie, and the length of the signal they came from."""
         samples = (count - 1) * self.hop_length + self.n_fft - 2 * self._padding
         return self._frames(count, rate, each), round(samples * self._ratio(rate))
+
+
+def plan_of(frames: Frames, like: Tensor) -> Plan:
+    """The transform of frames whose period is no whole number of samples."""
+    return fractional_plan(frames.period, frames.taps, frames.alive, like.dtype, str(like.device))
+
+
+def frames_at_a_time(count: int, like: Tensor) -> list[tuple[int, int]]:
+    """First and last frame of each piece of the work. All at once where starting a kernel costs more than the cache gives, and where
+    a graph is made, which would keep their number.
+    """
+    if like.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return [(0, count)]
+    step = max(1, CPU_FRAMES // max(1, len(like)))
+    return [(first, min(first + step, count)) for first in range(0, count, step)]
 
 
 def overlap_add(segments: Tensor, frames: Frames, length: int) -> Tensor:

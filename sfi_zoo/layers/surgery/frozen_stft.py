@@ -1,12 +1,9 @@
 """Short-time Fourier transforms at one sampling frequency as plain convolutions with windowed exponentials.
 
 A kernel for every bin of every phase is much where phases are many: 147 phases of 2230 bins and 4459 samples take 12 GB. Beyond
-`MOST_KERNEL_BYTES` the frames are taken out of the signal instead, each under its own window, and multiplied with one matrix of
-exponentials that they share; what is left of a phase is a rotation of every bin:
-
-    exp(-j 2 pi m df (t + delay)) = exp(-j 2 pi m df t) exp(-j 2 pi m df delay)
-
-The same operations in another order: as exact, as fast, in 1 / P of the memory, and no more than products, sums and indices to export.
+`MOST_KERNEL_BYTES` the frames are taken out of the signal instead, each under its own window, and transformed as the layers do it: by an
+FFT, and a narrow matrix where a period is no whole number of samples (`sfi_zoo.layers.fractional_fft`). What is left of a phase is a
+rotation of every bin. As exact, in 1 / P of the memory and quicker.
 """
 
 import math
@@ -17,22 +14,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.layers.fractional_fft import Block, fractional_plan, multiplied
+from sfi_zoo.layers.frame_tables import FrameTables
 from sfi_zoo.layers.short_time import Frames, ShortTimeFourier
-from sfi_zoo.layers.stft import NO_ENERGY, SFIISTFT, SFISTFT
+from sfi_zoo.layers.stft import NO_ENERGY, SFIISTFT, SFISTFT, frames_at_a_time
 from sfi_zoo.layers.surgery.frozen_phases import Interleaved, Overlapped
 
 MOST_KERNEL_BYTES = 64 * 2**20
 
 
 class _PlainTransform(nn.Module):
-    """What both directions hold: whole numbers that place frames, and cosines and sines of every phase.
+    """What both directions hold: whole numbers that place frames, windows and the phases of bins.
 
     Frame k starts at sample ceil((k hop - padding) / per).
     """
 
     window: Tensor
     rotation: Tensor
-    waves: Tensor
+    correction: Tensor
 
     def __init__(self, layer: ShortTimeFourier, rate: float) -> None:
         super().__init__()
@@ -49,41 +48,57 @@ class _PlainTransform(nn.Module):
         self.frames: Frames = layer._frames(rows, rate, each=True)
         self.stride = int(hop * rows)
 
-    def _shares_matrix(self) -> bool:
+    def _kernels_are_too_many(self) -> bool:
         """Whether kernels of all phases would take too much memory."""
         sizes = len(self.frames.starts) * self.frames.alive * self.frames.taps
         return 2 * sizes * torch.get_default_dtype().itemsize > MOST_KERNEL_BYTES
 
-    def _hold_tables(self, layer: ShortTimeFourier, scale: Tensor) -> None:
-        """Window (P, taps), rotation (P, 2, 1, bins), and real and imaginary parts of the exponentials, (2, bins, taps), times `scale`.
-
-        All in the default precision; the scale has a value for each bin.
-        """
-        window, phases = layer._tables(self.frames, None, torch.zeros((), dtype=torch.float64))
-        rows, dtype = len(self.frames.starts), torch.get_default_dtype()
-        turns = torch.arange(self.frames.alive, dtype=torch.float64)[:, None] / self.frames.period
-        angle = -2 * math.pi * (turns * torch.arange(self.frames.taps, dtype=torch.float64) % 1)
-        waves = torch.stack([(part(angle) * scale).to(dtype) for part in (torch.cos, torch.sin)])
+    def _exact_tables(self, layer: ShortTimeFourier) -> tuple[Tensor, Tensor]:
+        """The window of every phase, (P, taps), and its rotation of every bin, complex (P, bins), in double precision."""
+        tables = FrameTables(self.frames, layer.window, None, torch.zeros((), dtype=torch.float64))
+        rows = len(self.frames.starts)
+        phases = tables.phases(0, rows)
         if phases is None:
-            phases = torch.ones(rows, self.frames.alive, dtype=torch.complex128)
-        rotation = torch.view_as_real(phases).movedim(-1, 1)[:, :, None]
-        for name, table in (("window", window.expand(rows, -1)), ("rotation", rotation), ("waves", waves)):
-            self.register_buffer(name, table.to(dtype).contiguous(), persistent=False)
+            phases = torch.ones(1, self.frames.alive, dtype=torch.complex128)
+        return tables.windows(0, rows).expand(rows, -1), phases.expand(rows, -1)
 
-    def _places(self, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Phase of every frame, (frames,), and the samples that it covers, from the first one of frame 0 on: (frames, taps)."""
-        k = torch.arange(frames, device=device)
+    def _hold_tables(self, layer: ShortTimeFourier, direction: str) -> None:
+        """Window (P, taps), rotation (P, 2, 1, bins), and what the transform takes, in the default precision.
+
+        Args:
+            direction: "analysis" or "synthesis".
+        """
+        dtype = torch.get_default_dtype()
+        window, phases = self._exact_tables(layer)
+        rotation = torch.view_as_real(phases).movedim(-1, 1)[:, :, None]
+        correction, blocks = torch.ones(()), tuple[Block, ...]()
+        self.length = self.frames.taps
+        if not self.frames.whole:
+            plan = fractional_plan(self.frames.period, self.frames.taps, self.frames.alive, dtype)
+            self.length, correction, blocks = plan.length, plan.correction, getattr(plan, direction)
+        self.places = [block[:4] for block in blocks]
+        for name, table in (("window", window), ("rotation", rotation), ("correction", correction)):
+            self.register_buffer(name, table.to(dtype).contiguous(), persistent=False)
+        for n, block in enumerate(blocks):
+            self.register_buffer(f"matrix_{n}", block.matrix, persistent=False)
+
+    def _multiplied(self, parts: Tensor) -> Tensor:
+        """Interleaved real and imaginary parts by the blocks, where a period is not whole."""
+        matrices = [Block(*place, getattr(self, f"matrix_{n}")) for n, place in enumerate(self.places)]
+        return multiplied(parts, matrices) if matrices else parts
+
+    def _places(self, first: int, last: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Phases of the frames first ... last - 1, and what they cover, (frames, taps), counted from the first sample of frame 0."""
+        k = torch.arange(first, last, device=device)
         starts = -torch.div(self.padding - k * self.hop, self.per, rounding_mode="floor") - self._start(0)
         return k % len(self.frames.starts), starts[:, None] + torch.arange(self.frames.taps, device=device)
 
     def _exponentials(self, layer: ShortTimeFourier) -> tuple[Tensor, Tensor]:
         """The window of every phase, (P, taps), and exp(-j 2 pi m df t), (P, bins, taps), in double precision."""
-        window, phases = layer._tables(self.frames, None, torch.zeros((), dtype=torch.float64))
-        window = window.expand(len(self.frames.starts), -1)
+        window, phases = self._exact_tables(layer)
         m = torch.arange(self.frames.alive, dtype=torch.float64)[:, None]
         angle = -2 * math.pi / self.frames.period * m * torch.arange(self.frames.taps)
-        waves = torch.polar(torch.ones_like(angle), angle).expand(len(window), -1, -1)
-        return window, waves if phases is None else waves * phases[..., None]
+        return window, torch.polar(torch.ones_like(angle), angle) * phases[..., None]
 
     def _start(self, frame: int) -> int:
         return -((self.padding - frame * self.hop) // self.per)
@@ -105,9 +120,10 @@ class PlainSTFT(_PlainTransform):
         self.trained_hop = layer.hop_length
         self.pad_mode = layer.pad_mode if layer.center else "constant"
         scale = self.n_fft**-0.5 if self.normalized else 1.0
-        self.shared = self._shares_matrix()
-        if self.shared:
-            self._hold_tables(layer, torch.tensor(scale / self.frames.ratio, dtype=torch.float64))
+        self.by_fft = self._kernels_are_too_many()
+        if self.by_fft:
+            self._hold_tables(layer, "analysis")
+            self.window *= self.correction * (scale / self.frames.ratio)
             return
         window, waves = self._exponentials(layer)
         kernels = torch.view_as_real(waves * window[:, None] * (scale / self.frames.ratio))
@@ -123,21 +139,23 @@ class PlainSTFT(_PlainTransform):
         frames = int((duration + self.before) // self.trained_hop) + 1
         left, right = -self._start(0), self._start(frames - 1) + self.frames.taps - x.shape[-1]
         signal = functional.pad(x.reshape(-1, 1, x.shape[-1]), (left, max(0, right)), self.pad_mode)
-        z = (
-            self._by_matrix(signal, frames)
-            if self.shared
-            else self.convs(signal, frames).unflatten(1, (2, -1))
-        )
+        if self.by_fft:
+            pieces = [self._transformed(signal, *some) for some in frames_at_a_time(frames, signal)]
+            z = torch.cat(pieces, dim=2).mT
+        else:
+            z = self.convs(signal, frames).unflatten(1, (2, -1))
         z = functional.pad(z, (0, 0, 0, self.frames.features - self.frames.alive)).movedim(1, -1)
         return torch.view_as_complex(z.reshape(*x.shape[:-1], *z.shape[1:]).contiguous())
 
-    def _by_matrix(self, signal: Tensor, frames: int) -> Tensor:
-        """(batch, 1, time) -> (batch, 2, bins, frames)."""
-        phase, index = self._places(frames, signal.device)
-        segments = signal[:, :, index] * self.window[phase]  # (batch, 1, frames, taps)
-        real, imaginary = (segments @ self.waves.mT).unbind(1)  # each (batch, frames, bins)
+    def _transformed(self, signal: Tensor, first: int, last: int) -> Tensor:
+        """(batch, 1, time) -> (batch, 2, frames first ... last - 1, bins)."""
+        phase, index = self._places(first, last, signal.device)
+        segments = signal[:, 0, index] * self.window[phase]  # (batch, frames, taps)
+        parts = torch.view_as_real(torch.fft.rfft(segments, n=self.length)).flatten(-2)
+        parts = self._multiplied(parts)[..., : 2 * self.frames.alive]
+        real, imaginary = parts.unflatten(-1, (-1, 2)).unbind(-1)  # each (batch, frames, bins)
         cosine, sine = self.rotation[phase][:, :, 0].unbind(1)  # each (frames, bins)
-        return torch.stack([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=1).mT
+        return torch.stack([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=1)
 
 
 class PlainISTFT(_PlainTransform):
@@ -158,9 +176,12 @@ class PlainISTFT(_PlainTransform):
         last = int(self.frames.period // 2)
         if self.frames.alive == last + 1:
             weights[-1] = (1 + self.frames.period - 2 * last) * scale
-        self.shared = self._shares_matrix()
-        if self.shared:
-            self._hold_tables(layer, weights)
+        self.by_fft = self._kernels_are_too_many()
+        if self.by_fft:
+            self._hold_tables(layer, "synthesis")
+            # an inverse FFT doubles bins and divides by its length by itself
+            scales = weights[:, 0] if self.places else weights[:, 0].clone().fill_(scale * self.length)
+            self.rotation *= scales.to(self.rotation.dtype)
             return
         window, waves = self._exponentials(layer)
         kernels = (
@@ -183,26 +204,36 @@ class PlainISTFT(_PlainTransform):
         # everything else in real numbers: exporters know few complex operations
         parts = torch.view_as_real(z)
         parts = parts.reshape(-1, *parts.shape[-3:])[:, : self.frames.alive].movedim(-1, 1)
-        if self.shared:
-            y, energy = self._by_matrix(parts, left + length)
+        if self.by_fft:
+            y, energy = self._synthesised(parts, left + length)
         else:
             y = self.convs(parts.flatten(1, 2), left + length)
             energy = self.energy(parts.new_ones(1, 1, frames), left + length)
         y = (y / energy.clamp(min=NO_ENERGY))[:, 0, left:]
         return y.reshape(*z.shape[:-2], y.shape[-1])
 
-    def _by_matrix(self, parts: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    def _synthesised(self, parts: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """(batch, 2, bins, frames) -> sums of the segments and of the squared windows, (., 1, length)."""
-        phase, index = self._places(parts.shape[-1], parts.device)
+        y = parts.new_zeros(len(parts), max(length, self._reach(parts.shape[-1])))
+        energy = y.new_zeros(1, y.shape[-1])
+        for first, last in frames_at_a_time(parts.shape[-1], parts):
+            phase, index = self._places(first, last, parts.device)
+            window = self.window[phase]
+            segments = self._segments(parts[..., first:last], phase) * (window * self.correction)
+            y.index_add_(-1, index.flatten(), segments.flatten(1))
+            energy.index_add_(-1, index.flatten(), window.square().flatten()[None])
+        return y[:, None, :length], energy[:, None, :length]
+
+    def _segments(self, parts: Tensor, phase: Tensor) -> Tensor:
+        """(batch, 2, bins, frames), and the phases of the frames -> (batch, frames, taps)."""
         real, imaginary = parts.mT.unbind(1)  # each (batch, frames, bins)
         cosine, sine = self.rotation[phase][:, :, 0].unbind(1)
-        back = torch.cat([real * cosine + imaginary * sine, imaginary * cosine - real * sine], dim=-1)
-        window = self.window[phase]
-        segments = back @ self.waves.flatten(0, 1) * window
-        y = parts.new_zeros(len(parts), max(length, self._reach(parts.shape[-1])))
-        energy = y.new_zeros(1, y.shape[-1]).index_add(-1, index.flatten(), window.square().flatten()[None])
-        y = y.index_add(-1, index.flatten(), segments.flatten(1))
-        return y[:, None, :length], energy[:, None, :length]
+        back = torch.stack([real * cosine + imaginary * sine, imaginary * cosine - real * sine], dim=-1)
+        bins = self._multiplied(back.flatten(-2)).unflatten(-1, (-1, 2))
+        # irfft would do this with complex zeros, which exporters do not know
+        bins = functional.pad(bins, (0, 0, 0, self.length // 2 + 1 - bins.shape[-2]))
+        z = torch.view_as_complex(bins.contiguous())
+        return torch.fft.irfft(z, n=self.length)[..., : self.frames.taps]
 
     def _reach(self, frames: int) -> int:
         """Samples from the first one of frame 0 to the last one of the last frame."""
