@@ -130,7 +130,11 @@ def main() -> None:
     )
     parser.add_argument("--music", type=Path, required=True)
     parser.add_argument("--songs", nargs="+", default=["2.Lithium", "5.Rubidium", "7.Francium"])
-    parser.add_argument("--models", nargs="+", default=["convtasnet_naf_fd.music4", "bsrnn.music4"])
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["convtasnet_mgf_hours.music4", "convtasnet_naf_fd.music4", "bsrnn.music4"],
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name in arguments.models:

@@ -223,6 +223,45 @@ def test_a_ceiling_leaves_alone_what_is_below_it() -> None:
     torch.testing.assert_close(out, stems, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("above", ["masks", "equal"])
+def test_the_spectra_of_a_ceiling_share_what_is_above_as_well(rate: int, above: str) -> None:
+    """Constant masks of white noise: what each stem gets above the band, and their sum, by an FFT of the whole signal."""
+    signal = noise(rate)
+    stems = separate(Masked(), signal, rate, SeparationOptions(above=above, ceiling=True)).numpy()[:, 0]
+    ratio = 10 * np.log10(thirds(torch.from_numpy(stems.sum(0)), rate) / thirds(signal[0], rate))
+    assert np.abs(ratio).max() < 0.1
+    f = np.fft.rfftfreq(signal.shape[-1], 1 / rate)
+    high, mixture = np.fft.rfft(stems)[:, f > 0.49 * F0], np.fft.rfft(signal[0].numpy())[f > 0.49 * F0]
+    shares = (high * mixture.conj()).real.sum(1) / (np.abs(mixture) ** 2).sum()
+    np.testing.assert_allclose(shares, Masked.masks if above == "masks" else [1 / 3] * 3, atol=0.01)
+
+
+def test_the_spectra_of_a_ceiling_share_in_time_as_the_filters_do() -> None:
+    """Masks that change every 50 ms: the two ways give nearly the same."""
+
+    class Changing(Masked):
+        def forward(self, waveform: torch.Tensor, sample_rate: float) -> torch.Tensor:
+            low = super().forward(waveform, sample_rate).sum(1)
+            mask = 0.5 + 0.4 * torch.sin(2 * math.pi * 10 * torch.arange(low.shape[-1]) / sample_rate)
+            return torch.stack([mask * low, (1 - mask) * low, 0 * low], 1)
+
+    rate = 44100
+    signal = noise(rate)
+    f = np.fft.rfftfreq(signal.shape[-1], 1 / rate)
+    one, other = (
+        np.fft.irfft(
+            np.fft.rfft(separate(Changing(), signal, rate, SeparationOptions(ceiling=ceiling)).numpy())
+            * (f > 0.55 * F0),
+            n=signal.shape[-1],
+        )
+        for ceiling in (False, True)
+    )
+    assert np.linalg.norm(one - other) < 0.25 * np.linalg.norm(one)
+    equal = np.mean(one, 0)
+    assert np.linalg.norm(one - equal) > 0.5 * np.linalg.norm(one)  # an equal share would be told apart
+
+
 def test_a_model_call_and_scores_have_no_band_above() -> None:
     """`forward` is what is scored."""
     model, signal = tiny("bsrnn"), 0.1 * noise(48000, 0.5)

@@ -25,6 +25,7 @@ from sfi_zoo.whole_files import Draft, made, publish, replacing
 
 CLIPS = ("rescale", "clamp")
 _UNCLIPPED = {"FLOAT", "DOUBLE"}
+_WITHOUT_COMMENT = {"W64", "AU"}
 # libvorbis keeps a whole write on the stack.
 _WRITE_FRAMES = 2**15
 
@@ -53,6 +54,7 @@ class StemWriter:
         channels: of every file.
         clip: what happens beyond full scale, unless the files are FLOAT: "clamp", or "rescale" (see above). For the latter all samples wait
             on the disk, as float32, until the last one is known.
+        comment: a line that every file holds, of containers that have one.
 
     Raises:
         InputError: something stands in the way, the files cannot be written, or `clip` is something else.
@@ -66,6 +68,7 @@ class StemWriter:
         sample_rate: int,
         channels: int,
         clip: str = "clamp",
+        comment: str = "",
     ) -> None:
         """Nothing is made before the `with` statement."""
         if clip not in CLIPS:
@@ -77,6 +80,7 @@ class StemWriter:
         self.paths = [folder / f"{name}{output.extension}" for name in names]
         self.reports: list[StemReport] = []
         self._output, self._sample_rate, self._channels = output, sample_rate, channels
+        self._comment = comment
         self._folders = list(dict.fromkeys(path.parent for path in self.paths))
         self._base = self._folders[0].parent if len(self._folders) == 1 else folder
         self._draft = Draft(self._base)
@@ -101,7 +105,9 @@ class StemWriter:
                 self._part(place).mkdir()
             for path in self.paths:
                 draft = self._part(path.parent) / path.name
-                self._files.append(_EncodedFile(draft, path, output, self._sample_rate, self._channels))
+                file = _EncodedFile(draft, path, output, self._sample_rate, self._channels)
+                self._files.append(file)
+                file.remark(self._comment)
             if self._waits:
                 self._spool = Spool(self._draft.path, str(self.paths[0]))
         except BaseException as error:
@@ -221,6 +227,11 @@ class _EncodedFile:
             raise InputError(f"{final}: this name is not valid text, choose another") from error
         except soundfile.SoundFileError as error:
             raise self._failure(error) from error
+
+    def remark(self, comment: str) -> None:
+        """A comment, before the first sample."""
+        if comment and self._output.format not in _WITHOUT_COMMENT:
+            self._sound.comment = comment
 
     def write(self, block: np.ndarray) -> None:
         magnitude = np.abs(block)

@@ -18,6 +18,7 @@ from sfi_zoo.commands.shared import PROGRAM, available, complain
 from sfi_zoo.errors import InputError
 from sfi_zoo.progress_bar import ProgressBar
 from sfi_zoo.separation.files import FilePlan, SeparatedFile, plan_file, separate_planned
+from sfi_zoo.separation.made_by import name_of
 from sfi_zoo.separation.naming import Found
 from sfi_zoo.separation.options import SeparationOptions
 from sfi_zoo.whole_files import sweep
@@ -62,6 +63,7 @@ class Job:
             stems=self.stems,
             filename=self.filename,
             model="+".join(self.models),
+            made_by=name_of(self.models) + (f", {self.mode}" if self.mode != "native" else ""),
             options=self.options,
         )
 
@@ -116,19 +118,21 @@ def _sources(files: Sequence[Found], from_standard_input: bool) -> Iterator[Sequ
 
 def _refuse_existing(job: Job, separator: nn.Module, files: Sequence[Found]) -> None:
     """Before any work: nothing is replaced without a word."""
-    there: list[Path] = []
+    there: list[str] = []
     count = 0
     for found in files:
         try:
-            existing = job.plan(found, separator.sources, job.out).there  # type: ignore[arg-type]
+            plan = job.plan(found, separator.sources, job.out)  # type: ignore[arg-type]
         except (InputError, OSError):
             continue  # told when it is its turn
+        existing = [f"{path}: is of another model, {model}" for path, model in plan.others]
+        existing += [f"{path}: is there already" for path in plan.there]
         there += existing[:1]
         count += bool(existing)
     if there:
         more = f" (and stems of {count - 1} more files)" if count > 1 else ""
         raise InputError(
-            f"{there[0]}: is there already{more}; --skip-existing goes on with the others, --overwrite replaces,"
+            f"{there[0]}{more}; --skip-existing goes on with the others, --overwrite replaces,"
             " --filename '{model}/{track}/{stem}.{ext}' keeps both"
         )
 
@@ -145,7 +149,8 @@ def _shared(job: Job, separator: nn.Module, files: Sequence[Found]) -> list[dict
             return False
         try:
             plan = job.plan(files[number], separator.sources, job.out)  # type: ignore[arg-type]
-            left = len(plan.there) < len(plan.paths)
+            plan.check_resumable()
+            left = not plan.complete
         except (InputError, OSError):
             left = number in own  # who has it in its share tells what is wrong with it
         if not left:
@@ -165,7 +170,9 @@ def _report(job: Job, separator: nn.Module, found: Found) -> dict[str, Any]:
     """What became of a file, for --json; paths and notes are printed."""
     try:
         plan = job.plan(found, separator.sources, job.out)  # type: ignore[arg-type]
-        if job.skip_existing and len(plan.there) == len(plan.paths):
+        if not job.overwrite:
+            plan.check_resumable()
+        if job.skip_existing and plan.complete:
             return {"file": str(found.path), "skipped": [str(path) for path in plan.paths]}
         done = _separated(job, separator, plan)
     except (InputError, OSError) as error:

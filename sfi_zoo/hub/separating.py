@@ -8,6 +8,7 @@ from torch import nn
 from sfi_zoo.hub.bundled import DEFAULT_MODEL
 from sfi_zoo.hub.loading import load
 from sfi_zoo.separation.files import separated_paths
+from sfi_zoo.separation.made_by import name_of
 
 
 def separate_file(
@@ -38,4 +39,6 @@ def separate_file(
         TypeError: a setting of another name.
     """
     separator = load(model, device=device) if isinstance(model, str) else model
+    if isinstance(model, str):
+        settings.setdefault("made_by", name_of([model]))
     return separated_paths(separator, path, out, device=device, **settings)

@@ -12,7 +12,8 @@ are the model's. The shares w_i are the masks nearest below, in frames k under a
 
 where b is the mixture in the octave [0.45 B, 0.90 B]: in the frequency domain m_i is the mean of the masks S_i / X, weighted by the energy
 |X|^2 of the mixture. It needs nothing of a model but its estimates, and hiss of theirs, which is not in the mixture, has no part in it.
-Numerators are smoothed over three frames. Where the octave holds less than 1e-4 of the energy to be shared, w_i goes to 1 / N.
+Numerators are smoothed over three frames. A ceiling, which has short-time spectra already, shares in those, by the same formula: then k are
+its frames, 35 ms long. Where the octave holds less than 1e-4 of the energy to be shared, w_i goes to 1 / N.
 
 Source: ours.
 """
@@ -62,6 +63,7 @@ class Above:
         self.active = options.above != "none" and edge < WHOLE * sample_rate / 2
         self.hop = 2 ** round(math.log2(_HOP_SECONDS * sample_rate))
         self._equal = options.above == "equal"
+        self._edge = edge / sample_rate
         self._kernels = _kernels(edge / sample_rate, (_AROUND - 2) * self.hop)
         self._filters: dict[int, Tensor] = {}
         window = torch.hann_window(2 * self.hop, dtype=torch.float64)
@@ -91,12 +93,33 @@ class Above:
         out[:-1].addcmul_(gains.flatten(-2), high[..., inner])
         return out
 
+    def share_in_spectra(self, stems: Tensor, mixture: Tensor, length: int) -> None:
+        """Adds what lies above to short-time spectra, in place.
+
+        Args:
+            stems: (sources, channels, frames, bins).
+            mixture: (channels, frames, bins).
+            length: of a frame in samples; bins are length // 2 + 1.
+        """
+        high, octave = _responses(torch.arange(length // 2 + 1, dtype=torch.float64) / length / self._edge)
+        above, below = _where(high), _where(octave)
+        rest = (mixture[..., above] - stems[..., above].sum(0)).mul_(high[above].to(stems.real))
+        if self._equal:
+            stems[..., above] += rest / len(stems)
+            return
+        weighted = mixture[..., below] * octave[below].square().to(stems.real)
+        found = torch.einsum("scfb,cfb->scf", stems[..., below], weighted.conj()).real
+        stems[..., above] += self._weights(found, _energy(rest))[..., None] * rest
+
     def _shares(self, stems: Tensor, octave: Tensor, high: Tensor) -> Tensor:
         """(sources, channels, hops + 1): w_i at the start of every hop, and at the end of the last."""
-        found, above = self._framed(stems * octave), self._framed(high.square())
-        masks = found.clamp(min=0) + above * (SILENT / len(stems))
+        return self._weights(self._framed(stems * octave), self._framed(high.square()))
+
+    def _weights(self, found: Tensor, above: Tensor) -> Tensor:
+        """w_i of the numerators of m_i, (sources, ...), and of the energy that is to be shared, (...)."""
+        masks = found.clamp(min=0) + above * (SILENT / len(found))
         total = masks.sum(0)
-        return torch.where(total > 0, masks / total.clamp(min=torch.finfo(total.dtype).tiny), 1 / len(stems))
+        return torch.where(total > 0, masks / total.clamp(min=torch.finfo(total.dtype).tiny), 1 / len(found))
 
     def _framed(self, products: Tensor) -> Tensor:
         """(..., hops x hop) -> (..., hops + 1): sums under windows around the ends of hops, smoothed."""
@@ -117,13 +140,25 @@ class Above:
 def _kernels(edge: float, reach: int) -> Tensor:
     """(2, 2 reach + 1): `high` and the octave below for a band edge in cycles per sample, under a Hann window."""
     size = 2 ** math.ceil(math.log2(16 * reach))
-    f = torch.fft.rfftfreq(size, dtype=torch.float64) / edge
+    responses = torch.stack(_responses(torch.fft.rfftfreq(size, dtype=torch.float64) / edge))
+    taps = torch.fft.irfft(responses, n=size).roll(reach, -1)
+    return taps[:, : 2 * reach + 1] * torch.hann_window(2 * reach + 1, periodic=False, dtype=torch.float64)
+
+
+def _responses(f: Tensor) -> tuple[Tensor, Tensor]:
+    """`high` and the octave below at frequencies relative to the band edge."""
 
     def rises(first: float, last: float) -> Tensor:
         return torch.sin(0.5 * math.pi * ((f - first) / (last - first)).clamp(0, 1)) ** 2
 
-    octave = rises(0.5 * PASS - (STOP - PASS), 0.5 * PASS) * (1 - rises(PASS, STOP))
-    responses = torch.fft.irfft(torch.stack([rises(PASS, STOP), octave]), n=size).roll(reach, -1)
-    return responses[:, : 2 * reach + 1] * torch.hann_window(
-        2 * reach + 1, periodic=False, dtype=torch.float64
-    )
+    return rises(PASS, STOP), rises(0.5 * PASS - (STOP - PASS), 0.5 * PASS) * (1 - rises(PASS, STOP))
+
+
+def _where(response: Tensor) -> slice:
+    """The bins that it is not zero at, which are neighbours."""
+    bins = response.nonzero()[:, 0]
+    return slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 0)
+
+
+def _energy(spectra: Tensor) -> Tensor:
+    return torch.view_as_real(spectra).square().sum((-1, -2))

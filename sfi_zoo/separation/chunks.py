@@ -20,7 +20,7 @@ proportion to chunk_seconds x channels x batch_size (and to the sample rate for 
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -204,23 +204,23 @@ def separate_blocks(
     total = None if total_frames is None else total_frames / sample_rate
     signal = Buffer(blocks, channels, sample_rate)
     estimates = _estimates(runner, signal, sample_rate, plan, options.batch_size, total, progress)
-    steps: list[Step] = [Ceiling(sample_rate)] if options.ceiling else []
-    steps.append(Above(runner.band_edge(sample_rate), sample_rate, options))
-    return _finished(finish, estimates, steps, waiting, scratch)
+    above = Above(runner.band_edge(sample_rate), sample_rate, options)
+    step: Step = Ceiling(sample_rate, above) if options.ceiling else above
+    return _finished(finish, estimates, step, waiting, scratch)
 
 
 def _finished(
     finish: Finish,
     estimates: Iterator[tuple[Tensor, Tensor]],
-    steps: Sequence[Step],
+    step: Step,
     waiting: Queue | None,
     scratch: Path | None,
 ) -> Iterator[Tensor]:
     if waiting is not None or not finish.two_pass:
-        yield from finish.over(estimates, deque() if waiting is None else waiting, *steps)
+        yield from finish.over(estimates, deque() if waiting is None else waiting, step)
         return
     with Spool(scratch) as spool:
-        yield from finish.over(estimates, spool, *steps)
+        yield from finish.over(estimates, spool, step)
 
 
 def _estimates(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.audio.bounds import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, check_sample_rate
+from sfi_zoo.audio.containers import BITS
 from sfi_zoo.audio.formats import LOSSY, OutputFormat, choose_format
 from sfi_zoo.audio.io import AudioInfo, probe, read_blocks
 from sfi_zoo.audio.resample import resample_blocks, resampled_length
@@ -18,11 +20,14 @@ from sfi_zoo.audio.writers import StemReport, StemWriter
 from sfi_zoo.errors import InputError
 from sfi_zoo.separation.chunks import Progress, separate_blocks
 from sfi_zoo.separation.consistency import Finish
+from sfi_zoo.separation.made_by import Maker, maker_of, stems_of_others
 from sfi_zoo.separation.naming import TEMPLATE, Found, check_template, stem_names
 from sfi_zoo.separation.options import FILE_DEFAULTS, SeparationOptions
 
 # Rates (Hz) that a file may have when it is resampled before it is separated: DXD goes up to 768 kHz.
 _MIN_RESAMPLED, _MAX_RESAMPLED = 1_000, 768_000
+_WAYS_OUT = "--overwrite replaces it, --filename '{model}/{track}/{stem}.{ext}' keeps both"
+_SPARE = 2**24  # bytes of the disk that are left to others
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class FilePlan:
         names: of the stems' files, relative to `out` and without extension.
         rows: of the results that are written.
         out: the folder of all stems.
+        maker: what the files tell of their model; None for nothing.
+        others: stems of the same track by another model, where these go or beside them: (file, model).
     """
 
     info: AudioInfo
@@ -56,6 +63,8 @@ class FilePlan:
     names: list[str]
     rows: list[int]
     out: Path
+    maker: Maker | None = None
+    others: Sequence[tuple[Path, str]] = ()
 
     @property
     def paths(self) -> list[Path]:
@@ -66,6 +75,26 @@ class FilePlan:
     def there(self) -> list[Path]:
         """Those of them that are there already."""
         return [path for path in self.paths if path.exists()]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of them are."""
+        return len(self.there) == len(self.paths)
+
+    def check_resumable(self) -> None:
+        """Refuse to go on with stems that are not of this model.
+
+        Raises:
+            InputError: stems of another model are there, or a part of the stems that nobody knows the model of.
+        """
+        for path, model in self.others:
+            raise InputError(f"{path}: is of another model, {model}; {_WAYS_OUT}")
+        if not self.complete:
+            for path in self.there:
+                if self.maker is None or maker_of(path) != self.maker:
+                    raise InputError(
+                        f"{path}: is there already, other stems of the file are not; {_WAYS_OUT}"
+                    )
 
 
 def plan_file(
@@ -80,6 +109,7 @@ def plan_file(
     filename: str = TEMPLATE,
     model: str = "",
     mp3_bitrate: int | None = None,
+    made_by: str = "",
     options: SeparationOptions = FILE_DEFAULTS,
 ) -> FilePlan:
     """Read the header of a file, and decide where its stems go; the arguments are those of `separate_file`.
@@ -99,7 +129,9 @@ def plan_file(
         format = "wav"
     output = choose_format(info, rate, frames, format, subtype, mp3_bitrate)
     names = stem_names(filename, found, chosen, model)
-    plan = FilePlan(info, rate, frames, output, names, rows, Path(out))
+    maker = Maker(made_by, found.path.stem) if made_by else None
+    others = stems_of_others(filename, found, Path(out), model, maker) if maker else []
+    plan = FilePlan(info, rate, frames, output, names, rows, Path(out), maker, others)
     if any(target.samefile(info.path) for target in plan.there):
         raise InputError(f"{info.path}: a stem would replace the file itself; choose another output folder")
     return plan
@@ -115,7 +147,9 @@ def separate_planned(
 ) -> SeparatedFile:
     """Write the stems of a file as planned; all of them appear, or none, and what is there is replaced. See `separate_file`."""
     info, rate, output = plan.info, plan.sample_rate, plan.output
-    writer = StemWriter(plan.out, plan.names, output, rate, info.channels, clip)
+    _check_room(plan, Finish(model.sources, options).two_pass * len(model.sources))  # type: ignore[arg-type]
+    comment = plan.maker.comment if plan.maker else ""
+    writer = StemWriter(plan.out, plan.names, output, rate, info.channels, clip, comment)
     with writer:
         for block in _estimates(
             model, info, rate, options, total_frames=plan.frames, progress=progress, scratch=writer.scratch
@@ -126,6 +160,11 @@ def separate_planned(
         ends = writer.reports[0].frames / rate
         notes.append(f"{info.path}: ends at {ends:.1f} s, its header says {info.duration:.1f} s")
     notes += _clipping_notes(writer.reports)
+    notes += [
+        f"{path}: is of another model, {by}, and stays beside the new stems"
+        for path, by in plan.others
+        if path not in plan.paths
+    ]
     return SeparatedFile(info, rate, tuple(writer.reports), tuple(notes))
 
 
@@ -141,6 +180,7 @@ def separate_file(
     filename: str = TEMPLATE,
     overwrite: bool = False,
     mp3_bitrate: int | None = None,
+    made_by: str = "",
     clip: str = "rescale",
     options: SeparationOptions = FILE_DEFAULTS,
     progress: Progress | None = None,
@@ -158,6 +198,7 @@ def separate_file(
         filename: a template of where stems go within `out_dir`, of {track}, {stem}, {ext} and {folder}, the one the file lies in.
         overwrite: replace stems that are there.
         mp3_bitrate: kbit/s of mp3 stems.
+        made_by: name of the model, which the files tell in a comment; stems of the track by another one are not replaced then, nor joined.
         clip: "rescale": where a sample is beyond what the sample format holds, all stems are scaled by one gain, which a note tells;
             "clamp": it is cut off, which a note tells as well. FLOAT has no such limit.
         options: how to separate. The consistency "energy" and `rescale` keep all estimates on the disk, as float32, until the last one is
@@ -179,8 +220,11 @@ def separate_file(
         stems=stems,
         filename=filename,
         mp3_bitrate=mp3_bitrate,
+        made_by=made_by,
         options=options,
     )
+    if not overwrite and plan.others:
+        plan.check_resumable()
     if plan.there and not overwrite:
         raise InputError(f"{plan.there[0]}: is there already; --overwrite replaces it")
     return separate_planned(model, plan, clip=clip, options=options, progress=progress)
@@ -192,6 +236,7 @@ def separated_paths(model: nn.Module, path: str | Path, out: str | Path, **setti
     options = dataclasses.replace(
         FILE_DEFAULTS, **{name: settings.pop(name) for name in fields & settings.keys()}
     )
+    settings.setdefault("made_by", type(model).__name__)
     done = separate_file(model, path, out, options=options, **settings)
     return [stem.path for stem in done.stems]
 
@@ -210,6 +255,26 @@ def _working_rate(info: AudioInfo, asked: int | None) -> int:
     if not _MIN_RESAMPLED <= info.sample_rate <= _MAX_RESAMPLED:
         raise InputError(f"{info.path}: its header claims a sample rate of {info.sample_rate} Hz")
     return asked
+
+
+def _check_room(plan: FilePlan, waiting: int) -> None:
+    """Refuse a file whose stems would fill the disk, before any work.
+
+    Args:
+        plan: of the file.
+        waiting: how many estimates wait on the disk, and the mixture with them; 0 for none.
+    """
+    values = plan.frames * plan.info.channels
+    width = 4 if plan.output.subtype not in BITS else BITS[plan.output.subtype] / 8
+    stems = len(plan.rows) * values * (width if plan.output.format not in ("MP3", "OGG") else 0.25)
+    need = max((waiting + 1) * values * 4 if waiting else 0, stems) + _SPARE
+    place = next(folder for folder in (plan.out, *plan.out.absolute().parents) if folder.exists())
+    disk = shutil.disk_usage(place)
+    if need > disk.free and disk.total:  # what is no disk tells so when it is written
+        raise InputError(
+            f"{plan.info.path}: needs {need / 1e9:.2f} GB on the disk of {plan.out} until its stems are written,"
+            f" and {disk.free / 1e9:.2f} GB are free; -o names another disk"
+        )
 
 
 def _chosen(sources: Sequence[str], stems: Sequence[str] | None) -> tuple[list[str], list[int]]:
