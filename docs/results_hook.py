@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sfi_zoo.hub.figures import gained_db, lost_db, most
 from sfi_zoo.wording import markdown_table
 
 FOLDER = Path(__file__).parent.parent / "hub_configs"
@@ -46,7 +47,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def published(folder: Path = FOLDER) -> dict[str, Row]:
     """Name -> content of scores.json, those with the most SI-SDR improvement at F0 first."""
     found = {path.parent.name: json.loads(path.read_text("utf-8")) for path in folder.glob("*/scores.json")}
-    return dict(sorted(found.items(), key=lambda item: -at_trained(item[1]).get("si_sdr_improvement_db", 0)))
+    return dict(sorted(found.items(), key=lambda item: -(gained_db(item[1]) or 0)))
 
 
 def at_trained(scores: Row) -> Row:
@@ -142,18 +143,15 @@ def in_readme(text: str) -> str:
 
 
 def leaderboard(models: dict[str, Row], link: str = "#{anchor}") -> str:
-    """At F0; and away from it the worst of all rates for each figure, native mode."""
+    """At F0; and away from it the largest of all F for each figure, native mode: see `sfi_zoo.hub.figures`."""
     header = ["model", "F0 in kHz", "SI-SDR gained at F0", "lost, at worst", "mask LEE, at worst", "tracks"]
     rows = []
     for name, scores in models.items():
         here = at_trained(scores)
-        away = [r for r in scores["rows"] if r["mode"] == "native" and r["sample_rate"] != r["trained_rate"]]
-        worst = (_largest(away, key) for key in ("si_sdr_lost_db", "mask_lee_db"))
+        figures = (gained_db(scores), lost_db(scores), most(scores, "mask_lee_db"))
         place = link.format(name=name, anchor=_anchor(name))
         cells = [f"[{name}]({place})", _kilohertz(here.get("sample_rate"))]
-        rows.append(
-            [*cells, _number(here.get("si_sdr_improvement_db")), *worst, str(here.get("tracks", "-"))]
-        )
+        rows.append([*cells, *map(_number, figures), str(here.get("tracks", "-"))])
     return markdown_table(header, rows, numbers=True)
 
 
@@ -184,11 +182,6 @@ def measured_on(models: dict[str, Row]) -> str:
         for s in models.values()
     }
     return "\n".join(sorted(lines)) or "No model has scores yet."
-
-
-def _largest(rows: list[Row], key: str) -> str:
-    values = [row[key] for row in rows if row.get(key) is not None]
-    return _number(max(values, default=None))
 
 
 def _number(value: float | None) -> str:

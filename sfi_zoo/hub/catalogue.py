@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.hub import bundled
+from sfi_zoo.hub import bundled, figures
 from sfi_zoo.hub.published import NOT_STATED, SOURCE, read_source
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -28,7 +28,7 @@ class Row:
         sample_rate: F0 in Hz.
         megabytes: of its weights; None where that is not known before they are fetched.
         license: of the weights.
-        gained_db: SI-SDR gained at F0, mean over sources and test tracks; None without scores.
+        gained_db: SI-SDR gained at F0, see `sfi_zoo.hub.figures`; None without scores.
         lost_db: the most SI-SDR lost at any other sampling frequency, native.
         by_source: SI-SDR gained at F0 for each source.
         origin: "sfi_zoo", or where the weights come from on first use.
@@ -116,16 +116,10 @@ def _scores(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     scores = json.loads(path.read_text(encoding="utf-8"))
-    rows = [row for row in scores["rows"] if row["mode"] == "native"]
-    gained = [row["si_sdr_improvement_db"] for row in rows if row["sample_rate"] == row["trained_rate"]]
-    lost = [row["si_sdr_lost_db"] for row in rows if row.get("si_sdr_lost_db") is not None]
-    by_source = {
-        source: gain for source, gain in scores["improvement_at_trained_rate_db"].items() if gain is not None
-    }
     return {
-        "gained_db": gained[0] if gained else None,
-        "lost_db": max(lost, default=None),
-        "by_source": by_source,
+        "gained_db": figures.gained_db(scores),
+        "lost_db": figures.lost_db(scores),
+        "by_source": figures.gained_by_source(scores),
     }
 
 
