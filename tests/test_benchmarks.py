@@ -17,6 +17,7 @@ RUNS = {
     "scoring.py": ["scored / unavoidable", "1 process / 2 processes"],
     "training.py": ["mono 32 kHz", "cached", "share"],
     "foreign_models.py": ["a mask on torch.stft", "conv1d by hand", "wrapped"],
+    "on_device.py": ["SFISTFT / torch.stft", "separate / forward", "examples a second"],
     "separators.py": ["torchaudio's", "grouped SFI Conv-TasNet", "native / resample", "bsroformer"],
 }
 
