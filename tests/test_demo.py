@@ -167,36 +167,33 @@ def written(folder: Path, name: str, content: object) -> None:
 
 @pytest.fixture
 def board() -> scores.Board:
-    return next(board for board in scores.read_boards(hub.BUNDLED)[0].values() if BUNDLED in board.by_source)
+    return next(board for board in scores.read_boards(hub.BUNDLED)[0].values() if BUNDLED in board.scores)
 
 
-def test_the_table_says_what_scores_json_says(board: scores.Board) -> None:
+def test_the_entry_says_what_scores_json_says(board: scores.Board) -> None:
     stored = bundled_scores()
-    away = [
-        row for row in stored["rows"] if row["mode"] == "none" and row["sample_rate"] != row["trained_rate"]
-    ]
-    rows = scores.table(board)
-    (row,) = rows[(rows["model"] == BUNDLED) & (rows["mode"] == "none")].to_dict("records")
+    (entry,) = (entry for entry in board.entries() if entry.model == BUNDLED)
     by_source = stored["improvement_at_trained_rate_db"]
-    assert {source: row[source] for source in by_source} == by_source
-    assert row["gained"] == pytest.approx(np.mean(list(by_source.values())))
-    lost = {x["sample_rate"]: x["si_sdr_lost_db"] for x in away}
-    assert row["lost at 8 kHz"] == pytest.approx(lost[8000])
-    assert row["worst lost"] == pytest.approx(max(x for rate, x in lost.items() if rate >= 11025))
-    for lee in ("mask", "predictor", "masked_latent"):
-        values = [-60 if x[f"{lee}_lee"] == 0 else max(-60, x[f"{lee}_lee_db"]) for x in away]
-        assert row[f"{lee.replace('_', '-')} LEE"] == pytest.approx(np.mean(values))
+    assert {source: x["value"] for source, x in entry.by_source.items()} == pytest.approx(by_source)
+    assert entry.gained["value"] == pytest.approx(np.mean(list(by_source.values())))
+    assert entry.gained["low"] < entry.gained["value"] < entry.gained["high"]
+    for mode, own in entry.modes.items():
+        away = [r for r in stored["rows"] if r["mode"] == mode and r["sample_rate"] != r["trained_rate"]]
+        worst = max(away, key=lambda row: row["si_sdr_lost_db"])
+        assert own.lost["value"] == pytest.approx(worst["si_sdr_lost_db"])
+        assert own.lost["sample_rate"] == worst["sample_rate"]
+        assert own.lost["low"] <= own.lost["value"] <= own.lost["high"]
+        lees = [-60 if x["mask_lee"] == 0 else max(-60, x["mask_lee_db"]) for x in away]
+        assert own.lee["value"] == pytest.approx(max(lees))
 
 
-def test_curves_and_correlation_are_those_of_scores_json(board: scores.Board) -> None:
+def test_points_and_correlation_are_those_of_scores_json(board: scores.Board) -> None:
     stored = [row for row in bundled_scores()["rows"] if row["mode"] == "native"]
-    frame = scores.curves(board)
+    frame = scores.points(board)
     own = frame[(frame["model"] == BUNDLED) & (frame["mode"] == "native")]
     assert own["kHz"].tolist() == sorted(row["sample_rate"] / 1000 for row in stored)
     at = {row["sample_rate"] / 1000: row for row in stored}
-    assert own["si_sdr_improvement"].tolist() == pytest.approx(
-        [at[kHz]["si_sdr_improvement_db"] for kHz in own["kHz"]]
-    )
+    assert own["si_sdr_lost"].tolist() == pytest.approx([at[kHz]["si_sdr_lost_db"] for kHz in own["kHz"]])
     assert own["mask"].isna().tolist() == [kHz == 32 for kHz in own["kHz"]]
     points = scores.compared(own)
     assert len(points) == len(own) - 1
@@ -213,7 +210,7 @@ def test_another_model_is_picked_up_other_data_are_apart_and_broken_scores_are_t
     written(tmp_path, "broken", stored | {"rows": 1})
     (tmp_path / "empty").mkdir()
     boards, problems = scores.read_boards(tmp_path)
-    assert sorted(list(board.by_source) for board in boards.values()) == [["first", "second"], ["other"]]
+    assert sorted(list(board.scores) for board in boards.values()) == [["first", "second"], ["other"]]
     assert "synthetic (3 tracks)" in boards
     (problem,) = problems
     assert problem.startswith("broken/scores.json: cannot be read (")
@@ -226,7 +223,7 @@ def test_what_has_no_score_is_left_out(tmp_path: Path) -> None:
             row.update({key: None for key in row if key.endswith(("_db", "_lee"))})
     written(tmp_path, "model", stored)
     (board,) = scores.read_boards(tmp_path)[0].values()
-    assert set(scores.table(board)["mode"]) == {"resample", "none"}
+    assert list(board.entries()[0].modes) == ["resample", "none"]
 
 
 def test_without_gradio_the_way_out_is_told(

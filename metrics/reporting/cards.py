@@ -7,7 +7,8 @@ from typing import Any
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.folder import CARD
 from sfi_zoo.hub.results import SCORES, fill_model_index
-from sfi_zoo.metrics.reporting.report import COLUMNS, KEYS, LEGEND, number
+from sfi_zoo.metrics.reporting.looks import decibels_shown
+from sfi_zoo.metrics.reporting.report import COLUMNS, LEGEND, scores_cells
 from sfi_zoo.whole_files import replacing
 from sfi_zoo.wording import markdown_table
 
@@ -47,16 +48,11 @@ def scores_table(scores: dict[str, Any]) -> str:
     Args:
         scores: the content of a `scores.json`, see `sfi_zoo.metrics.reporting.report.write_scores`.
     """
-    rows = [
-        [row["mode"], f"{row['sample_rate']:g}", *(number(row.get(key)) for key in KEYS)]
-        for row in scores["rows"]
-    ]
+    rows = [scores_cells(row) for row in scores["rows"]]
     gained = scores["improvement_at_trained_rate_db"]
-    by_source = ", ".join(f"{source} {number(x)}" for source, x in gained.items())
+    by_source = ", ".join(f"{source} {decibels_shown(x)}" for source, x in gained.items())
     tracks = max(row["tracks"] for row in scores["rows"])
-    heading = (
-        f"{tracks} tracks of {_dataset(scores['data'])[1]}. SI-SDR improvement at F0 in dB: {by_source}."
-    )
+    heading = f"{tracks} tracks of {_dataset(scores['data'])[1]}. SI-SDR gained at F0 in dB: {by_source}."
     return "\n\n".join((heading, LEGEND, markdown_table(COLUMNS, rows)))
 
 

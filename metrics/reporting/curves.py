@@ -1,4 +1,4 @@
-"""Curves over the sampling frequency, for reports. Needs matplotlib."""
+"""Curves over the sampling frequency as a picture, and what all pictures by matplotlib share. Needs matplotlib."""
 
 from importlib import import_module
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.metrics.reporting.looks import look_of
 from sfi_zoo.metrics.scoring.points import FLOOR_DB, Points
-from sfi_zoo.metrics.scoring.unit import ROWS, UNRANKED
 
 MARKERS = "osD^v<>pPX*h"
 
@@ -52,14 +52,13 @@ def plain(text: str) -> str:
 
 
 def styles(points: Points) -> dict[tuple[str, str], dict[str, Any]]:
-    """(model, mode) -> marker of the model, colour of the mode."""
-    models = sorted(set(points.models))
-    modes = [*ROWS, *sorted(set(points.modes) - set(ROWS))]
+    """(model, mode) -> marker of the model, colour and dashes of the mode: those of `sfi_zoo.metrics.reporting.looks`."""
+    models, modes = sorted(set(points.models)), sorted(set(points.modes))
     return {
         (model, mode): {
             "marker": MARKERS[models.index(model) % len(MARKERS)],
-            "color": f"C{modes.index(mode)}",
-            "linestyle": "--" if mode in UNRANKED else "-",
+            "color": look_of(mode, modes).color,
+            "linestyle": (0, look_of(mode, modes).dash) if look_of(mode, modes).dash else "-",
             "markersize": 4,
         }
         for model in models
@@ -77,7 +76,7 @@ def figure_of(panels: int) -> tuple[Any, Any]:
     try:
         module = import_module("matplotlib.figure")
     except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'sfi-zoo[plot]'") from None
+        raise InputError("pictures need matplotlib: pip install -e '.[plot]'") from None
     columns = min(3, panels)
     rows = -(-panels // columns)
     figure = module.Figure(figsize=(4 * columns, 3 * rows), layout="constrained")

@@ -50,7 +50,9 @@ def leaderboard(
         - by_source: {source: the same of one}; by_group: {group: {"tracks", "si_sdr_improvement", "by_source"}};
         - worst_lost: the largest SI-SDR lost over the rates other than F0 that are 11.025 kHz or more (mean over tracks and sources), with
             its sample_rate; lost_at_8k: that at 8 kHz; null where it was not measured;
-        - mask_lee, predictor_lee, masked_latent_lee: the mean over the rates other than F0, no less than -60 each;
+        - mask_lee, predictor_lee, masked_latent_lee: the mean over the rates other than F0, no less than -60 each; worst_mask_lee: the
+            largest of these;
+        - gained_by_track: {track: SI-SDR gained at F0 of each source, null where it is silent};
         - rates: [{"sample_rate", and of each the five curves of a report without intervals}].
 
     Raises:
@@ -73,6 +75,7 @@ def leaderboard(
         row |= _lost(points, own, lost)
         away = own & (points.rates != points.trained)
         row |= {f"{m}_lee": interval(x[:, away].mean(1)) if away.any() else None for m, x in lee.items()}
+        row["worst_mask_lee"] = interval(lee["mask"][:, away].max(1)) if away.any() else None
         row["rates"] = [
             {key: r[key] for key in ("sample_rate", *CURVES)}
             for r in sorted(curves, key=lambda r: r["sample_rate"])
@@ -100,7 +103,13 @@ def _gained(
         if name
     }
     whole = {"sources": list(sources), "tracks": len(records)} | _means(gains, sources, weights)
-    return whole | {"by_group": apart}
+    by_track = {
+        record["track"]: [
+            None if np.isnan(x) else float(x) for x in gains[points.tracks.index(record["track"])]
+        ]
+        for record in records
+    }
+    return whole | {"by_group": apart, "gained_by_track": by_track}
 
 
 def _means(gains: Array, sources: Sequence[str], weights: Array) -> dict[str, Any]:

@@ -1,14 +1,19 @@
-"""Which model and mode is best away from F0, and how sure that is."""
+"""Which model is best at F0 and away from it, and how sure that is."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.scoring.points import interval, points_of, resampled
+from sfi_zoo.metrics.scoring.points import Array, interval, points_of, resampled
 from sfi_zoo.metrics.scoring.unit import UNRANKED
 
+Gains = Mapping[
+    str, Mapping[str, Sequence[float | None]]
+]  # model -> track -> dB of each source, None where it is silent
+FEWEST_TRACKS = 6  # with fewer, even differences of one sign are chance in 2 x 0.5^5 = 6 % of cases
 FIGURES = ("si_sdr_improvement", "si_sdr_lost", "mask_lee")
 
 
@@ -56,3 +61,60 @@ def ranking(records: Iterable[dict[str, Any]], resamples: int = 1000, seed: int 
         for i, (model, mode) in enumerate(pairs)
     ]
     return sorted(rows, key=lambda row: (row["rank"]["value"], row["model"], row["mode"]))
+
+
+def gained_ranks(gains: Gains, resamples: int = 1000, seed: int = 0) -> dict[str, int | None]:
+    """Ranks that only differences beyond the uncertainty tell apart: 1 + the number of models that are surely better. Many may share one.
+
+    b is surely better than a where the 95 % interval of m_b - m_a lies above 0. The interval is that of a bootstrap over the tracks that
+    both have, the same draws for both; m is the mean over sources of each one's mean over the tracks where it is not silent.
+
+    Args:
+        gains: of models on one task.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        {model: rank}, None where a model has fewer than `FEWEST_TRACKS` tracks, or there is no bootstrap (`resamples` is 0).
+    """
+    ranked = [model for model, tracks in gains.items() if len(tracks) >= FEWEST_TRACKS and resamples]
+    ranks: dict[str, int | None] = dict.fromkeys(gains)
+    ranks |= dict.fromkeys(ranked, 1)
+    for one in ranked:
+        for other in ranked:
+            if one != other and surely_better(gains[other], gains[one], resamples, seed):
+                ranks[one] = (ranks[one] or 1) + 1
+    return ranks
+
+
+def surely_better(
+    first: Mapping[str, Sequence[float | None]],
+    second: Mapping[str, Sequence[float | None]],
+    resamples: int,
+    seed: int,
+) -> bool:
+    """Whether the 95 % interval of the first's mean gain less the second's lies above 0."""
+    shared = sorted(first.keys() & second.keys())
+    if len(shared) < FEWEST_TRACKS:
+        return False
+    weights = resampled(len(shared), resamples, np.random.default_rng(seed))
+    difference = _means([first[t] for t in shared], weights) - _means([second[t] for t in shared], weights)
+    low = interval(difference)["low"]
+    return low is not None and low > 0
+
+
+def mean_gain(gains: Iterable[Sequence[float | None]]) -> float | None:
+    """The mean over sources of each one's mean over the tracks where it is not silent."""
+    tracks = list(gains)
+    mean = float(_means(tracks, np.ones((1, len(tracks))))[0]) if tracks else math.nan
+    return None if math.isnan(mean) else mean
+
+
+def _means(gains: Sequence[Sequence[float | None]], weights: Array) -> Array:
+    """(resamples, tracks) -> (resamples,)."""
+    x = np.array([[np.nan if g is None else g for g in track] for track in gains])
+    there = np.isfinite(x)
+    heard = there.any(0)
+    with np.errstate(invalid="ignore"):
+        means = (weights @ np.where(there, x, 0.0)) / (weights @ there)
+    return means[:, heard].mean(1) if heard.any() else np.full(len(weights), np.nan)

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.reporting.curves import plot_curves
+from sfi_zoo.metrics.reporting.board import Entry, entries_of_records
+from sfi_zoo.metrics.reporting.board_page import SCRIPT, START, board_html, board_markdown
+from sfi_zoo.metrics.reporting.board_page import STYLE as BOARD_STYLE
+from sfi_zoo.metrics.reporting.leaderboard import leaderboard
+from sfi_zoo.metrics.reporting.looks import decibels_shown, lee_shown, with_interval
 from sfi_zoo.metrics.reporting.ranking import FIGURES, ranking
 from sfi_zoo.metrics.reporting.study import plot_study, study
-from sfi_zoo.metrics.scoring.points import points_of
-from sfi_zoo.metrics.scoring.rows import Record, as_json, differences, rows_of
-from sfi_zoo.metrics.scoring.unit import place
+from sfi_zoo.metrics.scoring.rows import LEES, Record, as_json, differences, rows_of
+from sfi_zoo.metrics.scoring.unit import UNRANKED, place
 from sfi_zoo.whole_files import made, write_text
 from sfi_zoo.wording import markdown_table
 
@@ -32,20 +35,21 @@ COLUMNS = (
     "lost",
     "drop",
 )
-KEYS = (
-    *("mask_lee_db", "predictor_lee_db", "masked_latent_lee_db"),
-    *("si_sdr_db", "si_sdr_improvement_db", "si_sdr_lost_db", "si_sdr_drop_db"),
-)
+QUALITY = ("si_sdr_db", "si_sdr_improvement_db", "si_sdr_lost_db", "si_sdr_drop_db")
 LEGEND = (
-    "LEE and SI-SDR in dB. LEE: our reading of arXiv:2506.03550, lower is better. gained: SI-SDR over that of the mixture; lost: of the"
-    " estimate at F0 resampled to F, less that of the estimate at F; drop: of the estimate at F0, less that at F. Controls: fixed_masks, a"
-    " formula that cannot depend on F (mask and predictor LEE at the numerical floor; it separates nothing), ratio_masks, of the"
-    " references (about what masks can do at most), and none, which is not adapted."
+    "All figures but F are in dB. F is the sampling frequency of the song, F0 the one that the model was trained at."
+    " LEE is the local equivariance error, our reading of arXiv:2506.03550: how much masks or latents change when only F changes. Lower is"
+    " better. gained: SI-SDR of the stems less that of the mixture. lost: SI-SDR of the stems at F0, resampled to F, less that of the stems"
+    " at F. drop: SI-SDR at F0 less that at F. Modes: in native the layers adapt to F; in resample the song goes to F0 and the stems back;"
+    " in none the model runs as it is. Controls are no models: fixed_masks cannot depend on F and separates nothing; ratio_masks are"
+    " made of the true stems, about the best that masks can do."
 )
 LAYERS_SHOWN = 8
 STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}img{max-width:100%}"
-    "table{border-collapse:collapse;font-size:13px}td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}"
+    ":root{color-scheme:light dark}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;background:Canvas;color:CanvasText}"
+    "img{max-width:100%;background:#fff;border-radius:.4rem}h1{overflow-wrap:anywhere;font-size:1.5rem}h2{overflow-wrap:anywhere;font-size:1.2rem}"
+    "summary{cursor:pointer}.plain td:first-child,.plain th:first-child{text-align:left}"
 )
 
 
@@ -59,6 +63,8 @@ class Section:
         header: of the table, none if empty.
         rows: of the table, as they are shown.
         figure: a `matplotlib.figure.Figure`; in Markdown there is none.
+        folded: on the page all below the heading is shown on a click.
+        board: a leaderboard instead of the table.
     """
 
     title: str
@@ -66,10 +72,12 @@ class Section:
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     figure: Any = None
+    folded: bool = False
+    board: Sequence[Entry] = ()
 
 
 def sections(records: Sequence[Record], resamples: int = 1000) -> list[Section]:
-    """The report: rankings, what has no score, each model, the study.
+    """The report: the leaderboard, rankings, what has no score, all figures of each model, the study.
 
     Args:
         records: of scoring runs.
@@ -80,34 +88,50 @@ def sections(records: Sequence[Record], resamples: int = 1000) -> list[Section]:
     """
     if all("failed" in record for record in records):
         raise InputError("no record holds a score: there is nothing to report")
-    parts = [_ranking(records, resamples), *_failures(records)]
-    points = points_of(records)
+    parts = [*_board(records, resamples), _ranking(records, resamples), *_failures(records)]
     rows = rows_of(records)
-    for model in sorted(set(points.models.tolist())):
+    for model in sorted({row["model"] for row in rows}):
         own = sorted((row for row in rows if row["model"] == model), key=_place)
-        shown = [
-            [row["mode"], f"{row['sample_rate']:g}", *(number(row.get(key, math.nan)) for key in KEYS)]
-            for row in own
-        ]
-        parts.append(Section(model, LEGEND, COLUMNS, shown, plot_curves(points, model)))
+        if any(row["tracks"] for row in own):
+            parts.append(Section(model, LEGEND, COLUMNS, [scores_cells(row) for row in own], folded=True))
     return [*parts, *_layers(records), *_study(records)]
 
 
+def scores_cells(row: Record) -> list[str]:
+    """A row of `rows_of` under `COLUMNS`, also one that was read from JSON."""
+    lees = (lee_shown(row, lee) for lee in LEES)
+    return [row["mode"], f"{row['sample_rate']:g}", *lees, *(decibels_shown(row.get(key)) for key in QUALITY)]
+
+
 def as_html(title: str, parts: Sequence[Section]) -> str:
-    """One page, pictures within it."""
-    body = [f"<h1>{html.escape(title)}</h1>"]
-    for part in parts:
-        body.append(f"<h2>{html.escape(part.title)}</h2>")
-        body += [f"<p>{html.escape(part.text)}</p>"] if part.text else []
-        if part.figure is not None:
-            body.append(f'<img alt="{html.escape(part.title)}" src="{_data_uri(part.figure)}">')
-        if part.header:
-            lines = [_html_row("th", part.header), *(_html_row("td", row) for row in part.rows)]
-            body.append("<table>" + "".join(lines) + "</table>")
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-    return (
-        f"<!doctype html><html lang=en><head>{head}</head><body>\n" + "\n".join(body) + "\n</body></html>\n"
+    """One page: pictures, style and script within it; tables that a click on a column's head sorts."""
+    body = "\n".join([f"<h1>{html.escape(title)}</h1>", *map(_html_section, parts)])
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}{BOARD_STYLE}</style>"
     )
+    script = f"<script>{SCRIPT}{START}</script>"
+    return f"<!doctype html><html lang=en><head>{head}</head><body>\n{body}\n{script}</body></html>\n"
+
+
+def _html_section(part: Section) -> str:
+    inner = [f"<p>{html.escape(part.text)}</p>"] if part.text else []
+    if part.board:
+        inner.append(board_html(part.board))
+    if part.figure is not None:
+        inner.append(f'<img alt="{html.escape(part.title)}" src="{_data_uri(part.figure)}">')
+    if part.header:
+        label = html.escape(part.title, quote=True)
+        lines = [f"<thead>{_html_row('th', part.header)}</thead>"]
+        lines.append("<tbody>" + "".join(_html_row("td", row) for row in part.rows) + "</tbody>")
+        inner.append(
+            f'<div class="sfi-board plain"><div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+            f'<table class="sortable">{"".join(lines)}</table></div></div>'
+        )
+    heading, text = f"<h2>{html.escape(part.title)}</h2>", "\n".join(inner)
+    if not part.folded:
+        return f"{heading}\n{text}"
+    return f"{heading}\n<details><summary>Show</summary>\n{text}\n</details>"
 
 
 def as_markdown(title: str, parts: Sequence[Section]) -> str:
@@ -116,6 +140,7 @@ def as_markdown(title: str, parts: Sequence[Section]) -> str:
     for part in parts:
         lines += ["", f"## {part.title}"]
         lines += ["", part.text] if part.text else []
+        lines += ["", board_markdown(part.board)] if part.board else []
         if part.header:
             lines += ["", markdown_table(part.header, part.rows)]
     return "\n".join(lines) + "\n"
@@ -152,6 +177,7 @@ def write_scores(
                 for row in as_json(sorted(rows_of(own), key=_place))
             ],
             "improvement_at_trained_rate_db": _by_source(at_trained),
+            "leaderboard": _leaderboard(own),
         }
         path = folder / folder_name(model) / "scores.json"
         with made(path.parent):
@@ -170,17 +196,11 @@ def folder_name(model: str) -> str:
     return name
 
 
-def number(x: float | None) -> str:
-    """Two places; a dash for none."""
-    return "-" if x is None or math.isnan(x) else f"{x:.2f}"
-
-
-def with_interval(x: dict[str, float | None], form: str = ".2f") -> str:
-    """1.23 [1.10, 1.40]."""
-    if x["value"] is None:
-        return "-"
-    known = x["low"] is not None and x["high"] is not None
-    return f"{x['value']:{form}}" + (f" [{x['low']:{form}}, {x['high']:{form}}]" if known else "")
+def _leaderboard(records: Sequence[Record]) -> list[Record]:
+    """The rows of `leaderboard` for a model: figures with their intervals, and what is gained in each track, by which models are ranked."""
+    if all("failed" in r or r["mode"] in UNRANKED for r in records):
+        return []
+    return [{k: v for k, v in row.items() if k not in ("model", "rates")} for row in leaderboard(records)]
 
 
 def _by_source(records: Sequence[Record]) -> dict[str, float | None]:
@@ -192,6 +212,14 @@ def _by_source(records: Sequence[Record]) -> dict[str, float | None]:
         ):
             found.setdefault(name, []).extend([] if x is None else [x])
     return {name: math.fsum(values) / len(values) if values else None for name, values in found.items()}
+
+
+def _board(records: Sequence[Record], resamples: int) -> list[Section]:
+    """The leaderboard, if a model has a score: controls are none."""
+    if all("failed" in r or r["mode"] in UNRANKED for r in records):
+        return []
+    text = "A row for each model. A click on the head of a column sorts by it, and a second click turns the order."
+    return [Section("Leaderboard", text, board=entries_of_records(records, resamples))]
 
 
 def _ranking(records: Sequence[Record], resamples: int) -> Section:
@@ -211,8 +239,11 @@ def _ranking(records: Sequence[Record], resamples: int) -> Section:
         ]
         for r in ranked
     ]
-    text = "Means in dB over the rates other than F0 that all have, with 95 % intervals of a jackknife over tracks."
-    return Section(title, text, header, rows)
+    text = (
+        "Means in dB over all sampling frequencies but F0 that every model has. In brackets the 95 % interval of a bootstrap over tracks,"
+        " of ranks too: models whose intervals of rank overlap are not told apart."
+    )
+    return Section(title, text, header, rows, folded=True)
 
 
 def _layers(records: Sequence[Record]) -> list[Section]:
@@ -253,10 +284,12 @@ def _study(records: Sequence[Record]) -> list[Section]:
     except InputError as error:
         return [Section(title, str(error))]
     text = (
-        "Correlation of each LEE, in dB and as it is, with the SDR lost in dB over (model, mode, F), with 95 % intervals of a jackknife"
-        " over tracks and models; partial: given the bandwidth removed, log2(min(F, F0) / F0). See sfi_zoo.metrics.reporting.study."
+        "Each point is a model in a mode at an F other than F0. The table has the correlation of each LEE, linear and in dB, with the SDR"
+        " lost in dB. In brackets the 95 % interval of a jackknife over tracks and models. Partial correlations hold the bandwidth that F"
+        " removes, log2(min(F, F0) / F0), constant. Formulas: sfi_zoo.metrics.reporting.study."
     )
-    return [Section(title, text, STUDY_COLUMNS, study_rows(rows), plot_study(records, scale="linear"))]
+    figure = plot_study(records, scale="linear")
+    return [Section(title, text, STUDY_COLUMNS, study_rows(rows), figure, folded=True)]
 
 
 STATISTICS = ("pearson", "spearman", "partial_pearson", "partial_spearman")

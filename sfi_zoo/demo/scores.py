@@ -1,7 +1,4 @@
-"""The leaderboard of the page, from the scores.json of models: a table, and the points of curves and scatter plots.
-
-A scores.json holds means over tracks; intervals, which need the tracks, are in the report of a scoring run.
-"""
+"""The leaderboard of the page, from the scores.json of models: entries of the table, and the points of the scatter plots."""
 
 import json
 import math
@@ -14,7 +11,7 @@ import numpy as np
 
 from sfi_zoo.hub.results import SCORES
 from sfi_zoo.metrics.lee import decibels
-from sfi_zoo.metrics.reporting.leaderboard import LOWEST, USUAL
+from sfi_zoo.metrics.reporting.board import Entry, entries_of_scores
 from sfi_zoo.metrics.reporting.study import COSTS, correlation
 from sfi_zoo.metrics.scoring.points import FLOOR_DB
 from sfi_zoo.metrics.scoring.rows import LEES, Record
@@ -24,20 +21,22 @@ from sfi_zoo.wording import first_line
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-GAINED, LOST = "si_sdr_improvement", "si_sdr_lost"
-
 
 @dataclass(frozen=True)
 class Board:
     """Scores on the same data, of any number of models.
 
     Attributes:
+        scores: model -> content of its scores.json.
         rows: those of scores.json that hold a score, each with its model.
-        by_source: model -> source -> what is gained at F0 in dB.
     """
 
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: list[Record] = field(default_factory=list)
-    by_source: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def entries(self) -> list[Entry]:
+        """The rows of the leaderboard, the best first."""
+        return entries_of_scores(self.scores)
 
 
 def read_boards(folder: Path) -> tuple[dict[str, Board], list[str]]:
@@ -48,9 +47,10 @@ def read_boards(folder: Path) -> tuple[dict[str, Board], list[str]]:
         model = path.parent.name
         try:
             scores = json.loads(path.read_text(encoding="utf-8"))
-            rows = [_figures(model, row) for row in scores["rows"] if row[f"{GAINED}_db"] is not None]
-            gains = scores["improvement_at_trained_rate_db"].items()
-            by_source = {source: float(x) for source, x in gains if x is not None}
+            rows = [
+                _figures(model, row) for row in scores["rows"] if row["si_sdr_improvement_db"] is not None
+            ]
+            entries_of_scores({model: scores})
             data = _measured_on(scores["data"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             problems.append(f"{model}/{SCORES}: cannot be read ({first_line(error)})")
@@ -58,38 +58,12 @@ def read_boards(folder: Path) -> tuple[dict[str, Board], list[str]]:
         if rows:
             board = boards.setdefault(data, Board())
             board.rows.extend(rows)
-            board.by_source[model] = by_source
+            board.scores[model] = scores
     return boards, problems
 
 
-def table(board: Board) -> "DataFrame":
-    """Models in their modes, by what they gain at F0: the figures of `sfi_zoo.metrics.reporting.leaderboard`, in dB and kHz."""
-    from pandas import DataFrame
-
-    sources = dict.fromkeys(source for gains in board.by_source.values() for source in gains)
-    rows = []
-    for (model, mode), own in curves(board).groupby(["model", "mode"], sort=False):
-        if mode in UNRANKED:
-            continue
-        gains = board.by_source[model]
-        at_trained, away = own[own["kHz"] == own["F0"]], own[own["kHz"] != own["F0"]]
-        rows.append(
-            {
-                "model": model,
-                "mode": mode,
-                "F0": own["F0"].iloc[0],
-                "gained": float(np.mean(list(gains.values()))) if gains else at_trained[GAINED].mean(),
-                **{source: gains.get(source) for source in sources},
-                "lost at 8 kHz": own.loc[own["kHz"] == LOWEST / 1000, LOST].mean(),
-                "worst lost": away.loc[away["kHz"] >= USUAL / 1000, LOST].max(),
-                **{f"{lee.replace('_', '-')} LEE": away[lee].mean(skipna=False) for lee in LEES},
-            }
-        )
-    return DataFrame(rows).sort_values("gained", ascending=False, kind="stable", ignore_index=True)
-
-
-def curves(board: Board) -> "DataFrame":
-    """A row for each (model, mode, F): these, kHz, F0, "line" (model and mode), what is gained, every cost and every LEE in dB.
+def points(board: Board) -> "DataFrame":
+    """A row for each (model, mode, F): these, kHz, F0, what is lost and every LEE in dB.
 
     There is no LEE at F0, where nothing can differ.
     """
@@ -99,7 +73,7 @@ def curves(board: Board) -> "DataFrame":
 
 
 def compared(frame: "DataFrame") -> "DataFrame":
-    """The rows of `curves` that the study is about: not those of controls that are no models, not at F0."""
+    """The rows of `points` that the study is about: not those of controls that are no models, not at F0."""
     return frame[~frame["mode"].isin(UNRANKED) & (frame["kHz"] != frame["F0"])]
 
 
@@ -112,15 +86,9 @@ def correlation_of(points: "DataFrame", lee: str, cost: str) -> float:
 
 def _figures(model: str, row: Mapping[str, Any]) -> Record:
     """What the page shows of a row of scores.json: kHz and dB, a LEE no less than its floor."""
-    rate, trained, mode = row["sample_rate"], row["trained_rate"], row["mode"]
-    places = {
-        "model": model,
-        "mode": mode,
-        "line": f"{model}, {mode}",
-        "kHz": rate / 1000,
-        "F0": trained / 1000,
-    }
-    figures = {name: row[f"{name}_db"] for name in (GAINED, *COSTS) if row.get(f"{name}_db") is not None}
+    rate, trained = row["sample_rate"], row["trained_rate"]
+    places = {"model": model, "mode": row["mode"], "kHz": rate / 1000, "F0": trained / 1000}
+    figures = {name: row[f"{name}_db"] for name in COSTS if row.get(f"{name}_db") is not None}
     lees = {lee: row[f"{lee}_lee"] for lee in LEES}
     there = {lee: max(FLOOR_DB, decibels(x)) for lee, x in lees.items() if x is not None and rate != trained}
     return places | figures | dict.fromkeys(LEES, math.nan) | there
