@@ -18,6 +18,7 @@ RUNS = {
     "training.py": ["mono 32 kHz", "cached", "share"],
     "foreign_models.py": ["a mask on torch.stft", "conv1d by hand", "wrapped"],
     "on_device.py": ["SFISTFT / torch.stft", "separate / forward", "examples a second"],
+    "peers.py": ["sfi-zoo separate", "Open-Unmix", "peak, MiB"],
     "separators.py": ["torchaudio's", "grouped SFI Conv-TasNet", "native / resample", "bsroformer"],
 }
 
