@@ -17,6 +17,12 @@ from sfi_zoo.wording import first_line, shortened
 S = TypeVar("S", bound=nn.Module)
 
 AT_ONCE = 2**26  # bytes
+DTYPES = frozenset(
+    {
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128),
+        *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    }
+)
 UNBUILDABLE = (ArithmeticError, AttributeError, TypeError, RuntimeError, ValueError, MemoryError)
 
 
@@ -49,6 +55,7 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor], names: dict[str, 
         "has unknown": [key for key in state if key not in wanted],
         "has of another shape": [],
         "has of another kind": [],
+        "has of a precision that is not read": [],
         "has not finite": [],
     }
     shared = [key for key in wanted if key in state]
@@ -58,7 +65,11 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor], names: dict[str, 
             problems["has of another shape"].append(f"{key} {tuple(have.shape)} (want {tuple(want.shape)})")
         if want.is_floating_point() != have.is_floating_point():
             problems["has of another kind"].append(key)
-        if not torch.isfinite(have).all():
+        if have.dtype not in DTYPES:  # eight bits or fewer; operations on them are not there
+            problems["has of a precision that is not read"].append(
+                f"{key} {str(have.dtype).removeprefix('torch.')}"
+            )
+        elif not torch.isfinite(have).all():
             problems["has not finite"].append(key)
     found = {what: keys for what, keys in problems.items() if keys}
     if found:
@@ -163,6 +174,8 @@ def written(path: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise InputError(f"{path}: cannot be written ({first_line(error)}); is the disk full?") from None
+    except UnicodeError:
+        raise InputError(f"{path}: this name is not valid text, choose another") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or first_line(error)})") from error
 

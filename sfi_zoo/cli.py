@@ -26,7 +26,7 @@ from sfi_zoo.commands.score import score_command
 from sfi_zoo.commands.separate import separate_command
 from sfi_zoo.commands.shared import PROGRAM, complain
 from sfi_zoo.commands.train import train_command
-from sfi_zoo.errors import InputError
+from sfi_zoo.errors import InputError, ran_out_of_memory
 from sfi_zoo.interruption import in_main_thread
 
 TERMINATED = 128 + signal.SIGTERM
@@ -74,6 +74,15 @@ def _run(arguments: list[str] | None) -> int:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except (InputError, OSError) as error:
         complain(error)
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        complain(
+            InputError(
+                "out of memory; end other programs, or take shorter pieces, fewer processes or a smaller model"
+            )
+        )
         code = 2
     except KeyboardInterrupt:
         code = INTERRUPTED

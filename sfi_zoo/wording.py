@@ -1,8 +1,12 @@
 """How this package names many things in a message, quotes another library, and sets a Markdown table."""
 
+import re
 from collections.abc import Iterable
 
 SHOWN = 8
+_MARKS = re.compile(
+    r"[\\`*~|]|!(?=\[)|\](?=[\[(:])|(?<![^\W_])_|_(?![^\W_])"
+)  # one _ within a word marks nothing
 
 
 def shortened(names: list[str]) -> str:
@@ -25,4 +29,14 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]], numb
 
 def markdown_row(cells: Iterable[object]) -> str:
     """A line of a Markdown table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(markdown_text(str(cell)) for cell in cells) + " |"
+
+
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is, in one line: no HTML, no emphasis, no link, no end of a table's cell, whatever a name holds."""
+    line = "".join(
+        x if x.isprintable() else x.encode("unicode_escape").decode() for x in " ".join(text.split())
+    )
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        line = line.replace(character, entity)
+    return _MARKS.sub(r"\\\g<0>", line)

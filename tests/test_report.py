@@ -1,6 +1,7 @@
 """Reports: rankings with uncertainty, a page that needs nothing from elsewhere, scores.json; and the commands that write them."""
 
 import base64
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -139,7 +140,7 @@ def test_page_and_markdown_hold_the_same_tables(written):
 
     def cells(part):
         lines = [x for x in part.splitlines() if x.startswith("| ") and "---" not in x]
-        return [x.strip() for line in lines for x in line.strip("|").split(" | ")]
+        return [html.unescape(x.strip()) for line in lines for x in line.strip("|").split(" | ")]
 
     _, head, *rest = (written / "report.md").read_text().split("\n## ")
     _, board, *others = (written / "report.html").read_text().split("<h2>")
@@ -153,7 +154,7 @@ def test_page_and_markdown_hold_the_same_tables(written):
 
 def test_failures_are_listed_and_escaped(written):
     assert "&lt;NaN&gt; &amp; more" in (written / "report.html").read_text()
-    assert "| m0 | t0 | native | 4000 | <NaN> & more |" in (written / "report.md").read_text()
+    assert "| m0 | t0 | native | 4000 | &lt;NaN&gt; &amp; more |" in (written / "report.md").read_text()
 
 
 def test_every_table_of_a_model_has_both_controls(written):

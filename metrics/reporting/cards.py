@@ -1,6 +1,5 @@
 """Scores in model cards: the results that the Hub reads, and a table for people, both from `scores.json`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ from sfi_zoo.hub.folder import CARD
 from sfi_zoo.hub.results import SCORES, fill_model_index
 from sfi_zoo.metrics.reporting.looks import decibels_shown
 from sfi_zoo.metrics.reporting.report import COLUMNS, LEGEND, scores_cells
+from sfi_zoo.strict_json import read_json
 from sfi_zoo.whole_files import replacing
-from sfi_zoo.wording import markdown_table
+from sfi_zoo.wording import markdown_table, markdown_text
 
 BEGIN, END = "<!-- scores: from scores.json by `sfi-zoo report --cards` -->", "<!-- end of scores -->"
 
@@ -31,7 +31,7 @@ def update_card(folder: Path) -> Path:
     """
     card = folder / CARD
     try:
-        scores = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+        scores = read_json(folder / SCORES)
         table, (name, title) = scores_table(scores), _dataset(scores["data"])
         with_table(card.read_bytes(), table)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -50,9 +50,9 @@ def scores_table(scores: dict[str, Any]) -> str:
     """
     rows = [scores_cells(row) for row in scores["rows"]]
     gained = scores["improvement_at_trained_rate_db"]
-    by_source = ", ".join(f"{source} {decibels_shown(x)}" for source, x in gained.items())
+    by_source = ", ".join(f"{markdown_text(source)} {decibels_shown(x)}" for source, x in gained.items())
     tracks = max(row["tracks"] for row in scores["rows"])
-    heading = f"{tracks} tracks of {_dataset(scores['data'])[1]}. SI-SDR gained at F0 in dB: {by_source}."
+    heading = f"{tracks} tracks of {markdown_text(_dataset(scores['data'])[1])}. SI-SDR gained at F0 in dB: {by_source}."
     return "\n\n".join((heading, LEGEND, markdown_table(COLUMNS, rows)))
 
 

@@ -22,7 +22,7 @@ from sfi_zoo.metrics.reporting.study import plot_study, study
 from sfi_zoo.metrics.scoring.rows import LEES, Record, as_json, differences, rows_of
 from sfi_zoo.metrics.scoring.unit import UNRANKED, place
 from sfi_zoo.whole_files import made, write_text
-from sfi_zoo.wording import markdown_table
+from sfi_zoo.wording import markdown_table, markdown_text
 
 COLUMNS = (
     "mode",
@@ -136,10 +136,10 @@ def _html_section(part: Section) -> str:
 
 def as_markdown(title: str, parts: Sequence[Section]) -> str:
     """Headings, paragraphs and tables."""
-    lines = [f"# {title}"]
+    lines = [f"# {markdown_text(title)}"]
     for part in parts:
-        lines += ["", f"## {part.title}"]
-        lines += ["", part.text] if part.text else []
+        lines += ["", f"## {markdown_text(part.title)}"]
+        lines += ["", markdown_text(part.text)] if part.text else []
         lines += ["", board_markdown(part.board)] if part.board else []
         if part.header:
             lines += ["", markdown_table(part.header, part.rows)]

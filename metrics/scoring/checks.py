@@ -1,9 +1,8 @@
 """What the files of a results folder have to hold: people edit them, and disks damage them."""
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from sfi_zoo.metrics.scoring.rows import LEES, QUALITIES
 from sfi_zoo.metrics.scoring.unit import ROWS
@@ -14,20 +13,6 @@ RATIOS = ("estimate", "mixture", "trained", "at_trained")
 NAMELESS = re.compile("[\0\ud800-\udfff]")  # half of a surrogate pair cannot be printed
 OLD_NAMES = {"oracle": "fixed_masks"}  # of modes, up to 0.1
 SETTINGS = {"sfi_zoo": str, "torch": str, "models": dict, "data": dict, "measures": dict}
-
-
-def parsed(text: bytes) -> Any:
-    """JSON as its standard has it, where NaN and Infinity are none.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{error.msg} at character {error.pos}") from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def check_record(record: Any) -> None:
@@ -119,7 +104,3 @@ def _is_number(x: Any) -> bool:
 def _require(holds: bool, what: str) -> None:
     if not holds:
         raise ValueError(what)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.scoring.checks import check_manifest, check_record, flat, layout, parsed
+from sfi_zoo.metrics.scoring.checks import check_manifest, check_record, flat, layout
+from sfi_zoo.strict_json import parsed
 from sfi_zoo.whole_files import sweep, write_text
 
 MANIFEST = "manifest.json"

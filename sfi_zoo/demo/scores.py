@@ -1,6 +1,5 @@
 """The leaderboard of the page, from the scores.json of models: entries of the table, and the points of the scatter plots."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from sfi_zoo.metrics.reporting.study import COSTS, correlation
 from sfi_zoo.metrics.scoring.points import FLOOR_DB
 from sfi_zoo.metrics.scoring.rows import LEES, Record
 from sfi_zoo.metrics.scoring.unit import UNRANKED
+from sfi_zoo.strict_json import read_json
 from sfi_zoo.wording import first_line
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_boards(folder: Path) -> tuple[dict[str, Board], list[str]]:
     for path in sorted(folder.glob(f"*/{SCORES}")):
         model = path.parent.name
         try:
-            scores = json.loads(path.read_text(encoding="utf-8"))
+            scores = read_json(path)
             rows = [
                 _figures(model, row) for row in scores["rows"] if row["si_sdr_improvement_db"] is not None
             ]

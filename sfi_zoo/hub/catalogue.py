@@ -1,7 +1,6 @@
 """What there is to choose from: one row for each model, ours and those of others, read from their folders. Nothing here imports torch."""
 
 import fnmatch
-import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub import bundled, figures
 from sfi_zoo.hub.published import NOT_STATED, SOURCE, read_source
+from sfi_zoo.strict_json import read_json
 
 FOUR = ("vocals", "drums", "bass", "other")
 TASKS = {"music: four stems": FOUR}
@@ -102,7 +102,7 @@ def read_row(folder: Path) -> Row:
             size = None if they.bytes is None else they.bytes / 1e6
             told = (they.name, they.task, they.sources, they.sample_rate, size, they.license)
             return Row(*told, **scores, origin=they.origin, about=they.about, paper=they.paper)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
         sources = tuple(config["sources"])
         task = next((task for task, names in TASKS.items() if set(names) == set(sources)), "other")
         size = (folder / "model.safetensors").stat().st_size / 1e6
@@ -115,7 +115,7 @@ def _scores(folder: Path) -> dict[str, Any]:
     path = folder / "scores.json"
     if not path.exists():
         return {}
-    scores = json.loads(path.read_text(encoding="utf-8"))
+    scores = read_json(path)
     return {
         "gained_db": figures.gained_db(scores),
         "lost_db": figures.lost_db(scores),

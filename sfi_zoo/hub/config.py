@@ -1,6 +1,5 @@
 """config.json: what is read is checked against the config class of a known architecture."""
 
-import json
 import types
 import typing
 from dataclasses import fields
@@ -11,6 +10,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.hub.config_version import migrated
 from sfi_zoo.hub.digest import DIGEST
 from sfi_zoo.models import architecture_class
+from sfi_zoo.strict_json import read_json
 from sfi_zoo.wording import first_line, shortened
 
 MOST_CONFIG_BYTES = 2**20
@@ -23,10 +23,8 @@ def read_config(path: Path) -> dict[str, Any]:
         InputError: not JSON, an architecture that is not known, or settings that do not fit it.
     """
     try:
-        if path.stat().st_size > MOST_CONFIG_BYTES:
-            raise ValueError(f"more than {MOST_CONFIG_BYTES} bytes, it is no configuration")
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        config = read_json(path, MOST_CONFIG_BYTES)
+    except ValueError as error:
         raise InputError(f"{path}: not JSON ({first_line(error)})") from None
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise InputError(f'{path}: not a JSON object with "architecture", a text')

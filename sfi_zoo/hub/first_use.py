@@ -27,6 +27,7 @@ from sfi_zoo.importers.checkpoint import Imported, convert_checkpoint
 from sfi_zoo.importers.settings import Given
 from sfi_zoo.models.base import Separator
 from sfi_zoo.progress_bar import ProgressBar
+from sfi_zoo.strict_json import read_json
 from sfi_zoo.whole_files import Draft, publish, sweep
 
 CHECKSUMS = "checksums.json"
@@ -154,7 +155,7 @@ def _kept_at(published: Published) -> Path:
 def _is_whole(folder: Path) -> bool:
     """Whether a kept folder is as it was written; one that is not is imported again."""
     try:
-        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        sums = read_json(folder / CHECKSUMS)
         return all(sha256_of(folder / name) == sums[name] for name in (CONFIG, WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -21,6 +21,7 @@ from sfi_zoo.hub.folder import CARD
 from sfi_zoo.hub.loading import local_folder
 from sfi_zoo.hub.model_card import usage
 from sfi_zoo.hub.publishing import Parcel, parcel
+from sfi_zoo.strict_json import read_json
 from sfi_zoo.whole_files import Draft
 
 DATASET, SPACE, COLLECTION = (
@@ -110,7 +111,7 @@ def _write_model(folder: Path, target: Path, namespace: str, package: str) -> Pa
 def _scored_on_our_songs(folder: Path) -> bool:
     """Whether the scores in a model's folder are of the test songs whose card the kit has; a card with others keeps what it says."""
     try:
-        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        scores = read_json(folder / "scores.json")
         return bool(scores["data"]["path"] == DATASET)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -1,9 +1,11 @@
 """The README.md that a saved or an imported model gets."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from sfi_zoo.models import ARCHITECTURES
+from sfi_zoo.wording import markdown_text
 
 _HEAD = """---
 {metadata}
@@ -25,7 +27,7 @@ from sfi_zoo.data.synthetic import song
 
 sample_rate = 44100  # any from 4000 to 192000 Hz
 waveform = torch.from_numpy(sum(song(seed=1, duration=5, sample_rate=sample_rate).values())).float()  # (channels, time)
-model = sfi_zoo.load("{where}")
+model = sfi_zoo.load({where})
 stems = model.separate(waveform, sample_rate)  # (sources, channels, time), at the same sample rate
 ```
 """
@@ -67,7 +69,7 @@ def usage(where: str) -> str:
     Args:
         where: what `sfi_zoo.load` takes.
     """
-    return _USAGE.format(where=where)
+    return _USAGE.format(where=json.dumps(where))
 
 
 def model_card(
@@ -88,11 +90,11 @@ def model_card(
     metadata["tags"] = [*metadata["tags"], model.architecture]
     metadata["license"] = license or (source.license if source else None)
     text = _HEAD.format(
-        name=name,
+        name=markdown_text(name),
         metadata=ModelCardData(**metadata).to_yaml(),
         usage=usage(where or f"path/to/{name}"),
         architecture=model.architecture,
-        sources=", ".join(model.sources),
+        sources=", ".join(map(markdown_text, model.sources)),
         sample_rate=model.trained_rate,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
@@ -100,4 +102,5 @@ def model_card(
         text += _FOREIGN.format(architecture=model.architecture)
     if source is None:
         return text
-    return text + _IMPORTED.format(origin=source.origin, command=source.command, about=source.about)
+    origin, command = markdown_text(source.origin), " ".join(source.command.split())
+    return text + _IMPORTED.format(origin=origin, command=command, about=source.about)

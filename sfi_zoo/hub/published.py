@@ -5,12 +5,14 @@ weights are fetched, imported and kept, see `sfi_zoo.hub.first_use`. Nothing her
 """
 
 import fnmatch
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sfi_zoo.errors import InputError
 from sfi_zoo.hub import bundled
+from sfi_zoo.strict_json import read_json
+from sfi_zoo.wording import first_line
 
 SOURCE = "source.json"
 NOT_STATED = "not stated"
@@ -125,7 +127,14 @@ def find(name: str) -> Published | None:
 
 
 def read_source(folder: Path) -> Published:
-    """What a folder's source.json says."""
-    said = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
-    said["files"] = tuple(SourceFile(**file) for file in said["files"])
-    return Published(folder.name, **{**said, "sources": tuple(said["sources"])})
+    """What a folder's source.json says.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        said = read_json(folder / SOURCE)
+        said["files"] = tuple(SourceFile(**file) for file in said["files"])
+        return Published(folder.name, **{**said, "sources": tuple(said["sources"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / SOURCE}: cannot be read ({first_line(error)})") from None

@@ -1,6 +1,5 @@
 """The model-index of a card, the results that the Hub reads, from the scores.json of a scoring run."""
 
-import json
 import math
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.folder import CARD
+from sfi_zoo.strict_json import read_json
 from sfi_zoo.whole_files import replacing
 from sfi_zoo.wording import first_line
 
@@ -41,7 +41,7 @@ def fill_model_index(folder: Path, dataset: str, dataset_name: str) -> None:
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
     try:
-        rows = json.loads((folder / SCORES).read_text(encoding="utf-8"))["rows"]
+        rows = read_json(folder / SCORES)["rows"]
         results = [result for row in rows for result in _results(row, dataset, dataset_name)]
         head: dict[str, Any] = metadata_load(folder / CARD) or {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

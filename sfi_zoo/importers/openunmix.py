@@ -7,7 +7,6 @@ They come as
 - a state dict of `openunmix.model.Separator`, which has all targets.
 """
 
-import json
 import re
 import reprlib
 from pathlib import Path
@@ -19,6 +18,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.importers.safe_unpickle import read_checkpoint
 from sfi_zoo.importers.settings import Given, Settings
 from sfi_zoo.models.open_unmix import OpenUnmix, OpenUnmixConfig
+from sfi_zoo.strict_json import read_json
 
 SEPARATOR = "target_models."
 # what a state dict may hold beside the networks: they are told by the settings
@@ -78,7 +78,7 @@ def convert_folder(folder: Path, given: Given) -> OpenUnmix:
     settings = None
     if (folder / "separator.json").is_file():
         try:
-            values = json.loads((folder / "separator.json").read_text())
+            values = read_json(folder / "separator.json")
         except ValueError:
             raise InputError("its separator.json is not JSON") from None
         settings = Settings(values, "separator.json")

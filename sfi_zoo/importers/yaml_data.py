@@ -4,7 +4,9 @@ Training programs write two kinds of tags beside plain YAML: `!!python/tuple`, w
 `!ref`, ...), which are kept as `Tagged` texts for the importer that knows what they stand for. Every other tag is refused by name.
 """
 
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.importers.stand_ins import MAX_DEPTH
 from sfi_zoo.wording import first_line
 
-MOST_BYTES = 2**20
+MOST_BYTES = 2**17
+MOST_DIGITS = 400
+MOST_MERGED = 16
 MOST_VALUES = 100_000
 
 
@@ -33,7 +37,29 @@ class Tagged:
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Plain YAML and tuples; 1e-4 is a number, as YAML 1.2 has it."""
+    """Plain YAML and tuples; 1e-4 is a number, as YAML 1.2 has it, and a key is there once."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """A mapping as it is written, before others are merged into it."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise InputError(
+                "its YAML has a key that is no text"
+            )  # hashing a tuple of tuples can take for ever
+        keys = [key.value for key, _ in node.value]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise InputError(f"its YAML has {twice!r:.40} twice")
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Puts in what `<<` names: that may name much in few bytes."""
+        merged = [value for key, value in node.value if key.tag == "tag:yaml.org,2002:merge"]
+        if any(len(value.value) > MOST_MERGED for value in merged if isinstance(value, yaml.SequenceNode)):
+            raise InputError(f"its YAML merges more than {MOST_MERGED} mappings into one")
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_VALUES:
+            raise InputError("its YAML is nested too deeply, or holds too many values")
 
 
 def _tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple[Any, ...]:
@@ -48,6 +74,26 @@ _Loader.add_implicit_resolver(
     re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
+
+
+def _number(
+    make: Callable[[yaml.SafeLoader, yaml.ScalarNode], Any],
+) -> Callable[[yaml.SafeLoader, yaml.ScalarNode], Any]:
+    """Makes numbers of few digits: long ones take time that grows with the square of their length."""
+
+    def made(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+        if len(node.value) > MOST_DIGITS:
+            raise InputError(f"its YAML has a number of {len(node.value)} characters")
+        number = make(loader, node)
+        if isinstance(number, float) and math.isnan(number):
+            raise InputError("its YAML has NaN in the place of a number")
+        return number
+
+    return made
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _number(yaml.SafeLoader.construct_yaml_int))
+_Loader.add_constructor("tag:yaml.org,2002:float", _number(yaml.SafeLoader.construct_yaml_float))
 
 
 class _HyperLoader(_Loader):
@@ -87,9 +133,10 @@ def read_yaml(path: Path, hyper: bool = False) -> dict[str, Any]:
         raise InputError(
             f"{path}: its YAML {what}, and nothing but plain values and python/tuple is read"
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if said.startswith(str(path)) else f"{path}: {said}") from None
+    except (yaml.YAMLError, ArithmeticError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not YAML ({first_line(error)})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a dictionary of settings")

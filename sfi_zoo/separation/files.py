@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sfi_zoo.audio.bounds import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, check_sample_rate
@@ -17,7 +16,7 @@ from sfi_zoo.audio.formats import LOSSY, OutputFormat, choose_format
 from sfi_zoo.audio.io import AudioInfo, probe, read_blocks
 from sfi_zoo.audio.resample import resample_blocks, resampled_length
 from sfi_zoo.audio.writers import StemReport, StemWriter
-from sfi_zoo.errors import InputError
+from sfi_zoo.errors import InputError, ran_out_of_memory
 from sfi_zoo.separation.chunks import Progress, separate_blocks
 from sfi_zoo.separation.consistency import Finish
 from sfi_zoo.separation.made_by import Maker, maker_of, stems_of_others
@@ -296,10 +295,12 @@ def _estimates(
         blocks = resample_blocks(blocks, info.sample_rate, rate, info.channels)
     try:
         yield from separate_blocks(model, blocks, rate, options, channels=info.channels, **stream)
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
         smaller = max(2, math.floor(options.chunk_seconds / 2))
         raise InputError(
-            f"{info.path}: the device is out of memory; try --chunk-seconds {smaller}, or a smaller --batch-size"
+            f"{info.path}: out of memory; try --chunk-seconds {smaller}, or a smaller --batch-size"
         ) from error
     except InputError as error:
         message = str(error)

@@ -114,6 +114,10 @@ class _Run:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
         check_launch()
+        try:
+            str(out).encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{out}: this name is not valid text, choose another") from None
         config = recipe.train
         self.recipe, self.config, self.out, self.report = recipe, config, out, report
         # some networks have outputs that nobody uses, whose weights get no gradient
