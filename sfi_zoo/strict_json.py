@@ -22,7 +22,7 @@ def parsed(text: str | bytes) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos}") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8, {error.reason}") from None
+        raise ValueError(f"cannot be decoded as UTF-8: {error.reason}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 SHOWN = 8
 _MARKS = re.compile(
-    r"[\\`*~|]|!(?=\[)|\](?=[\[(:])|(?<![^\W_])_|_(?![^\W_])"
-)  # one _ within a word marks nothing
+    r"\\(?=[!-/:-@[-`{-~]|$)"  # what stands after it would lose its meaning, or the line would break
+    r"|[`*~|]|!(?=\[)|\](?=[\[(:])"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # one underscore within a word marks nothing
+)
 
 
 def shortened(names: list[str]) -> str:

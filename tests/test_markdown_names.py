@@ -62,7 +62,7 @@ def test_a_name_is_read_as_it_is(name: str) -> None:
 
 
 def test_lines_and_commands_to_a_terminal_are_one_line_of_text() -> None:
-    assert markdown_text("a\n# b\r\n\x1b[2J\u202e") == "a # b \\\\x1b[2J\\\\u202e"
+    assert markdown_text("a\n# b\r\n\x1b[2J\u202e") == "a # b \\x1b[2J\\u202e"
 
 
 @pytest.mark.parametrize("name", HOSTILE)

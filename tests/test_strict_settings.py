@@ -66,13 +66,13 @@ def test_mappings_that_name_the_one_before_four_times_take_no_time(tmp_path: Pat
 
 def test_yaml_of_training_programs_is_read(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(
-        "base: &base {a: 1, b: 0x10}\nmore: &more\n  <<: *base\n  a: 2\nlast:\n  <<: [*more]\n  c: 1e-4\n  d: .inf\n"
+        "base: &base {a: 1, b: 0x10}\nmore: &more\n  <<: *base\n  a: 2\nlast:\n  <<: [*base]\n  c: 1e-4\n  d: .inf\n"
     )
     more = {"a": 2, "b": 16}
     assert read_yaml(tmp_path / "x.yaml") == {
         "base": {"a": 1, "b": 16},
         "more": more,
-        "last": more | {"c": 1e-4, "d": float("inf")},
+        "last": {"a": 1, "b": 16} | {"c": 1e-4, "d": float("inf")},
     }
 
 
