@@ -10,6 +10,7 @@ import torch
 
 from sfi_zoo import InputError
 from sfi_zoo.data.musdb_folder import MusdbFolder
+from sfi_zoo.data.songs import SyntheticSongs
 from tests.musdb_layout import RATE, STEMS, write_track
 
 
@@ -40,6 +41,20 @@ def test_without_a_mixture_it_is_the_sum_of_all_stems(tmp_path):
     signals = write_track(tmp_path / "Song", mixture=False)
     mixture, _ = MusdbFolder(tmp_path).clip("Song", ("vocals",), 2).at(RATE)
     np.testing.assert_allclose(mixture, signals.sum(0), atol=2**-21)
+
+
+def test_the_accompaniment_is_the_sum_of_what_is_left(tmp_path):
+    signals = write_track(tmp_path / "Song")
+    songs = MusdbFolder(tmp_path)
+    _, references = songs.clip("Song", ("accompaniment", STEMS[1]), 2).at(RATE)
+    rest = np.delete(signals, 1, axis=0).sum(0)
+    np.testing.assert_allclose(references, np.stack([rest, signals[1]]), atol=2**-21)
+    with pytest.raises(InputError, match="has no instrumental, choir; it has"):
+        songs.clip("Song", ("instrumental", "choir"), 2).at(RATE)
+    with pytest.raises(InputError, match="has no no_vocals"):  # alone it would be the mixture
+        songs.clip("Song", ("no_vocals",), 2).at(RATE)
+    mixture, synthetic = SyntheticSongs(1, 1.0).clip("synthetic 0", ("vocals", "accompaniment"), 1).at(8000)
+    np.testing.assert_allclose(synthetic.sum(0), mixture, atol=1e-6)
 
 
 def test_at_another_rate_it_is_as_long_in_seconds(tmp_path):

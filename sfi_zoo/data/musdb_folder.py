@@ -21,7 +21,7 @@ from sfi_zoo.data.layout import (
     stem_mp4_files,
     track_folders,
 )
-from sfi_zoo.data.songs import Clip
+from sfi_zoo.data.songs import Clip, references
 from sfi_zoo.errors import InputError
 
 
@@ -82,16 +82,11 @@ class MusdbFolder:
 
         def at(rate: float) -> tuple[Tensor, Tensor]:
             stems, file_rate = self._stems(name)
-            missing = [source for source in sources if source not in stems]
-            if missing:
-                there = ", ".join(sorted(stems)) or "nothing"
-                raise InputError(
-                    f"{self._folders.get(name, name)}: has no {', '.join(missing)}; it has {there}"
-                )
             heard = {stem: as_channels(x, channels) for stem, x in stems.items()}
+            wanted = references(heard, sources, str(self._folders.get(name, name)))
             if MIXTURE not in heard:
                 heard[MIXTURE] = torch.stack(list(heard.values())).sum(0)
-            signals = torch.stack([heard[MIXTURE], *(heard[source] for source in sources)])
+            signals = torch.stack([heard[MIXTURE], *wanted])
             signals = resample(self._excerpt(signals, file_rate), file_rate, rate)
             return signals[0], signals[1:]
 

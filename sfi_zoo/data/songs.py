@@ -1,13 +1,16 @@
 """What a model is scored on: tracks that can be had at any sampling frequency."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from sfi_zoo.data.layout import MIXTURE
 from sfi_zoo.errors import InputError
+
+ACCOMPANIMENT = ("accompaniment", "instrumental", "no_vocals")  # names of all that a model does not name
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,29 @@ class Songs(Protocol):
         """A track for a model with these sources that hears so many channels together."""
 
 
+def references(stems: Mapping[str, Tensor], sources: Sequence[str], where: str) -> list[Tensor]:
+    """The stems that a model gives, in its order. A source of `ACCOMPANIMENT` that has no stem is the sum of those that are left.
+
+    Args:
+        stems: name -> (channels, time); a mixture among them is no part of the accompaniment.
+        sources: of the model.
+        where: the stems come from, for the message.
+
+    Raises:
+        InputError: a source for which there is no stem.
+    """
+    left = [stem for name, stem in stems.items() if name not in (MIXTURE, *sources)]
+    missing = [name for name in sources if name not in stems]
+    if missing and missing[0] in ACCOMPANIMENT and len(missing) == 1 < len(sources) and left:
+        summed = {missing[0]: torch.stack(left).sum(0)}
+        return [stems[name] if name in stems else summed[name] for name in sources]
+    if missing:
+        raise InputError(
+            f"{where}: has no {', '.join(missing)}; it has {', '.join(sorted(stems)) or 'nothing'}"
+        )
+    return [stems[name] for name in sources]
+
+
 class SyntheticSongs:
     """Songs from a formula, rendered exactly at each rate: no resampler in the loop.
 
@@ -70,15 +96,15 @@ class SyntheticSongs:
         """
         from sfi_zoo.data.synthetic import PANS, song
 
-        missing = sorted(set(sources) - set(PANS))
-        if missing:
-            raise InputError(f"the synthetic songs have no {', '.join(missing)}; they have {', '.join(PANS)}")
+        references(dict.fromkeys(PANS, torch.zeros(1)), sources, name)
         seed = self.names.index(name)
 
         def at(rate: float) -> tuple[Tensor, Tensor]:
             rendered = song(seed, self.duration, rate, channels)
             stems = {name: torch.from_numpy(stem).float() for name, stem in rendered.items()}
-            return torch.stack(list(stems.values())).sum(0), torch.stack([stems[s] for s in sources])
+            return torch.stack(list(stems.values())).sum(0), torch.stack(
+                references(stems, sources, self.names[seed])
+            )
 
         return Clip(name, at)
 
