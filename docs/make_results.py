@@ -9,7 +9,7 @@ from pathlib import Path
 
 import results_hook
 
-from sfi_zoo.commands.report import read_results
+from sfi_zoo.commands.given import read_results
 from sfi_zoo.metrics.reporting.leaderboard import leaderboard
 
 KEPT = ("model", "mode", "tracks", "si_sdr_improvement", "by_source", "worst_lost", "lost_at_8k")

@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from sfi_zoo import InputError, cli
-from sfi_zoo.commands.report import read_results
+from sfi_zoo.commands.given import read_results
 from sfi_zoo.metrics.reporting.cards import BEGIN, END, update_card
 from sfi_zoo.metrics.reporting.leaderboard import leaderboard
 from sfi_zoo.metrics.reporting.ranking import ranking
@@ -385,3 +386,149 @@ def test_folders_that_do_not_go_together(command, break_it, says, tmp_path, caps
 def test_the_commands_show_an_example(command, capsys):
     assert cli.main([command, "--help"]) == 0
     assert f"Example: sfi-zoo {command}" in capsys.readouterr().out
+
+
+# scores.json files beside results folders ----------------------------------------------------------------------------
+
+
+def scores_files(tmp_path, gains, name, data="synthetic", version="0"):
+    """Folders of models with a scores.json, as `--scores-json` writes them."""
+    folder = results(tmp_path / f"run {name}", records(gains, model=name), data)
+    settings = json.loads((folder / "manifest.json").read_text()) | {"sfi_zoo": version}
+    (folder / "manifest.json").write_text(json.dumps(settings))
+    command = ["report", str(folder), "--resamples", "5", "--scores-json", str(tmp_path / name)]
+    assert cli.main(command) == 0
+    return [tmp_path / name / f"{name}{i}" / "scores.json" for i in range(len(gains))]
+
+
+@pytest.fixture
+def no_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+def test_a_row_of_ones_own_stands_among_others(tmp_path, capsys):
+    zoo = scores_files(tmp_path, [7.0, 3.0], "zoo")
+    mine = results(tmp_path / "mine", records([5.0], model="mine"))
+    command = ["report", str(mine), *map(str, zoo), "-o", str(tmp_path / "page"), "--resamples", "5"]
+    assert cli.main(command) == 0
+    text = (tmp_path / "page" / "report.md").read_text()
+    board = text.split("## ")[1]
+    places = [board.index(name) for name in ("zoo0", "mine0", "zoo1")]
+    assert places == sorted(places) and board.startswith("Leaderboard: synthetic")
+    assert "## Does a LEE tell" in text
+    assert capsys.readouterr().err == ""
+
+
+def test_scores_on_other_songs_stay_apart_and_this_is_told(tmp_path, capsys):
+    others = scores_files(tmp_path, [7.0], "zoo", data="folder")
+    mine = results(tmp_path / "mine", records([5.0], model="mine"))
+    given = [str(mine), str(others[0].parent)]
+    assert cli.main(["report", *given, "--resamples", "5"]) == 0
+    text = (mine / "report.md").read_text()
+    ours, theirs = text.split("## ")[1:3]
+    assert "mine0" in ours and "zoo0" not in ours and "zoo0" in theirs
+    assert "Figures on other songs do not compare" in ours
+    capsys.readouterr()
+    assert cli.main(["study", *given, "--no-plots", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "left out, scored on other songs, folder (? tracks): zoo0" in said.err
+    assert {row["models"] for row in json.loads(said.out)} == {1}
+
+
+def test_the_zoo_beside_a_folder(tmp_path, capsys):
+    mine = results(tmp_path / "mine", records([5.0], model="mine"))
+    assert cli.main(["report", str(mine), "--with-zoo", "--resamples", "5"]) == 0
+    text = (mine / "report.md").read_text()
+    assert text.startswith("# Scores: mine0\n") and "convtasnet_plain.music4" in text
+
+
+def test_a_study_of_scores_alone(tmp_path, capsys):
+    """Points are those of the records; intervals are those of families."""
+    files = scores_files(tmp_path, [7.0, 3.0, 5.0], "zoo")
+    capsys.readouterr()
+    assert cli.main(["study", *map(str, files), "-o", str(tmp_path / "out"), "--no-plots", "--json"]) == 0
+    means = json.loads(capsys.readouterr().out)
+    assert cli.main(["study", str(tmp_path / "run zoo"), "--no-plots", "--json"]) == 0
+    whole = {(r["group"], r["metric"], r["scale"], r["cost"]): r for r in json.loads(capsys.readouterr().out)}
+    assert {(r["group"], r["metric"], r["scale"], r["cost"]) for r in means} == set(whole)
+    for row in means:
+        same = whole[row["group"], row["metric"], row["scale"], row["cost"]]
+        assert row["pearson"]["value"] == pytest.approx(same["pearson"]["value"], abs=1e-9), row
+        assert row["tracks"] == 1 and row["points"] == same["points"]
+    assert next(r for r in means if r["group"] == "all")["pearson"]["low"] is not None
+    assert cli.main(["study", *map(str, files), "--no-plots"]) == 2
+    assert "say where to write" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+@pytest.mark.parametrize("command", ["study", "report"])
+def test_without_matplotlib_all_but_the_pictures_is_written(command, tmp_path, capsys):
+    folder = results(tmp_path / "results", records([5.0, 4.0]))
+    assert cli.main([command, str(folder)]) == 0
+    assert "matplotlib is not installed: all is written but the pictures" in capsys.readouterr().err
+    names = {path.name for path in folder.iterdir()} - {"manifest.json", "records-0.jsonl"}
+    assert names == ({"study.json"} if command == "study" else {"report.html", "report.md"})
+    if command == "report":
+        assert "## Does a LEE tell" in (folder / "report.md").read_text()
+
+
+def test_scores_of_other_versions_are_told(tmp_path, capsys):
+    new, old = (
+        scores_files(tmp_path, [7.0, 6.0], name, version=v)[0] for name, v in (("new", "2"), ("old", "1"))
+    )
+    out = ["-o", str(tmp_path / "out")]
+    assert cli.main(["report", str(new), str(old), *out, "--resamples", "5"]) == 0
+    assert "Scored by sfi_zoo 1, 2: figures may differ" in (tmp_path / "out" / "report.md").read_text()
+    capsys.readouterr()
+    assert cli.main(["study", str(new), str(old), *out, "--no-plots"]) == 0
+    assert "Scored by sfi_zoo 1, 2" in capsys.readouterr().err
+    assert cli.main(["study", str(tmp_path / "run new"), str(tmp_path / "run old"), "--no-plots"]) == 0
+    assert "scored by sfi_zoo 1, 2" in capsys.readouterr().err
+
+
+def test_a_study_of_one_model_or_one_family_says_what_it_cannot_say(tmp_path, capsys):
+    one = results(tmp_path / "one", records([5.0]))
+    assert cli.main(["study", str(one), "--no-plots"]) == 0
+    assert "one family of models alone" in capsys.readouterr().err
+    two = results(tmp_path / "two", records([5.0, 4.0]))
+    assert cli.main(["study", str(two), "--family", "m0,m1", "--no-plots"]) == 0
+    assert "one family of models alone" in capsys.readouterr().err
+    assert cli.main(["study", str(two), "--no-plots"]) == 0
+    assert "one family" not in capsys.readouterr().err
+
+
+def test_results_without_f0_have_a_card_that_says_so(card, tmp_path):
+    made = [r for r in records([5.0]) if r["sample_rate"] != 32000]
+    folder = results(tmp_path / "away", made)
+    assert cli.main(["report", str(folder), "--resamples", "5", "--cards", str(tmp_path / "hub")]) == 0
+    table = parts_of(card)[1]
+    assert "Not scored at F0 natively: no gain there." in table and "in dB: ." not in table
+
+
+def test_margins_that_differ_are_refused(tmp_path, capsys):
+    folders = []
+    for name, margin in (("a", 0.9), ("b", 0.8)):
+        folders.append(results(tmp_path / name, records([5.0], model=name)))
+        settings = json.loads((folders[-1] / "manifest.json").read_text()) | {"measures": {"margin": margin}}
+        (folders[-1] / "manifest.json").write_text(json.dumps(settings))
+    assert cli.main(["study", *map(str, folders), "--no-plots"]) == 2
+    assert "up to different margins" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "[]", "{", '{"rows": []}', "[" * 100000,
+        '{"data": {}, "measures": {}, "sfi_zoo": "0", "rows": [{"mode": "x"}], "improvement_at_trained_rate_db": {}}',
+        '{"data": {}, "measures": {}, "sfi_zoo": "0", "rows": [{"mode": "native", "sample_rate": 1e999}],'
+        ' "improvement_at_trained_rate_db": {}}',
+        '{"data": {}, "measures": {}, "sfi_zoo": "0", "rows": [], "improvement_at_trained_rate_db": {"a": "b"}}',
+    ],
+)  # fmt: skip
+def test_a_broken_scores_json_is_told_in_one_line(broken, tmp_path, capsys):
+    path = tmp_path / "mine" / "scores.json"
+    path.parent.mkdir()
+    path.write_text(broken)
+    assert cli.main(["report", str(path), "-o", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "scores.json" in said and "\n" not in said

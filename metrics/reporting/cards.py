@@ -52,7 +52,10 @@ def scores_table(scores: dict[str, Any]) -> str:
     gained = scores["improvement_at_trained_rate_db"]
     by_source = ", ".join(f"{markdown_text(source)} {decibels_shown(x)}" for source, x in gained.items())
     tracks = max(row["tracks"] for row in scores["rows"])
-    heading = f"{tracks} tracks of {markdown_text(_dataset(scores['data'])[1])}. SI-SDR gained at F0 in dB: {by_source}."
+    at_trained = (
+        f"SI-SDR gained at F0 in dB: {by_source}." if gained else "Not scored at F0 natively: no gain there."
+    )
+    heading = f"{tracks} tracks of {markdown_text(_dataset(scores['data'])[1])}. {at_trained}"
     return "\n\n".join((heading, LEGEND, markdown_table(COLUMNS, rows)))
 
 

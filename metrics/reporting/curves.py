@@ -1,6 +1,7 @@
 """Curves over the sampling frequency as a picture, and what all pictures by matplotlib share. Needs matplotlib."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,11 @@ def plot_curves(points: Points, model: str) -> Any:
     axes[0].legend(fontsize="x-small")
     figure.suptitle(plain(model))
     return figure
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def plain(text: str) -> str:

@@ -16,17 +16,18 @@ LARGEST = 1 - 1e-12  # |r| of which there is a z
 
 
 def left_out(family: Array, tracks: int) -> tuple[Array, Array]:
-    """Weights with nothing, each family, and each track left out: (1 + families + tracks, tracks) and (..., points).
+    """Weights with nothing, each family, and each track left out: (1 + families + tracks, tracks) and (..., points). A single track stays.
 
     Args:
         family: (points,) names.
         tracks: how many.
     """
     names = np.unique(family)
-    count = 1 + len(names) + tracks
+    left = tracks if tracks > 1 else 0
+    count = 1 + len(names) + left
     of_tracks, of_points = np.ones((count, tracks)), np.ones((count, len(family)))
     of_points[1 : 1 + len(names)] = family[None] != names[:, None]
-    of_tracks[1 + len(names) :] = 1 - np.eye(tracks)
+    of_tracks[1 + len(names) :] = 1 - np.eye(tracks)[:left]
     return of_tracks, of_points
 
 
@@ -34,7 +35,7 @@ def interval(values: Array, families: int, tracks: int) -> dict[str, float | Non
     """Value (the first) and 95 % interval of a correlation.
 
     Args:
-        values: (1 + families + tracks,), as `left_out` has them; NaN where there is none.
+        values: (1 + families + tracks left out,), as `left_out` has them; NaN where there is none.
         families: how many.
         tracks: how many.
 

@@ -5,20 +5,22 @@ import html
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.reporting.board import Entry, entries_of_records
+from sfi_zoo.metrics.reporting.beside import by_songs, told, versions_note
+from sfi_zoo.metrics.reporting.board import Entry, entries_of_records, entries_of_scores
 from sfi_zoo.metrics.reporting.board_page import SCRIPT, START, board_html, board_markdown
 from sfi_zoo.metrics.reporting.board_page import STYLE as BOARD_STYLE
 from sfi_zoo.metrics.reporting.leaderboard import leaderboard
 from sfi_zoo.metrics.reporting.looks import decibels_shown, lee_shown, with_interval
 from sfi_zoo.metrics.reporting.ranking import FIGURES, ranking
 from sfi_zoo.metrics.reporting.study import plot_study, study
+from sfi_zoo.metrics.scoring.points import Points, points_of
 from sfi_zoo.metrics.scoring.rows import LEES, Record, as_json, differences, rows_of
 from sfi_zoo.metrics.scoring.unit import UNRANKED, place
 from sfi_zoo.whole_files import made, write_text
@@ -76,15 +78,16 @@ class Section:
     board: Sequence[Entry] = ()
 
 
-def sections(records: Sequence[Record], resamples: int = 1000) -> list[Section]:
+def sections(records: Sequence[Record], resamples: int = 1000, pictures: bool = True) -> list[Section]:
     """The report: the leaderboard, rankings, what has no score, all figures of each model, the study.
 
     Args:
         records: of scoring runs.
         resamples: of the bootstraps.
+        pictures: draw the study too.
 
     Raises:
-        InputError: no record holds a score, or matplotlib is not installed.
+        InputError: no record holds a score, or matplotlib, which `pictures` need, is not installed.
     """
     if all("failed" in record for record in records):
         raise InputError("no record holds a score: there is nothing to report")
@@ -94,7 +97,7 @@ def sections(records: Sequence[Record], resamples: int = 1000) -> list[Section]:
         own = sorted((row for row in rows if row["model"] == model), key=_place)
         if any(row["tracks"] for row in own):
             parts.append(Section(model, LEGEND, COLUMNS, [scores_cells(row) for row in own], folded=True))
-    return [*parts, *_layers(records), *_study(records)]
+    return [*parts, *_layers(records), *study_section(points_of(records), pictures)]
 
 
 def scores_cells(row: Record) -> list[str]:
@@ -161,6 +164,19 @@ def write_scores(
         The files.
     """
     written = []
+    for model, scores in scores_of(records, settings, dataset).items():
+        path = folder / folder_name(model) / "scores.json"
+        with made(path.parent):
+            write_text(path, json.dumps(scores, indent=1) + "\n")
+        written.append(path)
+    return written
+
+
+def scores_of(
+    records: Sequence[Record], settings: dict[str, Any], dataset: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Model -> content of its scores.json. Arguments: those of `write_scores`."""
+    found = {}
     for model in sorted({record["model"] for record in records}):
         own = [record for record in records if record["model"] == model]
         at_trained = [
@@ -168,7 +184,7 @@ def write_scores(
             for r in own
             if r["mode"] == "native" and r["sample_rate"] == r["trained_rate"] and "failed" not in r
         ]
-        scores = {
+        found[model] = {
             "data": settings["data"] | ({"what": dataset} if dataset else {}),
             **{key: settings[key] for key in ("sfi_zoo", "torch", "measures")},
             "weights": settings["models"][model],
@@ -179,11 +195,7 @@ def write_scores(
             "improvement_at_trained_rate_db": _by_source(at_trained),
             "leaderboard": _leaderboard(own),
         }
-        path = folder / folder_name(model) / "scores.json"
-        with made(path.parent):
-            write_text(path, json.dumps(scores, indent=1) + "\n")
-        written.append(path)
-    return written
+    return found
 
 
 def folder_name(model: str) -> str:
@@ -277,10 +289,30 @@ def _failures(records: Sequence[Record]) -> list[Section]:
     )
 
 
-def _study(records: Sequence[Record]) -> list[Section]:
+def beside(scores: Mapping[str, Mapping[str, Any]], resamples: int = 1000) -> list[Section]:
+    """A leaderboard of the models that were scored on the same songs, for each set of songs.
+
+    Args:
+        scores: model -> content of its scores.json.
+        resamples: of the bootstrap that ranks.
+    """
+    groups = by_songs(scores)
+    apart = " Figures on other songs do not compare with these." if len(groups) > 1 else ""
+    return [
+        Section(
+            f"Leaderboard: {told(songs)}",
+            f"A row for each model that was scored on these songs.{apart} {versions_note(own)}".strip(),
+            board=entries_of_scores(own, resamples),
+        )
+        for songs, own in groups.items()
+    ]
+
+
+def study_section(points: Points, pictures: bool = True) -> list[Section]:
+    """Correlations of LEEs with what is lost."""
     title = "Does a LEE tell what SDR is lost?"
     try:
-        rows = study(records)
+        rows = study(points)
     except InputError as error:
         return [Section(title, str(error))]
     text = (
@@ -288,7 +320,7 @@ def _study(records: Sequence[Record]) -> list[Section]:
         " lost in dB. In brackets the 95 % interval of a jackknife over tracks and models. Partial correlations hold the bandwidth that F"
         " removes, log2(min(F, F0) / F0), constant. Formulas: sfi_zoo.metrics.reporting.study."
     )
-    figure = plot_study(records, scale="linear")
+    figure = plot_study(points, scale="linear") if pictures else None
     return [Section(title, text, STUDY_COLUMNS, study_rows(rows), figure, folded=True)]
 
 

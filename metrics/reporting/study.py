@@ -38,12 +38,14 @@ CONSTANT = 1e-12  # relative size of what is rounding
 
 
 def study(
-    records: Iterable[dict[str, Any]], families: Mapping[str, str] | None = None, floor_db: float = FLOOR_DB
+    records: Iterable[dict[str, Any]] | Points,
+    families: Mapping[str, str] | None = None,
+    floor_db: float = FLOOR_DB,
 ) -> list[dict[str, Any]]:
     """All correlations.
 
     Args:
-        records: of scoring runs.
+        records: of scoring runs, or points of them.
         families: model -> name of its family; a model that is not there is one of its own.
         floor_db: LEE are no less than this, in dB.
 
@@ -54,7 +56,7 @@ def study(
     Raises:
         InputError: fewer than 3 points.
     """
-    points = compared(points_of(records))
+    points = compared(records if isinstance(records, Points) else points_of(records))
     if len(points.models) < 3:
         raise InputError(
             f"{len(points.models)} points (model, mode, sample rate) other than F0 have a score: 3 or more are needed"
@@ -177,7 +179,7 @@ def _centred(x: Array, weights: Array, part: Array) -> Array:
 
 
 def plot_study(
-    records: Iterable[dict[str, Any]],
+    records: Iterable[dict[str, Any]] | Points,
     cost: str = "si_sdr_lost",
     floor_db: float = FLOOR_DB,
     scale: str = "dB",
@@ -198,7 +200,7 @@ def plot_study(
     """
     from sfi_zoo.metrics.reporting.curves import MARKERS, figure_of, plain, styles
 
-    points = compared(points_of(records))
+    points = compared(records if isinstance(records, Points) else points_of(records))
     if cost not in points.costs:
         raise InputError(
             f"{cost!r} was not measured; there are {', '.join(c for c in COSTS if c in points.costs)}"

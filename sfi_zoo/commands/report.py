@@ -2,18 +2,30 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
+from sfi_zoo.commands.given import note, read_given
 from sfi_zoo.commands.printing import say, say_json, say_table
 from sfi_zoo.commands.shared import AsJson
 from sfi_zoo.errors import InputError
 from sfi_zoo.whole_files import Draft, made, publish, replacing, write_text
 
-Results = Annotated[list[Path], typer.Argument(help="Folders of `sfi-zoo score -o`.", metavar="RESULTS...")]
+if TYPE_CHECKING:
+    from sfi_zoo.metrics.scoring.points import Points
+
+Results = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders of `sfi-zoo score -o`, scores.json files, folders of models with one.",
+        metavar="RESULTS...",
+    ),
+]
+WithZoo = Annotated[bool, typer.Option("--with-zoo", help="Beside the scores of the bundled models.")]
 Resamples = Annotated[int, typer.Option(help="Of the bootstrap.", min=0)]
 
 
@@ -21,7 +33,9 @@ def study_command(
     results: Results,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Folder for study.json and scatter_*.svg; the first of RESULTS."),
+        typer.Option(
+            "-o", "--out", help="Folder for study.json and scatter_*.svg; the first folder of RESULTS."
+        ),
     ] = None,
     cost: Annotated[str, typer.Option(help="Which is printed; all are written.")] = "si_sdr_lost",
     families: Annotated[
@@ -32,28 +46,38 @@ def study_command(
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A model or a mode to leave out; may be repeated.")
     ] = None,
+    with_zoo: WithZoo = False,
     as_json: AsJson = False,
 ) -> None:
     """Correlate each LEE with the SDR lost, over models, modes and sample rates.
 
-    Pearson's r, Spearman's rho, and both given the bandwidth removed, with 95 % intervals of a jackknife over families and tracks.
+    Pearson's r, Spearman's rho, and both given the bandwidth removed, with 95 % intervals of a jackknife over families and tracks; where
+    a scores.json is among RESULTS, over families alone.
 
     Example: sfi-zoo study results
     """
     from sfi_zoo.metrics.reporting import report, study
+    from sfi_zoo.metrics.reporting.beside import points_of_scores
+    from sfi_zoo.metrics.scoring.points import points_of
 
-    records = _without(read_results(results)[0], leave_out or [])
+    folder = _folder(results, out)
+    pictures = plots and _can_draw()
+    given = read_given(results, with_zoo)
     if cost not in study.COSTS:
         raise InputError(f"--cost {cost}: not one of {', '.join(study.COSTS)}")
-    found = study.study(records, _families(records, families or []))
-    folder = out or results[0]
+    alike = _same_songs(given.of_all()) if given.scores else {}
+    points = _without(points_of_scores(alike) if alike else points_of(given.records), leave_out or [])
+    owners = _families(sorted(set(points.models.tolist())), families or [])
+    found = study.study(points, owners)
+    for line in _few(found):
+        note(line)
     with made(folder):
         write_text(folder / "study.json", json.dumps(found, indent=1) + "\n")
-        if plots:
+        if pictures:
             for each in dict.fromkeys(row["cost"] for row in found):
                 for scale, name in (("linear", f"scatter_{each}"), ("dB", f"scatter_{each}_db")):
                     with replacing(folder / f"{name}.svg") as draft:
-                        study.plot_study(records, each, scale=scale).savefig(draft)
+                        study.plot_study(points, each, scale=scale).savefig(draft)
     if as_json:
         say_json(found)
         return
@@ -61,8 +85,8 @@ def study_command(
     table = Table(title=f"LEE against {cost}", box=SIMPLE)
     for heading in report.STUDY_COLUMNS:
         table.add_column(heading, justify="right")
-    for line in report.study_rows(shown):
-        table.add_row(*line)
+    for cells in report.study_rows(shown):
+        table.add_row(*cells)
     say_table(table)
     say(folder / "study.json")
 
@@ -71,7 +95,9 @@ def report_command(
     results: Results,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Folder for report.html and report.md; the first of RESULTS."),
+        typer.Option(
+            "-o", "--out", help="Folder for report.html and report.md; the first folder of RESULTS."
+        ),
     ] = None,
     scores_json: Annotated[
         Path | None, typer.Option("--scores-json", help="Also write DIR/<model>/scores.json.", metavar="DIR")
@@ -84,11 +110,12 @@ def report_command(
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="What the data is called in scores and cards.")] = None,
     resamples: Resamples = 1000,
+    with_zoo: WithZoo = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a page on scored models, HTML and Markdown: rankings, curves, tables, the study.
 
-    It prints the names of the files it writes; with --json, the leaderboard.
+    It prints the names of the files it writes; with --json, the leaderboard of the folders.
 
     Example: sfi-zoo report results --cards hub_configs --json > leaderboard.json
     """
@@ -97,17 +124,21 @@ def report_command(
     from sfi_zoo.metrics.reporting.cards import update_card
     from sfi_zoo.metrics.reporting.leaderboard import leaderboard
 
-    records, settings = read_results(results)
-    title = "Scores: " + ", ".join(sorted({record["model"] for record in records}))
-    parts = report.sections(records, resamples)
-    folder = out or results[0]
+    folder = _folder(results, out)
+    pictures = _can_draw()
+    given = read_given(results, with_zoo)
+    records = given.records
+    title = "Scores: " + ", ".join(given.own)
+    parts = report.beside(given.of_all(), resamples) if given.scores else []
+    if records:
+        parts += report.sections(records, resamples, pictures)
     pages = {"report.html": report.as_html(title, parts), "report.md": report.as_markdown(title, parts)}
     with made(folder), Draft(folder) as draft:
         for name, text in pages.items():
             write_text(draft / name, text)
         publish(draft, [(draft / name, folder / name) for name in pages])
     written = [folder / name for name in pages]
-    for own, made_with in settings:
+    for own, made_with in given.folders:
         if scores_json is not None:
             written += report.write_scores(own, made_with, scores_json, dataset)
         if cards is not None:
@@ -123,13 +154,56 @@ def report_command(
             say(path)
 
 
-def _families(records: list[dict[str, Any]], given: list[str]) -> dict[str, str]:
+def _folder(results: list[Path], out: Path | None) -> Path:
+    """Where files go: what is said, or the first folder that was given.
+
+    Raises:
+        InputError: only files were given.
+    """
+    first = next((path for path in results if not path.is_file()), None)
+    if out is None and first is None:
+        raise InputError("with scores.json files alone, say where to write: -o FOLDER")
+    return out or first or Path()
+
+
+def _can_draw() -> bool:
+    """Whether there will be pictures; if not, this is told before anything is computed."""
+    from sfi_zoo.metrics.reporting.curves import can_draw
+
+    if not can_draw():
+        note("matplotlib is not installed: all is written but the pictures (pip install -e '.[plot]')")
+    return can_draw()
+
+
+def _same_songs(scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Those that were scored on the songs of the first: losses on other songs do not compare."""
+    from sfi_zoo.metrics.reporting.beside import by_songs, told, versions_note
+
+    groups = by_songs(scores)
+    first, *others = groups
+    for songs in others:
+        names = ", ".join(groups[songs])
+        note(f"left out, scored on other songs, {told(songs)}: {names}")
+    if said := versions_note(groups[first]):
+        note(said)
+    return dict(groups[first])
+
+
+def _few(found: list[dict[str, Any]]) -> list[str]:
+    """What a study of few families cannot say."""
+    families = max(row["families"] for row in found)
+    return ["one family of models alone: r says nothing of others, and has no interval over families"] * (
+        families == 1
+    )
+
+
+def _families(models: list[str], given: list[str]) -> dict[str, str]:
     """Model -> its family, the first of its names.
 
     Raises:
         InputError: a model that is not there, or in two families.
     """
-    known = {record["model"] for record in records}
+    known = set(models)
     found: dict[str, str] = {}
     for family in given:
         names = [name.strip() for name in family.split(",")]
@@ -141,44 +215,15 @@ def _families(records: list[dict[str, Any]], given: list[str]) -> dict[str, str]
     return found
 
 
-def _without(records: list[dict[str, Any]], left_out: list[str]) -> list[dict[str, Any]]:
-    """The records of other models and modes.
+def _without(points: "Points", left_out: list[str]) -> "Points":
+    """The points of other models and modes.
 
     Raises:
         InputError: a name that is of neither.
     """
-    known = {record[key] for record in records for key in ("model", "mode")}
+    known = {*points.models.tolist(), *points.modes.tolist()}
     unknown = sorted(set(left_out) - known)
     if unknown:
         raise InputError(f"--leave-out {', '.join(unknown)}: not among {', '.join(sorted(known))}")
-    return [record for record in records if not {record["model"], record["mode"]} & set(left_out)]
-
-
-def read_results(
-    folders: list[Path],
-) -> tuple[list[dict[str, Any]], list[tuple[list[dict[str, Any]], dict[str, Any]]]]:
-    """The records of all folders, each unit once, and those of each folder with its settings.
-
-    Raises:
-        InputError: a folder without results, or two that differ on a unit, or were scored on different data.
-    """
-    from sfi_zoo.metrics.scoring.records import MANIFEST, key_of, read_manifest, read_records
-
-    each = [(read_records(folder), read_manifest(folder)) for folder in folders]
-    if not any(own for own, _ in each):
-        raise InputError(f"{folders[0]}: no records yet; run `sfi-zoo score ... -o {folders[0]}`")
-    for folder, (own, made_with) in zip(folders, each, strict=True):
-        unknown = sorted({record["model"] for record in own} - made_with["models"].keys())
-        if unknown:
-            raise InputError(
-                f"{folder}: has records of {', '.join(unknown)}, which its {MANIFEST} does not know"
-            )
-    if any(made_with["data"] != each[0][1]["data"] for _, made_with in each):
-        raise InputError("these results are of different data: a table of them would compare nothing")
-    records: dict[Any, dict[str, Any]] = {}
-    for record in (record for own, _ in each for record in own):
-        if records.setdefault(key_of(record), record) != record:
-            model, track, mode, rate = key_of(record)
-            what = f"{model} on {track}, {mode} at {rate:g} Hz"
-            raise InputError(f"two of these folders have different scores of {what}: give one of them")
-    return list(records.values()), each
+    names = zip(points.models.tolist(), points.modes.tolist(), strict=True)
+    return points.where(np.array([not set(pair) & set(left_out) for pair in names], bool))
