@@ -12,10 +12,11 @@ import numpy as np
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.results import SCORES
 from sfi_zoo.metrics.lee import ALIVE_MARGIN
-from sfi_zoo.metrics.scoring.checks import LARGEST, NAMELESS, parsed
+from sfi_zoo.metrics.scoring.checks import LARGEST, NAMELESS
 from sfi_zoo.metrics.scoring.points import Points
 from sfi_zoo.metrics.scoring.rows import Record
 from sfi_zoo.metrics.scoring.unit import ROWS
+from sfi_zoo.strict_json import read_json
 
 Scores = Mapping[str, Any]  # the content of a scores.json
 LARGEST_FILE = 2**24  # bytes
@@ -33,9 +34,7 @@ def read_scores(path: Path) -> tuple[str, dict[str, Any]]:
     """
     path = path / SCORES if path.is_dir() else path
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(f"larger than {LARGEST_FILE} bytes")
-        content = parsed(path.read_bytes())
+        content = read_json(path, LARGEST_FILE)
         _check(content)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
