@@ -5,6 +5,7 @@
 <!-- sources -->        what is gained: per source, and per group of tracks, from docs/zoo.json
 <!-- modes -->          what is lost in every mode, from docs/zoo.json
 <!-- study -->          what the plan asks, on both halves, from docs/study/study.json of tools/study.py
+<!-- songs -->          what intervals for one song cover, from docs/study/per_song.json of tools/study.py
 <!-- beside -->         the other LEEs and costs on the half that chose nothing
 <!-- on -->             what the scores were measured on
 """
@@ -20,6 +21,7 @@ FOLDER = Path(__file__).parent.parent / "hub_configs"
 README = FOLDER.parent / "README.md"
 BEGIN, END = "<!-- the zoo: python docs/results_hook.py -->", "<!-- end of the zoo -->"
 STUDY = Path(__file__).parent / "study" / "study.json"  # of tools/study.py
+SONGS = STUDY.with_name("per_song.json")
 ZOO = Path(__file__).parent / "zoo.json"  # of docs/make_results.py
 CLAIM = ("scale_invariant", "si_sdr_lost_separated")  # of the plan
 MODES = ("native", "resample", "none", "fixed_masks", "ratio_masks")
@@ -38,7 +40,13 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for marker, tables in (("leaderboard", leaderboard), ("scores", each_model), ("on", measured_on)):
         if (comment := f"<!-- {marker} -->") in markdown:
             markdown = markdown.replace(comment, tables(published()))
-    for marker, table in (("study", claim), ("beside", beside), ("sources", gained), ("modes", lost)):
+    for marker, table in (
+        ("study", claim),
+        ("songs", songs),
+        ("beside", beside),
+        ("sources", gained),
+        ("modes", lost),
+    ):
         if (comment := f"<!-- {marker} -->") in markdown:
             markdown = markdown.replace(comment, table())
     return markdown
@@ -85,6 +93,26 @@ def claim(path: Path = STUDY) -> str:
             ["half, mode", "F in kHz", "pairs that differ", "Kendall's tau"], choices, numbers=True
         )
     )
+
+
+def songs(path: Path = SONGS) -> str:
+    """What intervals for the loss of one song cover on songs that they were not made of, with and without its LEE."""
+    header = [
+        "interval",
+        "covers",
+        "of the worst song",
+        "median width in dB",
+        "width if stretched to cover as much as it says",
+    ]
+    rows = [
+        [
+            f"{100 * r['level']:.0f} %, {'with' if r['with_lee'] else 'without'} the LEE",
+            *(f"{r[key]:.3f}" for key in ("coverage", "lowest")),
+            *(_number(r[key]) for key in ("width", "widened")),
+        ]
+        for r in json.loads(path.read_text("utf-8"))
+    ]
+    return markdown_table(header, rows, numbers=True)
 
 
 def beside(path: Path = STUDY) -> str:

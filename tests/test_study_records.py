@@ -13,6 +13,7 @@ stats = pytest.importorskip("scipy.stats")
 
 FOLDER = Path(__file__).parents[1] / "docs" / "study"
 STUDY = json.loads((FOLDER / "study.json").read_text("utf-8"))
+PER_SONG = json.loads((FOLDER / "per_song.json").read_text("utf-8"))
 MODES = {"mode native": ("native",), "mode resample": ("resample",), "all": ("native", "resample")}
 
 
@@ -79,11 +80,54 @@ def test_the_records_are_small():
     assert sum(path.stat().st_size for path in FOLDER.glob("*.gz")) < 5 * 2**20
 
 
-def test_rows_that_share_weights_are_one_family():
+def songs(half):
+    """(song, lost, LEE, octaves, native) of each record whose song is separated at F0."""
+    found = []
+    for r in records(half):
+        of, sums = r["si_sdr"], r["lee"]["scale_invariant"]
+        each = zip(of["trained"], of["estimate"], of["at_trained"], strict=True)
+        lost = [a - b for a, b, at in each if a is not None and at is not None and at > 0]
+        if lost:
+            lee = sum(sums["error"]) / sum(sums["reference"])
+            octaves, native = np.log2(r["sample_rate"] / 32000), r["mode"] == "native"
+            found.append((r["track"], np.mean(lost), lee, octaves, native))
+    names, *numbers = zip(*found, strict=True)
+    return np.array(names), *(np.array(x, float) for x in numbers)
+
+
+@pytest.mark.parametrize("with_lee", [False, True])
+def test_intervals_of_one_song_cover_what_is_said(with_lee):
+    def design(lee, octaves, native):
+        columns = [octaves**0, octaves, native, lee, np.sqrt(lee)]
+        return np.stack(columns[: 5 if with_lee else 3], 1)
+
+    (names, y, *x), (others, lost, *z) = songs("chosen"), songs("kept")
+    a, b = design(*x), design(*z)
+    told = np.array(
+        [a[i] @ np.linalg.pinv(a[names != names[i]]) @ y[names != names[i]] for i in range(len(y))]
+    )
+    spread = np.linalg.pinv(a) @ np.abs(y - told)
+    e = (y - told) / np.maximum(a @ spread, 0.1)
+    order = np.argsort(e)
+    share = np.cumsum([1 / np.sum(names == name) for name in names[order]]) / len(set(names))
+    for row in (r for r in PER_SONG if r["with_lee"] == with_lee):
+        low, high = (
+            e[order][np.argmax(share >= q)] for q in ((1 - row["level"]) / 2, (1 + row["level"]) / 2)
+        )
+        new = (lost - b @ np.linalg.pinv(a) @ y) / np.maximum(b @ spread, 0.1)
+        inside = (low <= new) & (new <= high)
+        assert row["coverage"] == pytest.approx(inside.mean(), abs=2e-3)
+        assert row["lowest"] == pytest.approx(min(inside[others == name].mean() for name in others), abs=0.02)
+        width = np.median((high - low) * np.maximum(b @ spread, 0.1))
+        assert (row["width"], row["points"]) == (pytest.approx(width, rel=1e-2), len(lost))
+
+
+def test_rows_that_share_weights_are_one_family(monkeypatch):
     import importlib.util
     import sys
 
     path = Path(__file__).parents[1] / "tools" / "study.py"
+    monkeypatch.syspath_prepend(path.parent)
     spec = importlib.util.spec_from_file_location("tools_study", path)
     assert spec and spec.loader
     tool = sys.modules["tools_study"] = importlib.util.module_from_spec(spec)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from per_song import per_song
 
 import sfi_zoo
 from sfi_zoo.data.musdb_folder import MusdbFolder
@@ -183,9 +184,11 @@ def without(points: Points, families: dict[str, str], group: str) -> dict[str, A
 
 
 def make() -> None:
-    """Writes docs/study/study.json and the pictures."""
+    """Writes docs/study/study.json, per_song.json, and the pictures."""
     halves = {half: found(half) for half in SYNTHETIC}
     (FOLDER / "study.json").write_text(json.dumps(halves, indent=0) + "\n", "utf-8")
+    of_songs = per_song(kept("chosen"), kept("kept"), METRIC)
+    (FOLDER / "per_song.json").write_text(json.dumps(of_songs, indent=0) + "\n", "utf-8")
     for half in halves:
         plot_study(kept(half), COST, scale="linear").savefig(FOLDER / f"{half}.png", dpi=90)
 
