@@ -106,7 +106,7 @@ def test_the_list_has_ours_first_then_others_each_with_what_it_is_for(capsys):
 def test_rows_are_sorted_within_a_task(sort):
     rows = [row for row in catalogue(sort=sort) if row.ours and row.gained_db is not None]
     key = {"gained": lambda r: -r.gained_db, "lost": lambda r: r.lost_db, "size": lambda r: r.megabytes}
-    key |= {"rate": lambda r: r.sample_rate, "name": lambda r: r.name}
+    key |= {"rate": lambda r: r.sample_rate, "name": lambda r: r.name, "speed": lambda r: -r.speed}
     assert [r.name for r in rows] == [
         r.name for r in sorted(rows, key=lambda r: (r.task, key[sort](r), r.name))
     ]

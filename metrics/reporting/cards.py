@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub import expectations
 from sfi_zoo.hub.folder import CARD
 from sfi_zoo.hub.results import SCORES, fill_model_index
 from sfi_zoo.metrics.reporting.looks import decibels_shown
@@ -16,7 +17,8 @@ BEGIN, END = "<!-- scores: from scores.json by `sfi-zoo report --cards` -->", "<
 
 
 def update_card(folder: Path) -> Path:
-    """Puts the scores of a model's folder into its card: the `model-index` of the head, and a table between two HTML comments.
+    """Puts the scores of a model's folder into its card: the `model-index` of the head, and a table between two HTML comments; and
+    what to expect of it, where the card says so.
 
     A card without these comments gets the table at its end. All else in it stays as it is, byte for byte.
 
@@ -39,6 +41,8 @@ def update_card(folder: Path) -> Path:
     fill_model_index(folder, name, title)
     with replacing(card) as draft:
         draft.write_bytes(with_table(card.read_bytes(), table))
+    if expectations.BEGIN in card.read_text(encoding="utf-8"):
+        expectations.update_card(folder)
     return card
 
 

@@ -1,5 +1,7 @@
 """`sfi-zoo info`."""
 
+import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,12 +31,14 @@ def info_command(
         return
     table = Table(show_header=False, box=None)
     for key, value in described.items():
-        table.add_row(key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+        between = "\n" if key == "data" else ", "
+        table.add_row(key, between.join(map(str, value)) if isinstance(value, list | tuple) else str(value))
     say_table(table)
 
 
 def _describe(name: str) -> dict[str, Any]:
     from sfi_zoo.hub.catalogue import read_row
+    from sfi_zoo.hub.expectations import paragraph
     from sfi_zoo.hub.published import find
 
     others = None if Path(name).is_dir() else find(name)
@@ -51,6 +55,7 @@ def _describe(name: str) -> dict[str, Any]:
             "paper": others.paper,
             "read at": others.read_at,
             **_scores(read_row(others.folder)),
+            "expect": paragraph(read_row(others.folder)),
         }
     from sfi_zoo import hub
 
@@ -72,8 +77,32 @@ def _describe(name: str) -> dict[str, Any]:
         "megabytes": row.megabytes,
         "default": name == DEFAULT_MODEL,
         **_scores(row),
+        **(
+            {}
+            if row.speed is None
+            else {"speed": f"{row.speed:g} x real time on one CPU thread (stereo, 44.1 kHz)"}
+        ),
+        "data": _data(folder / "README.md"),
+        "paper": _paper(type(model)),
+        "expect": paragraph(row),
         "card": str(folder / "README.md"),
     }
+
+
+def _data(card: Path) -> list[str]:
+    """What a model was trained on: the points below "Data and licence" of its card."""
+    text = card.read_text(encoding="utf-8") if card.exists() else ""
+    section = text.partition("## Data and licence")[2].partition("\n## ")[0]
+    points = re.findall(r"^- (.+(?:\n  .+)*)", section, re.M)
+    return [" ".join(point.split()).rstrip(".") for point in points]
+
+
+def _paper(architecture: type) -> str:
+    """The sources that the file of an architecture names."""
+    told = re.search(
+        r"^Sources?: (.+?)(?:\n\n|\Z)", sys.modules[architecture.__module__].__doc__ or "", re.M | re.S
+    )
+    return " ".join(told[1].split()) if told else ""
 
 
 def _scores(row: Any) -> dict[str, Any]:

@@ -11,6 +11,9 @@ import gradio as gr
 from sfi_zoo.demo.mixer import mixer
 from sfi_zoo.demo.separation import LONGEST, OWN, RATES, separate_song
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.bundled import BUNDLED
+from sfi_zoo.hub.catalogue import read_row
+from sfi_zoo.hub.expectations import paragraph
 from sfi_zoo.models.adaptation import MODES, Adapted
 from sfi_zoo.models.base import Separator
 from sfi_zoo.separation.options import ABOVE, DEFAULTS, FILE_DEFAULTS
@@ -72,9 +75,11 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
                 buttons=[],
                 elem_id="song",
             )
+            model_input = gr.Dropdown(list(models), value=chosen, label="Model")
+            expect = gr.Markdown(_expectations(chosen), elem_id="expect")
             inputs = [
                 song_input,
-                gr.Dropdown(list(models), value=chosen, label="Model"),
+                model_input,
                 gr.Radio([(MODE_LABELS[mode], mode) for mode in MODES], value="native", label="Mode"),
                 gr.Dropdown(
                     [OWN, *map(str, RATES)],
@@ -102,7 +107,14 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
     song_input.change(
         lambda song: gr.Button(interactive=song is not None), song_input, button, api_visibility="private"
     )
+    model_input.change(_expectations, model_input, expect, api_visibility="private")
     button.click(separate, inputs, [stems, picture, summary], api_name="separate")
+
+
+def _expectations(model: str) -> str:
+    """What the page says of a model; nothing of one that has no card here."""
+    folder = BUNDLED / model
+    return paragraph(read_row(folder)) if (folder / "config.json").is_file() else ""
 
 
 def _players(result: dict[str, Any]) -> None:

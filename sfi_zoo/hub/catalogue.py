@@ -14,7 +14,7 @@ from sfi_zoo.strict_json import read_json
 
 FOUR = ("vocals", "drums", "bass", "other")
 TASKS = {"music: four stems": FOUR}
-SORTS = ("gained", "lost", "size", "rate", "name")
+SORTS = ("gained", "lost", "size", "rate", "name", "speed")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Row:
         gained_db: SI-SDR gained at F0, see `sfi_zoo.hub.figures`; None without scores.
         lost_db: the most SI-SDR lost at any other sampling frequency, native.
         by_source: SI-SDR gained at F0 for each source.
+        tracks: how many were scored.
+        scored_on: what these are; empty where that is not known.
+        speed: seconds of stereo at 44.1 kHz that it separates in one on a CPU thread (`tools/speed_of_models.py`); None unmeasured.
         origin: "sfi_zoo", or where the weights come from on first use.
         about: one line on it; empty where its card says it.
         paper: to cite; empty where its card says it.
@@ -45,6 +48,9 @@ class Row:
     gained_db: float | None = None
     lost_db: float | None = None
     by_source: dict[str, float] = field(default_factory=dict)
+    tracks: int = 0
+    scored_on: str = ""
+    speed: float | None = None
     origin: str = "sfi_zoo"
     about: str = ""
     paper: str = ""
@@ -61,7 +67,7 @@ def catalogue(pattern: str = "*", sources: tuple[str, ...] = (), sort: str = "ga
     Args:
         pattern: of names, as in a shell.
         sources: only models that separate all of these; then "gained" is their gain alone.
-        sort: "gained" (most first), "lost" (least first), "size", "rate" or "name".
+        sort: "gained" (most first), "lost" (least first), "speed" (fastest first), "size", "rate" or "name".
 
     Raises:
         InputError: another `sort`.
@@ -85,6 +91,8 @@ def _order(row: Row, sort: str, sources: tuple[str, ...]) -> float:
         gains = [row.by_source.get(source, -math.inf) for source in sources]
         gained = sum(gains) / len(gains) if gains else row.gained_db
         return math.inf if gained is None else -gained
+    if sort == "speed":
+        return math.inf if row.speed is None else -row.speed
     value = {"lost": row.lost_db, "size": row.megabytes, "rate": row.sample_rate}.get(sort, 0)
     return math.inf if value is None else value
 
@@ -96,7 +104,7 @@ def read_row(folder: Path) -> Row:
         InputError: a file in it that cannot be read.
     """
     try:
-        scores = _scores(folder)
+        scores = _scores(folder) | {"speed": _speed(folder)}
         if (folder / SOURCE).exists():
             they = read_source(folder)
             size = None if they.bytes is None else they.bytes / 1e6
@@ -120,7 +128,14 @@ def _scores(folder: Path) -> dict[str, Any]:
         "gained_db": figures.gained_db(scores),
         "lost_db": figures.lost_db(scores),
         "by_source": figures.gained_by_source(scores),
+        "tracks": max((row["tracks"] for row in scores["rows"]), default=0),
+        "scored_on": str(scores["data"].get("what", "")),
     }
+
+
+def _speed(folder: Path) -> float | None:
+    path = folder / "speed.json"
+    return float(read_json(path)["real_time"]) if path.exists() else None
 
 
 def _license(folder: Path) -> str:

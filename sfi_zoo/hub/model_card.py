@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from sfi_zoo.hub.catalogue import Row
+from sfi_zoo.hub.expectations import section
 from sfi_zoo.models import ARCHITECTURES
 from sfi_zoo.wording import markdown_text
 
@@ -17,6 +19,7 @@ _HEAD = """---
 trained at {sample_rate} Hz, {parameters} parameters.
 
 {usage}
+{expect}
 """
 
 _USAGE = """```python
@@ -96,6 +99,7 @@ def model_card(
         architecture=model.architecture,
         sources=", ".join(map(markdown_text, model.sources)),
         sample_rate=model.trained_rate,
+        expect=section(Row(name, "", tuple(model.sources), int(model.trained_rate), None, "")),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
     if model.architecture not in ARCHITECTURES:

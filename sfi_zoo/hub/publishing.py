@@ -12,7 +12,17 @@ from sfi_zoo.hub.folder import CARD, CONFIG, WEIGHTS
 from sfi_zoo.hub.loading import load, local_folder
 from sfi_zoo.wording import first_line, shortened
 
-PARTS = (CONFIG, WEIGHTS, CARD, "scores.json", "training_log.jsonl", "recipe.json", "recipe.toml", "LICENSE")
+PARTS = (
+    CONFIG,
+    WEIGHTS,
+    CARD,
+    "scores.json",
+    "speed.json",
+    "training_log.jsonl",
+    "recipe.json",
+    "recipe.toml",
+    "LICENSE",
+)
 CARD_SAYS = {"license": None, "library_name": "sfi-zoo", "pipeline_tag": "audio-to-audio"}
 MOST_HEADER_BYTES = 2**27  # of safetensors
 SECRETS = {
