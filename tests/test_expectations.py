@@ -31,12 +31,12 @@ def test_every_figure_is_one_of_the_scores(folder: Path) -> None:
     native = [row for row in scores["rows"] if row["mode"] == "native"]
     at_f0 = next(row for row in native if row["sample_rate"] == row["trained_rate"])
     gains = scores["improvement_at_trained_rate_db"]
-    lost = max(row["si_sdr_lost_db"] for row in native if row["si_sdr_lost_db"] is not None)
+    lost = max(row["si_sdr_lost_db"] for row in native if row["sample_rate"] != row["trained_rate"])
     quality, above, rate = paragraph(read_row(folder)).splitlines()
     quality = quality.replace(scores["data"]["what"], "")
     assert re.findall(r"-?\d+(?:\.\d+)?", quality) == [
         f"{at_f0['tracks']}",
-        f"{at_f0['si_sdr_improvement_db']:.1f}",
+        f"{sum(gains.values()) / len(gains):.1f}",
         f"{max(gains.values()):.1f}",
         f"{min(gains.values()):.1f}",
     ]
