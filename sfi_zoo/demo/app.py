@@ -4,6 +4,7 @@ For a Space (sdk: gradio) put a copy of this file there, beside a requirements.t
 """
 
 import os
+import sys
 import tempfile
 import threading
 from functools import lru_cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfi_zoo import hub
+from sfi_zoo.demo.keeping import UploadsEnd, keep_sweeping
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.bundled import DEFAULT_MODEL
 
@@ -24,7 +26,11 @@ TITLE = "sfi_zoo: source separation at any sampling frequency"
 INTRODUCTION = f"# {TITLE}\n\nOne set of weights for every sampling frequency (SF), 4 to 192 kHz. Drop a song, hear its stems."
 MODELS_KEPT = 4
 LARGEST = "1gb"  # upload
-SWEEP, AGE = 600, 3600  # seconds: how often files of that age are removed
+STARTS = 3  # tries, on a machine that is busy
+UNREACHED = (
+    "localhost is not accessible",
+    "startup-events",
+)  # what gradio says when its own server does not answer it in time
 
 
 def serve(
@@ -51,8 +57,29 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="sfi-zoo-demo-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         blocks = page(Path(folder).resolve(), model, device)
-        import gradio as gr
+        sweeping = keep_sweeping(Path(folder))
+        try:
+            print(started(blocks, host, port, share), flush=True)
+            threading.Event().wait()
+        finally:
+            sweeping.set()
+            blocks.close(verbose=False)
 
+
+def started(blocks: "gradio.Blocks", host: str | None, port: int | None, share: bool) -> str:
+    """Starts to serve a page, once more where the machine is too busy to answer itself in time.
+
+    Returns:
+        The address.
+
+    Raises:
+        InputError: it does not answer.
+        OSError: no free port, or no such host.
+    """
+    import gradio as gr
+    from starlette.middleware import Middleware
+
+    for left in reversed(range(STARTS)):
         try:
             _, local, public = blocks.launch(
                 server_name=host,
@@ -67,11 +94,23 @@ def serve(
                 ssr_mode=False,
                 prevent_thread_lock=True,
                 quiet=True,
+                app_kwargs={"middleware": [Middleware(UploadsEnd)]},
             )
-            print(public or local, flush=True)
-            threading.Event().wait()
-        finally:
+        except OSError:
+            raise
+        except Exception as error:
+            if not any(text in str(error) for text in UNREACHED):
+                raise
             blocks.close(verbose=False)
+            said = "the page does not answer on this machine, which may be busy"
+            if not left:
+                raise InputError(
+                    f"{said}: tried {STARTS} times; end other programs, or check HTTP_PROXY and NO_PROXY"
+                ) from None
+            print(f"sfi-zoo: note: {said}; another try", file=sys.stderr, flush=True)
+        else:
+            return str(public or local)
+    raise AssertionError("unreachable")
 
 
 def page(folder: Path, model: str = DEFAULT_MODEL, device: str | None = None) -> "gradio.Blocks":
@@ -98,9 +137,7 @@ def page(folder: Path, model: str = DEFAULT_MODEL, device: str | None = None) ->
 
     load(model)
     models = list(dict.fromkeys([*hub.list_models(), model]))
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(SWEEP, AGE), fill_width=True
-    ) as blocks:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
         gr.Markdown(INTRODUCTION)
         with gr.Tab("Separate"):
             separate_tab(folder, models, model, load)

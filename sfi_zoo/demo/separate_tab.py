@@ -1,13 +1,13 @@
 """The first tab: a song in, stems and spectrograms out."""
 
 import dataclasses
-import html
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from sfi_zoo.demo.keeping import sweep
 from sfi_zoo.demo.mixer import mixer
 from sfi_zoo.demo.separation import LONGEST, OWN, RATES, separate_song
 from sfi_zoo.errors import InputError
@@ -17,6 +17,7 @@ from sfi_zoo.hub.expectations import paragraph
 from sfi_zoo.models.adaptation import MODES, Adapted
 from sfi_zoo.models.base import Separator
 from sfi_zoo.separation.options import ABOVE, DEFAULTS, FILE_DEFAULTS
+from sfi_zoo.wording import markdown_text
 
 MODE_LABELS = {
     "native": "native: the layers adapt to the SF",
@@ -50,8 +51,15 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
         above: str,
         nothing_added: bool,
         progress: gr.Progress = gr.Progress(),  # noqa: B008, where gradio looks for it
-    ) -> tuple[dict[str, Any], Any, str]:
+    ) -> tuple[Any, Any, str]:
         try:
+            if song is not None and not Path(song).is_file():
+                raise InputError(
+                    f"{Path(song).name}: is not here any more, songs stay for an hour; drop it once more"
+                )
+            if song is not None:
+                Path(song).touch()  # it is needed now
+            sweep(folder)
             if song is None:
                 raise InputError("no song yet: drop a file on the page, or record one")
             separator = Adapted(load(model), mode)
@@ -60,8 +68,8 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
             options = dataclasses.replace(fitted, above=above)
             shown = separate_song(separator, Path(song), rate or OWN, folder, report, options)
         except (InputError, OSError) as error:
-            # gradio takes the text for HTML, and a file may have any name
-            raise gr.Error(html.escape(str(error)), print_exception=False, duration=None) from error
+            # what was heard and seen stays; a file may have any name, and the text is Markdown
+            return gr.skip(), gr.skip(), f"**Not separated:** {markdown_text(str(error))}"
         stems = {name: str(path) for name, path in shown.stems.items()}
         return {"stems": stems, "archive": str(shown.archive)}, shown.figure, shown.summary
 

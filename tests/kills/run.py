@@ -25,20 +25,22 @@ def kill_at(name: str, place: Path, count: int) -> Iterator[str]:
         What is wrong after each kill, "" for nothing.
     """
     command = COMMANDS[name]
-    start, whole = place / "start", place / "whole"
+    start, work = place / "start", place / "work"  # one place for all: stems tell where their model is
     start.mkdir(parents=True)
     assert _in_process(_prepare, (name, start)) == 0
-    shutil.copytree(start, whole)
-    assert _in_process(_run, (command.call, whole, 0)) == 0, (whole / "log").read_text()
-    points = int((whole / "points").read_text())
-    (whole / "points").unlink()
-    expected = seen(whole)
+    shutil.copytree(start, work)
+    assert _in_process(_run, (command.call, work, 0)) == 0, (work / "log").read_text()
+    points = int((work / "points").read_text())
+    (work / "points").unlink()
+    expected = seen(work)
+    work.rename(place / "whole")
     count = min(count, points)
     for at in (1 + points * i // count for i in range(count)):
-        work = place / f"killed at {at}"
         shutil.copytree(start, work)
         problem = _tried(command, work, at, expected, seen(start))
-        if not problem:
+        if problem:
+            work.rename(place / f"killed at {at}")
+        else:
             shutil.rmtree(work)
         yield f"{name}, point {at} of {points}: {problem}" if problem else ""
 
