@@ -351,9 +351,13 @@ def _html_row(cell: str, values: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{cell}>{html.escape(value)}</{cell}>" for value in values) + "</tr>\n"
 
 
-def _data_uri(figure: Any) -> str:
-    """An SVG that is the same every time."""
+def svg_of(figure: Any) -> bytes:
+    """A `matplotlib.figure.Figure` as an SVG that is the same every time."""
     drawn = io.BytesIO()
     with import_module("matplotlib").rc_context({"svg.hashsalt": "sfi-zoo"}):
         figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode()
+    return drawn.getvalue()
+
+
+def _data_uri(figure: Any) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg_of(figure)).decode()

@@ -76,8 +76,9 @@ def study_command(
         if pictures:
             for each in dict.fromkeys(row["cost"] for row in found):
                 for scale, name in (("linear", f"scatter_{each}"), ("dB", f"scatter_{each}_db")):
+                    drawn = report.svg_of(study.plot_study(points, each, scale=scale))
                     with replacing(folder / f"{name}.svg") as draft:
-                        study.plot_study(points, each, scale=scale).savefig(draft)
+                        draft.write_bytes(drawn)
     if as_json:
         say_json(found)
         return
