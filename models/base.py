@@ -141,13 +141,8 @@ class Separator(AtSampleRate, OnHub):
         Raises:
             InputError: wrong shape, empty signal, or a sampling frequency out of range or below the lowest band.
         """
-        check_waveform(waveform)
-        with full_precision(waveform.device):
-            latent = self.encode(waveform, sample_rate)
-        masks = self.predict_masks(latent)
-        with full_precision(waveform.device):
-            estimates = self.decode(masks * latent.values[:, None], sample_rate, waveform.shape[-1])
-        return rearrange(estimates, "(b c) s t -> b s c t", b=waveform.shape[0])
+        latent = encoded(self, waveform, sample_rate)
+        return decoded(self, masked(latent, self.predict_masks(latent)), waveform, sample_rate)
 
     def separate(
         self,
@@ -225,6 +220,31 @@ class Separator(AtSampleRate, OnHub):
         rate = self._rate(sample_rate)
         bounds.check_sample_rate(primal(rate))
         return rate
+
+
+def encoded(model: Separator, waveform: Tensor, sample_rate: float | None = None) -> Latent:
+    """The latent of what is checked to be a waveform, (batch, channels, time); in full precision also under autocast.
+
+    Raises:
+        InputError: see `Separator.forward`.
+    """
+    check_waveform(waveform)
+    with full_precision(waveform.device):
+        return model.encode(waveform, sample_rate)
+
+
+def masked(latent: Latent, masks: Tensor) -> Latent:
+    """The latent times the masks, (items, sources, features, frames), in float32 or wider; where the values are does not change."""
+    with full_precision(masks.device):
+        masks = masks.to(torch.promote_types(masks.dtype, torch.float32))
+        return Latent(masks * latent.values[:, None], latent.grid)
+
+
+def decoded(model: Separator, latent: Latent, waveform: Tensor, sample_rate: float | None = None) -> Tensor:
+    """What a masked latent of the waveform sounds like: (batch, sources, channels, time); in full precision also under autocast."""
+    with full_precision(waveform.device):
+        estimates = model.decode(latent.values, sample_rate, waveform.shape[-1])
+    return rearrange(estimates, "(b c) s t -> b s c t", b=waveform.shape[0])
 
 
 def to_items(waveform: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ def designs(monkeypatch):
     monkeypatch.setattr(
         DesignedConv,
         "_design",
-        lambda self, rate, *given, **named: (
-            rates.append((id(self), rate)) or original(self, rate, *given, **named)
+        lambda self, at, *given, **named: (
+            rates.append((id(self), at.rate)) or original(self, at, *given, **named)
         ),
     )
     return rates

@@ -54,7 +54,7 @@ def layer(cls=SFIConv1d, **options):
 @pytest.mark.parametrize("rate", [44056, 24004])
 def test_phases_from_chebyshev_delays_are_those_designed_one_by_one(monkeypatch, rate):
     conv = layer()
-    assert conv._fewer_delays(rate, conv.frame_grid(rate)) is not None
+    assert conv._fewer_delays(conv._geometry(rate)) is not None
     found = conv.weights(rate)[0]
     monkeypatch.setattr(conv, "_fewer_delays", lambda *_: None)
     conv.train().eval()

@@ -9,7 +9,7 @@ from sfi_zoo.audio.resample import resample
 from sfi_zoo.metrics.lee import masked_latent_lee, observe
 from sfi_zoo.models.base import Latent, LatentGrid
 from sfi_zoo.training.bands import ROUND_TRIP, band_limit, band_rates
-from sfi_zoo.training.objective import Objective, example_losses, separated
+from sfi_zoo.training.objective import Objective, example_losses
 from sfi_zoo.training.recipe import LossConfig, recipe_from
 from tests.tiny_separators import ARCHITECTURES, tiny
 
@@ -83,7 +83,7 @@ def test_the_gradient_is_the_slope_of_the_loss():
     targets, tripped = pink(2, 8000).double(), torch.tensor([True, False])
 
     def loss() -> torch.Tensor:
-        plain = example_losses(separated(model, targets.sum(1)), targets, targets.sum(1), objective.weights)
+        plain = example_losses(model(targets.sum(1)), targets, targets.sum(1), objective.weights)
         return (objective(targets, None, None, tripped, F) - plain).sum()  # of the LEE alone
 
     parameters = [p for p in model.parameters() if p.requires_grad]

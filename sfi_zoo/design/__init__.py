@@ -8,7 +8,7 @@ from sfi_zoo.design.interpolation import (
     between_samples,
     interpolated_delays,
 )
-from sfi_zoo.design.native import half_support, is_sampled_directly, native_design
+from sfi_zoo.design.native import Kernel, Sampling, half_support, is_sampled_directly, native_design
 from sfi_zoo.design.reference import hilbert_pair, reference_taps
 from sfi_zoo.design.taper import tukey_taper
 from sfi_zoo.design.time_domain import alive_filters, time_domain_taps
@@ -17,6 +17,8 @@ __all__ = [
     "INTERPOLATION_WIDTH",
     "MAX_PHASES",
     "FrameGrid",
+    "Kernel",
+    "Sampling",
     "alive_filters",
     "band_limited_taps",
     "between_samples",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,9 +16,48 @@ from sfi_zoo.filters.kaiser import HALF_WIDTH
 LONG_KERNEL = 20 * HALF_WIDTH  # samples at F0: interpolation makes such a kernel longer by a tenth at most
 
 
-def is_sampled_directly(
-    bank: AnalogFilterBank, design: str, kernel_size: int, rate: float, trained_rate: float, on_grid: bool
-) -> bool:
+@dataclass(frozen=True)
+class Kernel:
+    """How a layer cuts a kernel out of an analog filter.
+
+    Attributes:
+        design: "time" or "frequency".
+        size: L0 samples at F0.
+        trained_rate: F0 in Hz.
+        taper: fraction of the kernel that the compact taper takes.
+    """
+
+    design: str
+    size: int
+    trained_rate: float
+    taper: float
+
+    @property
+    def duration(self) -> float:
+        """T = L0 / F0 in seconds."""
+        return self.size / self.trained_rate
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Where taps are taken at one rate: w[m] = h((delay - m) / F) / F, m = first ... last.
+
+    Attributes:
+        rate: F in Hz.
+        first: index of the first tap.
+        last: index of the last tap.
+        direct: the taps are samples of the analog filter (see `is_sampled_directly`); if not, those of F0 are interpolated.
+        scale: factor on F that is differentiated through (its value is 1).
+    """
+
+    rate: float
+    first: int
+    last: int
+    direct: bool
+    scale: Tensor | float = 1.0
+
+
+def is_sampled_directly(bank: AnalogFilterBank, kernel: Kernel, rate: float, on_grid: bool) -> bool:
     """Whether taps at `rate` are samples of the analog filter; if not, the taps of F0 are interpolated.
 
     Below F0 sampling would alias what the filter has above the Nyquist frequency. Above F0 it lets the topmost filters hear what lies just
@@ -25,71 +65,54 @@ def is_sampled_directly(
     are `sampled` are interpolated at every rate but F0 itself, and there too where the frames do not lie on the samples of the
     kernel (`on_grid`).
     """
-    if bank.sampled or (bank.compact and design == "frequency"):  # no taper ends what the fade makes longer
-        return rate == trained_rate and on_grid
-    return rate == trained_rate or (rate > trained_rate and kernel_size < LONG_KERNEL)
+    at_trained_rate = rate == kernel.trained_rate
+    # no taper ends what the fade makes longer
+    if bank.sampled or (bank.compact and kernel.design == "frequency"):
+        return at_trained_rate and on_grid
+    return at_trained_rate or (rate > kernel.trained_rate and kernel.size < LONG_KERNEL)
 
 
-def half_support(duration: float, rate: float, trained_rate: float, direct: bool) -> float:
+def half_support(kernel: Kernel, rate: float, direct: bool) -> float:
     """Seconds from the centre of the kernel to its last tap: T / 2, and Z samples of the lower rate where taps are interpolated."""
-    return duration / 2 if direct else duration / 2 + HALF_WIDTH / min(rate, trained_rate)
+    return kernel.duration / 2 + (0.0 if direct else HALF_WIDTH / min(rate, kernel.trained_rate))
 
 
-def native_design(
-    bank: AnalogFilterBank,
-    design: str,
-    kernel_size: int,
-    first: int,
-    last: int,
-    rate: float,
-    scale: Tensor | float,
-    trained_rate: float,
-    taper: float,
-    direct: bool,
-) -> Callable[[Tensor], Tensor]:
-    """How to design unit-gain taps w[m] = h((delay - m) / F) / F, m = first ... last, band-limited to min(F, F0) / 2 and tapered.
+def native_design(bank: AnalogFilterBank, kernel: Kernel, sampling: Sampling) -> Callable[[Tensor], Tensor]:
+    """How to design unit-gain taps, see `Sampling`, band-limited to min(F, F0) / 2 and tapered.
 
     Directly, or by band-limited interpolation of the taps at F0 (see `is_sampled_directly` and `band_limited_taps`).
 
     Args:
         bank: C analog filters.
-        design: "time" or "frequency".
-        kernel_size: L0 samples at F0.
-        first: index of the first tap.
-        last: index of the last tap.
-        rate: F in Hz.
-        scale: factor on F that is differentiated through (its value is 1).
-        trained_rate: F0 in Hz.
-        taper: fraction of the kernel that the compact taper takes.
-        direct: sample the analog filter.
+        kernel: what of them is kept.
+        sampling: the rate and the taps that are wanted.
 
     Returns:
         A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L) float64. What does not depend on the delays, the
         taps at F0 or the response, is computed once, before it returns.
     """
-    duration = kernel_size / trained_rate
-    taper = 0.0 if bank.compact else taper
-    if not direct:
-        center = (kernel_size - 1) / 2
-        at_trained_rate = native_design(
-            bank, design, kernel_size, -math.floor(center), math.ceil(center),
-            trained_rate, 1.0, trained_rate, taper, True,
-        )  # fmt: skip
-        trained = at_trained_rate(torch.tensor([center % 1], dtype=torch.float64, device=bank.device))[0]
-        given = rate * scale if isinstance(scale, Tensor) else rate
+    kernel = replace(kernel, taper=0.0) if bank.compact else kernel
+    rate, first, last, trained_rate = sampling.rate, sampling.first, sampling.last, kernel.trained_rate
+    if not sampling.direct:
+        center = (kernel.size - 1) / 2
+        plain = Sampling(trained_rate, -math.floor(center), math.ceil(center), direct=True)
+        middle = torch.tensor([center % 1], dtype=torch.float64, device=bank.device)
+        trained = native_design(bank, kernel, plain)(middle)[0]
+        given = rate * sampling.scale if isinstance(sampling.scale, Tensor) else rate
         return lambda delays: band_limited_taps(
             trained, delays, first, last, given, min(rate, trained_rate), trained_rate
         )
-    if design == "time":
+    scaled = rate * sampling.scale
+    if kernel.design == "time":
         m = torch.arange(first, last + 1, dtype=torch.float64, device=bank.device)
 
         def in_time(delays: Tensor) -> Tensor:
             offsets = delays[:, None] - m
-            taps = time_domain_taps(bank, offsets.flatten(), rate * scale, duration, taper)
+            taps = time_domain_taps(bank, offsets.flatten(), scaled, kernel.duration, kernel.taper)
             return taps.unflatten(1, offsets.shape).transpose(0, 1)
 
         return in_time
     in_frequency = frequency_domain_design(
-        bank, -last, last - first + 1, rate * scale, duration, taper, trained_rate / 2
+        bank, -last, last - first + 1, scaled, kernel.duration, kernel.taper, trained_rate / 2
     )
     return lambda delays: in_frequency(delays).flip(-1)

@@ -12,6 +12,8 @@ from sfi_zoo.design import (
     INTERPOLATION_WIDTH,
     MAX_PHASES,
     FrameGrid,
+    Kernel,
+    Sampling,
     alive_filters,
     chebyshev_delays,
     half_support,
@@ -37,6 +39,25 @@ KEPT_BYTES = (
 NODES_AT_CORNERS = 8  # of filters with hard ends, which more nodes make worse: 7e-6 at the Nyquist frequency
 PHASE_ERROR = 1e-8  # of phases whose taps come from those of other delays: below the rounding of float32
 PIECE_BYTES = 16 * 2**20  # designed at once, in float64
+
+
+class Geometry(NamedTuple):
+    """A layer at one sampling frequency: what follows from the rate alone, worked out once in a call and handed on.
+
+    Attributes:
+        layout: kernel, frames and padding in samples.
+        grid: where frames lie, and how many phases are kept.
+        sampling: the rate, and which taps there are; indices are relative to the integer part of a frame's position.
+    """
+
+    layout: Layout
+    grid: FrameGrid
+    sampling: Sampling
+
+    @property
+    def rate(self) -> float:
+        """F in Hz."""
+        return self.sampling.rate
 
 
 class Design(NamedTuple):
@@ -148,15 +169,61 @@ class DesignedConv(SampleRateAware):
 
     def layout(self, sample_rate: float | None = None) -> Layout:
         """Kernel, frames and padding in samples at `sample_rate`."""
+        return self._layout(primal(self._rate(sample_rate)))
+
+    def _layout(self, rate: float) -> Layout:
         return layout(
             self._extent,
             self.stride,
             self.padding,
             self.trained_rate,
-            primal(self._rate(sample_rate)),
+            rate,
             self.flavour == "reference",
             self.stride_mode,
         )
+
+    def _geometry(self, rate: float) -> Geometry:
+        """Layout, frames and taps at `rate`, a plain number that was checked.
+
+        Raises:
+            InputError: no sample is left of the kernel.
+        """
+        at_rate = self._layout(rate)
+        grid = self._grid(rate, at_rate)
+        return Geometry(at_rate, grid, self._sampling(rate, at_rate, grid))
+
+    def _sampling(self, rate: float, at_rate: Layout, grid: FrameGrid) -> Sampling:
+        """Which taps there are for the delays of the grid."""
+        direct = self._is_direct(rate, at_rate)
+        margin = INTERPOLATION_WIDTH if self.stride_mode == "interpolate" and grid.phases > 1 else 0
+        if self.flavour == "reference":
+            taps = at_rate.kernel // at_rate.per
+            first = -((taps - 1) // 2)  # the integer part of a half-sample centre is its left neighbour
+            return Sampling(rate, first - margin, first + taps - 1 + margin, direct)
+        delays = self._designed_delays(grid)
+        radius = rate * half_support(self._kernel, rate, direct)
+        slack = 1e-9 * radius  # a tap on the very edge of the kernel belongs to it
+        first, last = math.ceil(min(delays) - radius - slack), math.floor(max(delays) + radius + slack)
+        if last < first:
+            raise InputError(
+                f"sample_rate {rate} Hz is too low: a kernel of {self.duration} s holds no sample"
+            )
+        return Sampling(rate, first - margin, last + margin, direct)
+
+    def _is_direct(self, rate: float, at_rate: Layout) -> bool:
+        on_grid = at_rate.left % at_rate.per == 0
+        return is_sampled_directly(self.filters, self._kernel, rate, on_grid)
+
+    def _grid(self, rate: float, at_rate: Layout) -> FrameGrid:
+        taps = math.ceil(rate * self.duration) + 2 * INTERPOLATION_WIDTH
+        fit = KEPT_BYTES // (4 * self.filters.num_filters * taps)
+        corners = self.flavour == "native" and self._is_direct(rate, at_rate)
+        nodes = NODES_AT_CORNERS if corners else interpolation_nodes(min(1.0, self.trained_rate / rate))
+        return replace(at_rate.grid, most=min(MAX_PHASES, max(fit, nodes)), nodes=nodes)
+
+    @property
+    def _kernel(self) -> Kernel:
+        return Kernel(self.design, self._extent, self.trained_rate, self.taper)
 
     @property
     def duration(self) -> float:
@@ -170,24 +237,23 @@ class DesignedConv(SampleRateAware):
 
     def frame_grid(self, sample_rate: float | None = None) -> FrameGrid:
         """Positions of the frames in samples at `sample_rate`, and how many phases are kept there: what fits into `KEPT_BYTES`."""
-        rate = primal(self._rate(sample_rate))
-        grid = self.layout(rate).grid
-        taps = math.ceil(rate * self.duration) + 2 * INTERPOLATION_WIDTH
-        fit = KEPT_BYTES // (4 * self.filters.num_filters * taps)
-        direct = self.flavour == "native" and self._is_direct(rate)
-        nodes = NODES_AT_CORNERS if direct else interpolation_nodes(min(1.0, self.trained_rate / rate))
-        return replace(grid, most=min(MAX_PHASES, max(fit, nodes)), nodes=nodes)
+        return self._geometry(primal(self._rate(sample_rate))).grid
 
     def frame_times(self, frames: int, sample_rate: float | None = None) -> Tensor:
         """Centres of the first `frames` frames in seconds: (frames,) float64."""
-        return self.frame_grid(sample_rate).positions(frames) / primal(self._rate(sample_rate))
+        rate = primal(self._rate(sample_rate))
+        return self._layout(rate).grid.positions(frames) / rate
 
     def num_frames(self, length: int, sample_rate: float | None = None) -> int:
         """Frames that a signal of `length` samples gives: floor((T + 2 p - L) / S) + 1 in samples of F0.
 
         It depends on the duration of the signal only. Not positive where the signal is shorter than the kernel.
         """
-        return self.layout(sample_rate).num_frames(length)
+        rate = primal(self._rate(sample_rate))
+        return self._num_frames(length, rate, self._layout(rate))
+
+    def _num_frames(self, length: int, rate: float, at_rate: Layout) -> int:
+        return at_rate.num_frames(length)
 
     def alive(self, sample_rate: float | None = None) -> Tensor:
         """(filters,) bool: centre below min(F, F0) / 2.
@@ -195,7 +261,10 @@ class DesignedConv(SampleRateAware):
         Dead filters keep what little they have below F / 2 in the native flavour, as the latent at F0 has it for a signal that
         ends there; filters that are dead at F0 itself are zero.
         """
-        alive = alive_filters(self.filters, primal(self._rate(sample_rate)), self.trained_rate)
+        return self._alive(primal(self._rate(sample_rate)))
+
+    def _alive(self, rate: float) -> Tensor:
+        alive = alive_filters(self.filters, rate, self.trained_rate)
         return alive.repeat(2) if self.hilbert else alive
 
     # weights -------------------------------------------------------------------------------------------------------
@@ -215,25 +284,28 @@ class DesignedConv(SampleRateAware):
         What is piecewise constant in F (which filters are alive, where they are cut off, how many taps they take) has no derivative.
         """
         given = self._rate(sample_rate)
-        rate = primal(given)
-        grid = self.frame_grid(rate)
+        return self._designed(self._geometry(primal(given)), derivative_of(given))
+
+    def _designed(self, at: Geometry, drift: Tensor | None) -> Design:
+        """`designed`, with the geometry of the rate and its derivative."""
         dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
-        drift = derivative_of(given)
         if drift is not None:
-            # at F0 the derivative is that from above: there alone long kernels are sampled directly, and at no rate beside it
-            near = math.nextafter(rate, math.inf) if rate == self.trained_rate else rate
+            if at.rate == self.trained_rate:
+                # at F0 the derivative is that from above: there alone long kernels are sampled directly, and at no rate beside it
+                near = math.nextafter(at.rate, math.inf)
+                at = at._replace(sampling=self._sampling(near, self._layout(near), at.grid))
             moving = None
-            if self.stride_mode != "round" and not grid.interpolated:
-                moving = (self._design(near, grid, shift=drift) - self._design(near, grid)).to(dtype)
-            taps = self._design(near, grid, scale=1 + drift).to(dtype)
-            return Design(taps, self._first_and_last(near, grid)[0], moving, drift)
-        design = lambda: self._design(rate, grid, dtype=dtype)  # noqa: E731
+            if self.stride_mode != "round" and not at.grid.interpolated:
+                moving = (self._design(at, shift=drift) - self._design(at)).to(dtype)
+            scaled = at._replace(sampling=replace(at.sampling, scale=1 + drift))
+            return Design(self._design(scaled).to(dtype), at.sampling.first, moving, drift)
+        design = lambda: self._design(at, dtype=dtype)  # noqa: E731
         if self.training or torch.compiler.is_compiling():
             taps = design()
         else:
-            key = (rate, self.trained_rate, self.design, self.taper, self.stride_mode)
+            key = (at.rate, self.trained_rate, self.design, self.taper, self.stride_mode)
             taps = self._cache.get(self.filters, key, design)
-        return Design(taps, self._first_and_last(rate, grid)[0])
+        return Design(taps, at.sampling.first)
 
     def _designed_delays(self, grid: FrameGrid) -> list[float]:
         """The delays for which filters are designed: all, or that of the first frame where the rest is interpolated."""
@@ -241,116 +313,72 @@ class DesignedConv(SampleRateAware):
             return [grid.first % grid.per / grid.per]
         return grid.delays()
 
-    def _first_and_last(self, rate: float, grid: FrameGrid) -> tuple[int, int]:
-        """Indices of the first and the last tap relative to the integer part of a frame's position."""
-        margin = INTERPOLATION_WIDTH if self.stride_mode == "interpolate" and grid.phases > 1 else 0
-        if self.flavour == "reference":
-            at_rate = self.layout(rate)
-            kernel = at_rate.kernel // at_rate.per
-            first = -((kernel - 1) // 2)  # the integer part of a half-sample centre is its left neighbour
-            return first - margin, first + kernel - 1 + margin
-        delays = self._designed_delays(grid)
-        radius = rate * half_support(self.duration, rate, self.trained_rate, self._is_direct(rate))
-        slack = 1e-9 * radius  # a tap on the very edge of the kernel belongs to it
-        first, last = math.ceil(min(delays) - radius - slack), math.floor(max(delays) + radius + slack)
-        if last < first:
-            raise InputError(
-                f"sample_rate {rate} Hz is too low: a kernel of {self.duration} s holds no sample"
-            )
-        return first - margin, last + margin
-
-    def _is_direct(self, rate: float) -> bool:
-        at_rate = self.layout(rate)
-        on_grid = at_rate.left % at_rate.per == 0
-        return is_sampled_directly(self.filters, self.design, self._extent, rate, self.trained_rate, on_grid)
-
     def _design(
-        self,
-        rate: float,
-        grid: FrameGrid,
-        shift: Tensor | float = 0.0,
-        scale: Tensor | float = 1.0,
-        dtype: torch.dtype = torch.float64,
+        self, at: Geometry, shift: Tensor | float = 0.0, dtype: torch.dtype = torch.float64
     ) -> Tensor:
-        """Taps for every delay of the grid plus `shift` samples, at `scale` times the rate: (delays, filters, taps)."""
+        """Taps for every delay of the grid plus `shift` samples: (delays, filters, taps)."""
         device = self.filters.device
         kind = "cpu" if device.type == "meta" else device.type
         with torch.autocast(kind, enabled=False):  # a kernel is worth more than half its digits
-            return self._design_in_full(rate, grid, device, shift, scale, dtype)
+            return self._design_in_full(at, device, shift, dtype)
 
     def _design_in_full(
-        self,
-        rate: float,
-        grid: FrameGrid,
-        device: torch.device,
-        shift: Tensor | float,
-        scale: Tensor | float,
-        dtype: torch.dtype,
+        self, at: Geometry, device: torch.device, shift: Tensor | float, dtype: torch.dtype
     ) -> Tensor:
+        grid, sampling = at.grid, at.sampling
         delays = torch.tensor(grid.delays(), dtype=torch.float64, device=device) + shift
-        first, last = self._first_and_last(rate, grid)
         if self.stride_mode == "interpolate" and grid.phases > 1:
             base = delays.new_tensor(self._designed_delays(grid))
-            first, last = first + INTERPOLATION_WIDTH, last - INTERPOLATION_WIDTH
-            taps = self._taps(rate, scale, first, last)(base)[0]
+            first, last = sampling.first + INTERPOLATION_WIDTH, sampling.last - INTERPOLATION_WIDTH
+            taps = self._taps(replace(sampling, first=first, last=last))(base)[0]
             return interpolated_delays(taps, delays - base).to(dtype)
-        taps_at = self._taps(rate, scale, first, last)
-        nodes = self._fewer_delays(rate, grid)
+        taps_at = self._taps(sampling)
+        nodes = self._fewer_delays(at)
         if nodes is None:
-            at_once = max(1, PIECE_BYTES // (8 * self.filters.num_filters * (last - first + 1)))
+            count = sampling.last - sampling.first + 1
+            at_once = max(1, PIECE_BYTES // (8 * self.filters.num_filters * count))
             return _joined((taps_at(some).to(dtype) for some in delays.split(at_once)), len(delays))
         designed = taps_at(delays.new_tensor(nodes))
         weights = lagrange(nodes, delays)
         return _joined((torch.tensordot(w[None], designed, 1).to(dtype) for w in weights), len(delays))
 
-    def _fewer_delays(self, rate: float, grid: FrameGrid) -> list[float] | None:
+    def _fewer_delays(self, at: Geometry) -> list[float] | None:
         """Delays from whose taps those of all phases follow, where these are many and smooth in the delay."""
-        direct = self.flavour == "reference" or self._is_direct(
-            rate
-        )  # taper and analog filter may have corners
-        nodes = interpolation_nodes(min(1.0, self.trained_rate / rate), PHASE_ERROR)
-        if direct or grid.interpolated or grid.phases <= nodes:
+        # taper and analog filter may have corners
+        corners = self.flavour == "reference" or at.sampling.direct
+        nodes = interpolation_nodes(min(1.0, self.trained_rate / at.rate), PHASE_ERROR)
+        if corners or at.grid.interpolated or at.grid.phases <= nodes:
             return None
-        every = grid.delays()
+        every = at.grid.delays()
         return chebyshev_delays(nodes, min(every), max(every))
 
-    def _taps(self, rate: float, scale: Tensor | float, first: int, last: int) -> Callable[[Tensor], Tensor]:
+    def _taps(self, sampling: Sampling) -> Callable[[Tensor], Tensor]:
         """A function of the delays: w[m] = h((delay - m) / F) / F, m = first ... last; synthesis taps are / F0 instead.
 
         Or the published ones, which have one delay. It gives (delays, filters, taps) float64.
         """
+        rate = sampling.rate
         if self.flavour == "reference":
             published = reference_taps(
                 self.filters,
                 self.design,
-                last - first + 1,
+                sampling.last - sampling.first + 1,
                 rate,
                 self.trained_rate,
-                self.frequency_points,
-                self.hilbert,
-                self.frequency_grid if self.training else "fixed",
+                frequency_points=self.frequency_points,
+                hilbert=self.hilbert,
+                frequency_grid=self.frequency_grid if self.training else "fixed",
             )
             return lambda _: published[None]
-        alive = self.alive(rate)
+        alive = self._alive(rate)
         # a graph that is being compiled or has no data cannot ask
         if not (torch.compiler.is_compiling() or alive.is_meta or alive.any()):
             raise InputError(
                 f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz"
             )
-        design = native_design(
-            self.filters,
-            self.design,
-            self._extent,
-            first,
-            last,
-            rate,
-            scale,
-            self.trained_rate,
-            self.taper,
-            self._is_direct(rate),
-        )
-        gain = rate / self.trained_rate * scale if self._transposed else 1.0
-        level = self.alive(self.trained_rate).double()[:, None] * gain
+        design = native_design(self.filters, self._kernel, sampling)
+        gain = rate / self.trained_rate * sampling.scale if self._transposed else 1.0
+        level = self._alive(self.trained_rate).double()[:, None] * gain
         return lambda delays: design(delays) * level
 
     def train(self, mode: bool = True) -> "DesignedConv":

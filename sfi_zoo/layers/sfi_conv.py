@@ -20,7 +20,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank
 from sfi_zoo.layers.designed import DEFAULT_TAPER, FREQUENCY_POINTS, Design, DesignedConv
 from sfi_zoo.layers.geometry import whole
-from sfi_zoo.layers.sample_rate import primal
+from sfi_zoo.layers.sample_rate import derivative_of, primal
 
 BLOCK = 1024  # frames
 MOST_OVERLAP = 4  # strides in a kernel up to which frames are copied out of a signal
@@ -138,15 +138,15 @@ class SFIConv1d(DesignedConv):
         if x.ndim == 2:
             return self.forward(x[None], sample_rate)[0]
         given = self._rate(sample_rate)
-        rate = primal(given)
         if x.ndim != 3 or x.shape[1] != self.in_channels:
             raise InputError(f"input must be (batch, {self.in_channels}, time), got {tuple(x.shape)}")
-        frames = self.num_frames(x.shape[-1], rate)
+        at = self._geometry(primal(given))
+        frames, grid = self._num_frames(x.shape[-1], at.rate, at.layout), at.grid
         if frames < 1:
             raise InputError(
-                f"{x.shape[-1]} samples at {rate} Hz are shorter than the kernel of {self.duration * 1e3:g} ms less padding"
+                f"{x.shape[-1]} samples at {at.rate} Hz are shorter than the kernel of {self.duration * 1e3:g} ms less padding"
             )
-        grid, design = self.frame_grid(rate), self.designed(given)
+        design = self._designed(at, derivative_of(given))
         taps = design.taps.shape[-1]
         left = max(0, -(grid.start(0) + design.first))
         right = max(0, grid.start(frames - 1) + design.first + taps - x.shape[-1])
@@ -315,15 +315,15 @@ class SFIConvTranspose1d(DesignedConv):
         if z.ndim == 2:
             return self.forward(z[None], sample_rate, length)[0]
         given = self._rate(sample_rate)
-        rate = primal(given)
         if z.ndim != 3 or z.shape[1] != self.in_channels:
             raise InputError(f"input must be (batch, {self.in_channels}, frames), got {tuple(z.shape)}")
-        frames = z.shape[-1]
+        frames, at = z.shape[-1], self._geometry(primal(given))
         if length is None:
-            length = self.layout(rate).output_length(frames, self.output_padding * rate / self.trained_rate)
+            more = self.output_padding * at.rate / self.trained_rate
+            length = at.layout.output_length(frames, more)
         if length < 1:
             raise InputError(f"length must be positive, got {length}")
-        grid, design = self.frame_grid(rate), self.designed(given)
+        grid, design = at.grid, self._designed(at, derivative_of(given))
         taps = design.taps.shape[-1]
         left = max(0, -(grid.start(0) + design.first))
         total = max(left + length, left + grid.start(frames - 1) + design.first + taps)

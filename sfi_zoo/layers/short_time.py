@@ -160,22 +160,28 @@ class ShortTimeFourier(SampleRateAware):
 
     def frame_grid(self, sample_rate: float | None = None) -> FrameGrid:
         """Positions of the centres of the windows in samples at `sample_rate`."""
-        ratio = self._ratio(primal(self._rate(sample_rate)))
+        return self._grid(primal(self._rate(sample_rate)))
+
+    def _grid(self, rate: float) -> FrameGrid:
+        ratio = self._ratio(rate)
         return FrameGrid.of(
             (self._left + Fraction(self.win_length) / 2 - self._padding) * ratio, self._hop(ratio)
         )
 
     def frame_times(self, frames: int, sample_rate: float | None = None) -> Tensor:
         """Centres of the windows of the first `frames` frames in seconds: (frames,) float64. The same at every rate."""
-        grid = self.frame_grid(sample_rate)
-        return grid.positions(frames) / primal(self._rate(sample_rate))
+        rate = primal(self._rate(sample_rate))
+        return self._grid(rate).positions(frames) / rate
 
     def num_frames(self, length: int, sample_rate: float | None = None) -> int:
         """Frames that a signal of `length` samples gives: floor((T + 2 p - n_fft) / hop) + 1 in samples of F0.
 
         The duration is rounded to a whole number T of samples of F0, so resampled signals, which are rounded up or down, agree.
         """
-        ratio = self._ratio(primal(self._rate(sample_rate)))
+        return self._num_frames(length, primal(self._rate(sample_rate)))
+
+    def _num_frames(self, length: int, rate: float) -> int:
+        ratio = self._ratio(rate)
         if self.stride_mode == "round":
             return math.floor((length + (2 * self._padding - self.n_fft) * ratio) / self._hop(ratio)) + 1
         duration = math.floor(length / ratio + Fraction(1, 2))
@@ -184,7 +190,11 @@ class ShortTimeFourier(SampleRateAware):
     def num_features(self, sample_rate: float | None = None) -> int:
         """Number of bins: those up to F0 / 2 with bins="fixed", up to F / 2 with "nyquist"."""
         rate = self.trained_rate if self.bins == "fixed" else primal(self._rate(sample_rate))
-        return math.floor(self._period(rate) / 2) + 1
+        return self._num_features(self._period(rate))
+
+    def _num_features(self, period: Fraction) -> int:
+        """Bins where N = F / df is `period` samples."""
+        return math.floor((self.n_fft if self.bins == "fixed" else period) / 2) + 1
 
     def frequencies(self, sample_rate: float | None = None) -> Tensor:
         """m df, the frequencies of the bins: (features,) Hz, float64."""
@@ -194,7 +204,7 @@ class ShortTimeFourier(SampleRateAware):
     def alive(self, sample_rate: float | None = None) -> Tensor:
         """(features,) bool: bins up to F / 2. The others are zero."""
         period = self._period(primal(self._rate(sample_rate)))
-        return torch.arange(self.num_features(sample_rate)) <= math.floor(period / 2)
+        return torch.arange(self._num_features(period)) <= math.floor(period / 2)
 
     # counted in samples --------------------------------------------------------------------------------------------
 
@@ -231,7 +241,8 @@ class ShortTimeFourier(SampleRateAware):
 
     def _frames(self, count: int, rate: float, each: bool) -> Frames:
         """Where `count` frames lie; `each`: list all of them, though delays repeat."""
-        ratio, period = self._ratio(rate), self._period(rate)
+        ratio = self._ratio(rate)
+        period, features = self.n_fft * ratio, self._num_features(self.n_fft * ratio)
         left, length, hop = self._left * ratio, self.win_length * ratio, self._hop(ratio)
         if each and self.stride_mode != "exact":
             raise InputError(
@@ -267,8 +278,8 @@ class ShortTimeFourier(SampleRateAware):
             whole=period.denominator == 1,
             window=(float(left), float(length)),
             ratio=float(ratio),
-            features=self.num_features(rate),
-            alive=min(self.num_features(rate), math.floor(period / 2) + 1),
+            features=features,
+            alive=min(features, math.floor(period / 2) + 1),
             between=between,
         )
 

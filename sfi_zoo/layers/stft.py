@@ -141,7 +141,7 @@ class SFISTFT(ShortTimeFourier):
     @torch.compiler.assume_constant_result
     def _plan(self, length: int, rate: float, each: bool) -> tuple[Frames, int, int]:
         """Where frames lie in a signal of `length` samples, and how far they reach beyond both of its ends."""
-        count = self.num_frames(length, rate)
+        count = self._num_frames(length, rate)
         if length < 1 or count < 1:
             raise InputError(
                 f"{length} samples at {rate} Hz are shorter than a frame of {float(self.n_fft) / self.trained_rate:g} s"

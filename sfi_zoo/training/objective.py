@@ -18,7 +18,7 @@ Sources: Le Roux et al., ICASSP 2019 (SI-SDR); Wisdom et al., ICASSP 2021 (soft 
 import torch
 from torch import Tensor, nn
 
-from sfi_zoo.models.base import Latent, LatentGrid, Separator, full_precision
+from sfi_zoo.models.base import Latent, LatentGrid, Separator, decoded, encoded, masked
 from sfi_zoo.training.bands import band_limit
 from sfi_zoo.training.recipe import LossConfig
 from sfi_zoo.training.round_trip import round_trip_lee
@@ -63,24 +63,17 @@ class Objective(nn.Module):
             (items,).
         """
         mixture = targets.sum(1)
-        masked = masked_latent(self.model, mixture, limited, rate)
-        losses = example_losses(decoded(self.model, masked, mixture), targets, mixture, self.weights)
+        latent = masked_latent(self.model, mixture, limited, rate)
+        losses = example_losses(decoded(self.model, latent, mixture), targets, mixture, self.weights)
         trained = self.model.trained_rate
         if tripped is None or trip_rate is None or trip_rate >= trained or not bool(tripped.any()):
             return losses  # a round trip through F0 or above loses nothing
-        chosen = tripped.repeat_interleave(len(masked.values) // len(mixture))
-        reference = Latent(masked.values[chosen], masked.grid)
+        chosen = tripped.repeat_interleave(len(latent.values) // len(mixture))
+        reference = Latent(latent.values[chosen], latent.grid)
         there = band_limit(mixture[tripped], trained, trip_rate / 2)
         moved = masked_latent(self.model, there, torch.ones_like(tripped[tripped]), trip_rate)
         errors = round_trip_lee(moved, reference, trip_rate, trained, int(tripped.sum()))
         return losses.index_add(0, tripped.nonzero()[:, 0], self.weights.lee * errors.to(losses))
-
-
-def separated(
-    model: Separator, mixture: Tensor, limited: Tensor | None = None, rate: float | None = None
-) -> Tensor:
-    """Estimates at F0, (items, sources, channels, time): `decoded` of `masked_latent`, with its arguments."""
-    return decoded(model, masked_latent(model, mixture, limited, rate), mixture)
 
 
 def masked_latent(
@@ -97,31 +90,18 @@ def masked_latent(
         limited: (items,) bool.
         rate: F in Hz.
     """
-    with full_precision(mixture.device):
-        latent = model.encode(mixture)
-    values, grid = latent.values, latent.grid
+    latent = encoded(model, mixture)
     if limited is None or rate is None or not bool(limited.any()):
-        masks = model.predict_masks(latent)
-    else:
-        limited = limited.repeat_interleave(len(values) // len(mixture))
-        alive = grid.alive & (grid.frequencies < rate / 2)
-        values = torch.where(limited[:, None, None] & ~alive[:, None], torch.zeros_like(values), values)
-        places = LatentGrid(grid.times, grid.frequencies, alive)
-        parts = [(limited, places)] if bool(limited.all()) else [(~limited, grid), (limited, places)]
-        predicted = [model.predict_masks(Latent(values[chosen], where)) for chosen, where in parts]
-        order = torch.cat([chosen.nonzero()[:, 0] for chosen, _ in parts]).argsort()
-        masks = torch.cat(predicted)[order]
-    with full_precision(mixture.device):
-        masks = masks.to(torch.promote_types(masks.dtype, torch.float32))
-        return Latent(masks * values[:, None], grid)
-
-
-def decoded(model: Separator, masked: Latent, mixture: Tensor) -> Tensor:
-    """What a masked latent of the mixture (items, channels, time) sounds like: (items, sources, channels, time)."""
-    items, channels, time = mixture.shape
-    with full_precision(mixture.device):
-        estimates = model.decode(masked.values, None, time)
-    return estimates.unflatten(0, (items, channels)).transpose(1, 2)
+        return masked(latent, model.predict_masks(latent))
+    values, grid = latent.values, latent.grid
+    limited = limited.repeat_interleave(len(values) // len(mixture))
+    alive = grid.alive & (grid.frequencies < rate / 2)
+    values = torch.where(limited[:, None, None] & ~alive[:, None], torch.zeros_like(values), values)
+    places = LatentGrid(grid.times, grid.frequencies, alive)
+    parts = [(limited, places)] if bool(limited.all()) else [(~limited, grid), (limited, places)]
+    predicted = [model.predict_masks(Latent(values[chosen], where)) for chosen, where in parts]
+    order = torch.cat([chosen.nonzero()[:, 0] for chosen, _ in parts]).argsort()
+    return masked(Latent(values, grid), torch.cat(predicted)[order])
 
 
 def example_losses(estimates: Tensor, targets: Tensor, mixture: Tensor, weights: LossConfig) -> Tensor:

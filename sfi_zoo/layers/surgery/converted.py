@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.filters import InterpolatedKernels
+from sfi_zoo.layers.geometry import Layout
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
 
@@ -116,13 +117,12 @@ class ConvertedConv1d(SFIConv1d):
         """The kernels at F0, as the plain layer has them: models ask for their dtype and their size."""
         return self.filters.weight  # type: ignore[return-value]
 
-    def num_frames(self, length: int, sample_rate: float | None = None) -> int:
+    def _num_frames(self, length: int, rate: float, at_rate: Layout) -> int:
         """Frames for a signal of `length` samples; see the class."""
-        rate = primal(self._rate(sample_rate))
         counted = self.counted(length)
         if self.shared is None or rate == self.trained_rate or counted < 1:
-            return super().num_frames(length, rate)
-        trained, at_rate = self.layout(self.trained_rate), self.layout(rate)
+            return super()._num_frames(length, rate, at_rate)
+        trained = self._layout(self.trained_rate)
         covered = ((counted - 1) * trained.hop + trained.kernel - trained.left - trained.right) // trained.per
         if not self.whole_hops or covered != length:  # nobody has padded it: as many frames as at F0
             return self.counted(round(length * self.trained_rate / rate))
@@ -132,13 +132,14 @@ class ConvertedConv1d(SFIConv1d):
 
     def counted(self, length: int) -> int:
         """Frames that the plain layer would give."""
-        return self.layout(self.trained_rate).num_frames(length)
+        return self._layout(self.trained_rate).num_frames(length)
 
     def forward(self, x: Tensor, sample_rate: float | None = None) -> Tensor:
         """Analyse a signal, see `SFIConv1d`."""
-        y = super().forward(x, sample_rate)
+        rate = self._rate(sample_rate)
+        y = super().forward(x, rate)
         if self.shared is not None:
-            ratio = self.trained_rate / primal(self._rate(sample_rate))
+            ratio = self.trained_rate / primal(rate)
             self.shared.note(y.shape[-1], x.shape[-1], ratio, self.counted, self.whole_hops)
         return y
 
@@ -177,7 +178,7 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
 
     def made(self, frames: int) -> int:
         """Samples that the plain layer makes of so many frames."""
-        return self.layout(self.trained_rate).output_length(frames, self.output_padding)
+        return self._layout(self.trained_rate).output_length(frames, self.output_padding)
 
     def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """Synthesise a signal, see `SFIConvTranspose1d`; the length is by default what the model expects."""
