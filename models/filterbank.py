@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from sfi_zoo.audio.resample import rate_ratio
 from sfi_zoo.filters import FILTER_FAMILIES
+from sfi_zoo.filters.base import at_least_float32
 from sfi_zoo.filters.quadrature import QuadratureBank
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.sample_rate import primal
@@ -118,6 +119,8 @@ class FilterbankSeparator(Separator):
     A subclass sets `masker`, a module from what the network sees, real (items, features, frames), to masks (items, sources, features,
     frames); with `alive_norm` it is called with `alive` (features,) beside. Where the masker begins with a norm, `first_norm` says which.
 
+    In half precision the masker alone is; encoder and decoder compute in float32, as under autocast.
+
     Cost per second of audio: the network's does not depend on the sampling frequency (the hop is fixed in seconds);
     encoder and decoder grow in proportion to it. Memory grows linearly with the length: use `separate` for long signals.
     """
@@ -194,7 +197,7 @@ class FilterbankSeparator(Separator):
         """
         rate = self.check_rate(sample_rate)
         check_floating(waveform)
-        x = to_items(waveform)
+        x = to_items(waveform.to(at_least_float32(waveform.dtype)))
         if self.config.flavour == "native" and self.config.pad_end:
             x = functional.pad(x, (0, self._covered_length(x.shape[-1], rate) - x.shape[-1]))
         elif self.encoder.num_frames(x.shape[-1], rate) < 1:
@@ -245,14 +248,17 @@ class FilterbankSeparator(Separator):
             InputError: `dead_fill` without levels (see `calibrate`).
         """
         values = self.seen(latent.values)
+        dtype = next((x.dtype for x in self.masker.parameters()), values.dtype)  # half where the model is
         if not (self.config.alive_norm or self.fill):
-            return self.masker(values)
+            return self.masker(values.to(dtype))
         alive = latent.grid.alive | ~self.alive()
         if alive.all():
-            return self.masker(values)
+            return self.masker(values.to(dtype))
         if self.fill is not None:
             values = self.fill(values, alive)
-        return self.masker(values, alive) if self.config.alive_norm else self.masker(values)
+        return (
+            self.masker(values.to(dtype), alive) if self.config.alive_norm else self.masker(values.to(dtype))
+        )
 
     def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """Synthesise.

@@ -142,7 +142,7 @@ class OpenUnmix(STFTSeparator):
 
     def predict_masks(self, latent: Latent) -> Tensor:
         """Masks, (items, sources, features, frames); zero for dead features, which the networks see as silence."""
-        magnitude = latent.values.abs().to(next(self.parameters()).dtype)
+        magnitude = latent.values.abs().to(next(self.targets.parameters()).dtype)
         x = magnitude.unflatten(1, (self.config.channels, -1))
         masks = torch.stack([target(x) for target in self.targets], dim=1).flatten(2, 3)
         if self.config.mask == "ratio":

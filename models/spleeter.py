@@ -181,7 +181,7 @@ class Spleeter(STFTSeparator):
             InputError: `dead_fill` without levels (see `calibrate`).
         """
         config, frames = self.config, latent.values.shape[-1]
-        x = self.seen(latent.values).to(next(self.parameters()).dtype)
+        x = self.seen(latent.values).to(next(self.networks.parameters()).dtype)
         alive = latent.grid.alive[: config.seen]
         if self.fill is not None and not alive.all():
             x = self.fill(x, alive)

@@ -59,9 +59,9 @@ def sfi_error(
         raise InputError("sfi_error needs one rate or more")
     trained = check_sample_rate(layers[0].trained_rate if trained_rate is None else trained_rate)
     lowest = min([trained, *(check_sample_rate(rate) for rate in rates)])
-    tensor = next(
-        (p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()), torch.ones(())
-    )
+    floating = [p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()]
+    # the narrowest: analog filters stay in float32 where the rest is in half precision
+    tensor = min(floating, key=lambda p: torch.finfo(p.dtype).bits, default=torch.ones(()))
     before = module.training
 
     def run(rate: float) -> tuple[Tensor, int]:

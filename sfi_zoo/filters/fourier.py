@@ -4,10 +4,10 @@ import math
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters.base import AnalogFilterBank, widest
+from sfi_zoo.filters.base import AnalogFilterBank, trained, widest
 from sfi_zoo.filters.windows import create_window
 
 
@@ -57,8 +57,7 @@ class Fourier(AnalogFilterBank):
         self.num_filters, self.duration, self.spacing = num_filters, float(duration), float(spacing)
         self.window = create_window(window)
         # multiples of df are exact in float32; hertz would not be, and a phase error grows with f T
-        multiples = torch.arange(num_filters // 2, dtype=torch.get_default_dtype())
-        self.multiple = nn.Parameter(multiples, requires_grad=trainable)
+        self.multiple = trained(torch.arange(num_filters // 2), trainable)
 
     def _parameters_as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Centres m df in Hz and gains g_m per second: (M, 1) each, in `dtype`."""

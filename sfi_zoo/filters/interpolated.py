@@ -68,6 +68,7 @@ class InterpolatedKernels(AnalogFilterBank):
         InputError: a size that is not positive, or kernels that are not real or not C in number.
     """
 
+    exact: ClassVar[bool] = False
     compact: ClassVar[bool] = True
     sampled: ClassVar[bool] = True
     drops_dead: ClassVar[bool] = False

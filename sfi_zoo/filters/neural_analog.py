@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sfi_zoo.audio.rates import hertz
 from sfi_zoo.errors import InputError
-from sfi_zoo.filters.base import AnalogFilterBank, widest
+from sfi_zoo.filters.base import AnalogFilterBank, at_least_float32, widest
 
 STATISTICS_POINTS = 640  # the published frequency grid
 
@@ -52,6 +52,7 @@ class _FeatureNetwork(AnalogFilterBank):
             if isinstance(layer, nn.Conv1d) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         self.implicit_filter = nn.Sequential(*layers)
+        self.to(at_least_float32(features.dtype))
 
     def _features(self, x: Tensor) -> Tensor:
         """(M,) coordinates -> (2 R, M) features, in the published order of the variant."""

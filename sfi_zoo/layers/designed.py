@@ -27,6 +27,7 @@ from sfi_zoo.design import (
 from sfi_zoo.design.frequency_grid import FREQUENCY_GRIDS
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank, create_filters, filter_layer_options
+from sfi_zoo.filters.base import at_least_float32
 from sfi_zoo.layers.design_cache import DesignCache
 from sfi_zoo.layers.geometry import STRIDE_MODES, Layout, dilated, layout, whole
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, derivative_of, primal
@@ -267,10 +268,15 @@ class DesignedConv(SampleRateAware):
         alive = alive_filters(self.filters, rate, self.trained_rate)
         return alive.repeat(2) if self.hilbert else alive
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the layer. Where it is half, kernels are designed and signals computed in float32 all the same."""
+        return self.filters.dtype
+
     # weights -------------------------------------------------------------------------------------------------------
 
     def weights(self, sample_rate: float | None = None) -> tuple[Tensor, int]:
-        """Digital kernels at a sampling frequency, one set for each delay of the frame grid.
+        """Digital kernels at a sampling frequency, one set for each delay of the frame grid; in float32 at least.
 
         Returns:
             (delays, filters, taps), and the index of the first tap relative to the integer part of a frame's position.
@@ -288,7 +294,7 @@ class DesignedConv(SampleRateAware):
 
     def _designed(self, at: Geometry, drift: Tensor | None) -> Design:
         """`designed`, with the geometry of the rate and its derivative."""
-        dtype = next((p.dtype for p in self.filters.parameters()), torch.get_default_dtype())
+        dtype = at_least_float32(self.filters.dtype)
         if drift is not None:
             if at.rate == self.trained_rate:
                 # at F0 the derivative is that from above: there alone long kernels are sampled directly, and at no rate beside it

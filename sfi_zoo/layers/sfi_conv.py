@@ -18,6 +18,7 @@ from torch.nn import functional
 from sfi_zoo.design import FrameGrid
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank
+from sfi_zoo.filters.base import is_half
 from sfi_zoo.layers.designed import DEFAULT_TAPER, FREQUENCY_POINTS, Design, DesignedConv
 from sfi_zoo.layers.geometry import whole
 from sfi_zoo.layers.sample_rate import derivative_of, primal
@@ -125,7 +126,7 @@ class SFIConv1d(DesignedConv):
         """Analyse a signal.
 
         Args:
-            x: (batch, in_channels, time) or (in_channels, time).
+            x: (batch, in_channels, time) or (in_channels, time). Half precision is computed in float32.
             sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. Differentiable, where it is a tensor of one number:
                 frames move with F, the number of samples and frames does not.
 
@@ -137,6 +138,8 @@ class SFIConv1d(DesignedConv):
         """
         if x.ndim == 2:
             return self.forward(x[None], sample_rate)[0]
+        if is_half(x.dtype):
+            return self.forward(x.float(), sample_rate).to(x.dtype)
         given = self._rate(sample_rate)
         if x.ndim != 3 or x.shape[1] != self.in_channels:
             raise InputError(f"input must be (batch, {self.in_channels}, time), got {tuple(x.shape)}")
@@ -153,9 +156,8 @@ class SFIConv1d(DesignedConv):
         is_plain = grid.phases == 1 and design.moving is None and self.padding_mode == "zeros"
         if is_plain and right <= left == -(grid.start(0) + design.first):
             kernel = self._kernels(design.taps)[0]
-            return functional.conv1d(x, kernel, self.bias, grid.stride, left, groups=self.groups)[
-                ..., :frames
-            ]
+            bias = None if self.bias is None else self.bias.to(x.dtype)
+            return functional.conv1d(x, kernel, bias, grid.stride, left, groups=self.groups)[..., :frames]
         phased = each_phase_is_cheaper(grid, design, frames * len(x))
         # every phase gets as many frames as the first
         last = -(-frames // grid.phases) * grid.phases - 1 if phased else frames - 1
@@ -164,7 +166,7 @@ class SFIConv1d(DesignedConv):
         design = design._replace(first=design.first + left)
         analyse = self._phased if phased else self._interpolated
         y = analyse(x, design, grid, frames)
-        return y if self.bias is None else y + self.bias[:, None]
+        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None]
 
     def _padded(self, x: Tensor, left: int, right: int, room: int) -> Tensor:
         """What the frames reach outside of the signal, and room for frames that nobody asked for."""
@@ -302,7 +304,7 @@ class SFIConvTranspose1d(DesignedConv):
         """Synthesise a signal.
 
         Args:
-            z: (batch, in_channels, frames) or (in_channels, frames).
+            z: (batch, in_channels, frames) or (in_channels, frames). Half precision is computed in float32.
             sample_rate: F in Hz; the stored rate (F0 unless set) when omitted. Differentiable, as in `SFIConv1d`.
             length: samples wanted; by default what `nn.ConvTranspose1d` gives, ((K - 1) S0 - 2 p + L0) F / F0, rounded.
 
@@ -314,6 +316,8 @@ class SFIConvTranspose1d(DesignedConv):
         """
         if z.ndim == 2:
             return self.forward(z[None], sample_rate, length)[0]
+        if is_half(z.dtype):
+            return self.forward(z.float(), sample_rate, length).to(z.dtype)
         given = self._rate(sample_rate)
         if z.ndim != 3 or z.shape[1] != self.in_channels:
             raise InputError(f"input must be (batch, {self.in_channels}, frames), got {tuple(z.shape)}")
@@ -331,7 +335,7 @@ class SFIConvTranspose1d(DesignedConv):
         phased = each_phase_is_cheaper(grid, design, frames * len(z))
         synthesise = self._phased if phased else self._interpolated
         y = synthesise(z, design, grid, total)[..., left : left + length]
-        return y if self.bias is None else y + self.bias[:, None]
+        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None]
 
     def _kernels(self, taps: Tensor) -> Tensor:
         """(..., filters, taps) -> (..., in_channels, out_channels / groups, taps)."""

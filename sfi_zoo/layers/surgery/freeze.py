@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.filters.base import is_half
 from sfi_zoo.layers.designed import DesignedConv
 from sfi_zoo.layers.sample_rate import check_sample_rate
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
@@ -92,7 +93,7 @@ class FrozenSeparator(nn.Module):
         latent = self.model.encode(waveform, self.rate)
         masks, values = self.model.predict_masks(latent), latent.values
         if values.is_complex():  # product in real numbers: exporters know few complex operations
-            parts = torch.view_as_real(values).unsqueeze(1) * masks.unsqueeze(-1)
+            parts = _product(torch.view_as_real(values).unsqueeze(1), masks)
             masked = torch.view_as_complex(parts.contiguous())
         else:
             masked = values.unsqueeze(1) * masks
@@ -100,8 +101,18 @@ class FrozenSeparator(nn.Module):
         return y.unflatten(0, (waveform.shape[0], -1)).transpose(1, 2)
 
 
+def _product(parts: Tensor, masks: Tensor) -> Tensor:
+    """Real and imaginary parts (..., 2) times masks, which may be complex."""
+    if not masks.is_complex():
+        return parts * masks.unsqueeze(-1)
+    (a, b), (c, d) = parts.unbind(-1), torch.view_as_real(masks).unbind(-1)
+    return torch.stack([a * c - b * d, a * d + b * c], dim=-1)
+
+
 class StandIn(nn.Module):
     """A plain layer where a model expects an SFI layer: called in the same way, and asked where frames and filters lie.
+
+    It computes in float32 at least, as the SFI layer does.
 
     Args:
         plain: what computes.
@@ -111,7 +122,8 @@ class StandIn(nn.Module):
 
     def __init__(self, plain: nn.Module, layer: nn.Module, rate: float) -> None:
         super().__init__()
-        self.plain, self.rate = plain, rate
+        dtypes = {x.dtype for x in plain.parameters() if is_half(x.dtype)}
+        self.plain, self.rate = plain.float() if dtypes else plain, rate
         self.answers = (layer,)  # in a tuple: its parameters are no part of the model
 
     def __getattr__(self, name: str) -> Any:
@@ -166,11 +178,11 @@ def _every_phase(layer: DesignedConv, rate: float) -> tuple[Tensor, list[int]]:
     if grid.interpolated:
         delays = [(grid.first + j * grid.hop) % grid.per / grid.per for j in range(grid.phases)]
         weights = grid.lagrange(torch.tensor(delays, dtype=torch.float64, device=taps.device))
-        taps = torch.einsum("pn,ncl->pcl", weights, taps.double()).to(taps)
+        taps = torch.einsum("pn,ncl->pcl", weights, taps.double())
     shape = (layer.in_channels, layer.out_channels // layer.groups)
     if isinstance(layer, SFIConv1d):
         shape = (layer.out_channels, layer.in_channels // layer.groups)
-    return taps.unflatten(1, shape), [grid.start(j) + first for j in range(grid.phases)]
+    return taps.to(layer.dtype).unflatten(1, shape), [grid.start(j) + first for j in range(grid.phases)]
 
 
 def _conv(name: str, layer: SFIConv1d, rate: float) -> nn.Module:
