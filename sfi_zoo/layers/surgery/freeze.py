@@ -124,7 +124,8 @@ class StandIn(nn.Module):
         super().__init__()
         dtypes = {x.dtype for x in plain.parameters() if is_half(x.dtype)}
         self.plain, self.rate = plain.float() if dtypes else plain, rate
-        self.answers = (layer,)  # in a tuple: its parameters are no part of the model
+        # in a tuple: its parameters are no part of the model, and constants for whatever traces it
+        self.answers = (layer.requires_grad_(False),)
 
     def __getattr__(self, name: str) -> Any:
         if name in {"plain", "answers"}:

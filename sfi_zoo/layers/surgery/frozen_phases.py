@@ -1,6 +1,8 @@
 """Plain layers for one sampling frequency, where a hop is not a whole number of samples or a transform is short-time Fourier.
 
-They hold whole numbers, `nn.Conv1d` and `nn.ConvTranspose1d` only, so they are traced, exported and run wherever these are.
+They hold whole numbers, `nn.Conv1d` and `nn.ConvTranspose1d` only, so they are scripted, traced, exported and run wherever these are.
+Hence the plain code: TorchScript has neither `zip` of modules nor methods of tuples, and lengths must follow from that of the input in
+whole numbers, for the exporters.
 """
 
 import torch
@@ -33,10 +35,12 @@ class Interleaved(nn.Module):
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """(batch, in_channels, time) -> (batch, out_channels, frames)."""
         rounds = -(-frames // len(self.convs))
-        needed = max(self.begins) + (rounds - 1) * self.stride + self.taps
-        x = functional.pad(x, (0, max(0, needed - x.shape[-1])))
-        outputs = [conv(x[..., b:])[..., :rounds] for conv, b in zip(self.convs, self.begins, strict=True)]
-        return torch.stack(outputs, dim=-1).flatten(-2)[..., :frames]
+        span = (rounds - 1) * self.stride + self.taps
+        x = functional.pad(x, (0, max(self.begins) + span - x.shape[-1]))  # a negative padding cuts
+        outputs: list[Tensor] = []
+        for j, conv in enumerate(self.convs):
+            outputs.append(conv(x.narrow(-1, self.begins[j], span)))
+        return torch.stack(outputs, dim=-1).flatten(-2).narrow(-1, 0, frames)
 
 
 class Overlapped(nn.Module):
@@ -66,8 +70,9 @@ class Overlapped(nn.Module):
         z = functional.pad(z, (0, rounds * phases - frames)).unflatten(-1, (rounds, phases))
         span = (rounds - 1) * self.stride + self.taps
         total = max(length, max(self.begins) + span)
-        y = z.new_zeros(())
-        for j, (conv, begin) in enumerate(zip(self.convs, self.begins, strict=True)):
+        y = torch.zeros_like(z[:, :1, :1, 0])
+        for j, conv in enumerate(self.convs):
+            begin = self.begins[j]
             y = y + functional.pad(conv(z[..., j]), (begin, total - begin - span))
         return y[..., :length]
 
@@ -87,17 +92,19 @@ class PlainConv1d(nn.Module):
         self, layout: Layout, kernels: Tensor, begins: list[int], groups: int, bias: Tensor | None
     ) -> None:
         super().__init__()
-        self.layout = layout
+        self.hop, self.per = layout.hop, layout.per
+        self.beyond = layout.left + layout.right - layout.kernel  # as `Layout.num_frames` counts
         self.left = max(0, -min(begins))
         self.convs = Interleaved(kernels, [b + self.left for b in begins], layout.grid.stride, groups)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_channels, time) -> (..., out_channels, frames)."""
-        frames = self.layout.num_frames(x.shape[-1])
+        frames = (x.shape[-1] * self.per + self.beyond) // self.hop + 1
         batched = x if x.ndim == 3 else x[None]
         y = self.convs(functional.pad(batched, (self.left, 0)), frames)
-        y = y if self.bias is None else y + self.bias[:, None]
+        if self.bias is not None:
+            y = y + self.bias[:, None]
         return y if x.ndim == 3 else y[0]
 
 
@@ -118,14 +125,18 @@ class PlainConvTranspose1d(nn.Module):
         output_padding: float = 0,
     ) -> None:
         super().__init__()
-        self.layout, self.output_padding = layout, output_padding
+        # as `Layout.output_length` counts
+        self.hop, self.per = layout.hop, layout.per
+        self.beyond = layout.kernel - layout.left - layout.right
+        self.more = int(2 * output_padding * layout.per) + layout.per
         self.left = max(0, -min(begins))
         self.convs = Overlapped(kernels, [b + self.left for b in begins], layout.grid.stride, groups)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
 
     def forward(self, z: Tensor) -> Tensor:
         """(..., in_channels, frames) -> (..., out_channels, time)."""
-        length = self.layout.output_length(z.shape[-1], self.output_padding)
+        samples = (z.shape[-1] - 1) * self.hop + self.beyond
+        length = (2 * samples + self.more) // (2 * self.per)
         batched = z if z.ndim == 3 else z[None]
         y = self.convs(batched, self.left + length)[..., self.left :]
         y = y if self.bias is None else y + self.bias[:, None]

@@ -8,6 +8,7 @@ rotation of every bin. As exact, in 1 / P of the memory and quicker.
 
 import math
 from fractions import Fraction
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ class _PlainTransform(nn.Module):
     Frame k starts at sample ceil((k hop - padding) / per).
     """
 
+    by_fft: Final[bool]
     window: Tensor
     rotation: Tensor
     correction: Tensor
@@ -45,13 +47,14 @@ class _PlainTransform(nn.Module):
         self.hop, self.padding = int(hop * self.per), int(padding * self.per)
         self.n_fft, self.normalized = float(layer.n_fft), layer.normalized
         rows = hop.denominator
-        self.frames: Frames = layer._frames(rows, rate, each=True)
+        frames: Frames = layer._frames(rows, rate, each=True)
+        self.frames = frames
+        self.rows, self.taps = len(frames.starts), frames.taps
+        self.features, self.alive = frames.features, frames.alive
         self.stride = int(hop * rows)
-
-    def _kernels_are_too_many(self) -> bool:
-        """Whether kernels of all phases would take too much memory."""
-        sizes = len(self.frames.starts) * self.frames.alive * self.frames.taps
-        return 2 * sizes * torch.get_default_dtype().itemsize > MOST_KERNEL_BYTES
+        # kernels of all phases would take too much memory
+        sizes = self.rows * self.alive * self.taps
+        self.by_fft = 2 * sizes * torch.get_default_dtype().itemsize > MOST_KERNEL_BYTES
 
     def _exact_tables(self, layer: ShortTimeFourier) -> tuple[Tensor, Tensor]:
         """The window of every phase, (P, taps), and its rotation of every bin, complex (P, bins), in double precision."""
@@ -91,7 +94,7 @@ class _PlainTransform(nn.Module):
         """Phases of the frames first ... last - 1, and what they cover, (frames, taps), counted from the first sample of frame 0."""
         k = torch.arange(first, last, device=device)
         starts = -torch.div(self.padding - k * self.hop, self.per, rounding_mode="floor") - self._start(0)
-        return k % len(self.frames.starts), starts[:, None] + torch.arange(self.frames.taps, device=device)
+        return k % self.rows, starts[:, None] + torch.arange(self.taps, device=device)
 
     def _exponentials(self, layer: ShortTimeFourier) -> tuple[Tensor, Tensor]:
         """The window of every phase, (P, taps), and exp(-j 2 pi m df t), (P, bins, taps), in double precision."""
@@ -116,11 +119,12 @@ class PlainSTFT(_PlainTransform):
         super().__init__(layer, rate)
         ratio = Fraction(rate) / Fraction(layer.trained_rate)
         self.scaled = (ratio.denominator, ratio.numerator)  # F0 / F
-        self.before = 2 * layer._padding - layer.n_fft
-        self.trained_hop = layer.hop_length
+        before = Fraction(2 * layer._padding - layer.n_fft)
+        hop = Fraction(layer.hop_length)
+        self.hops_per = math.lcm(hop.denominator, before.denominator)
+        self.trained_hop, self.before = int(hop * self.hops_per), int(before * self.hops_per)
         self.pad_mode = layer.pad_mode if layer.center else "constant"
         scale = self.n_fft**-0.5 if self.normalized else 1.0
-        self.by_fft = self._kernels_are_too_many()
         if self.by_fft:
             self._hold_tables(layer, "analysis")
             self.window *= self.correction * (scale / self.frames.ratio)
@@ -136,16 +140,16 @@ class PlainSTFT(_PlainTransform):
         """(..., time) -> (..., features, frames)."""
         numerator, denominator = self.scaled
         duration = (2 * x.shape[-1] * numerator + denominator) // (2 * denominator)
-        frames = int((duration + self.before) // self.trained_hop) + 1
-        left, right = -self._start(0), self._start(frames - 1) + self.frames.taps - x.shape[-1]
+        frames = (duration * self.hops_per + self.before) // self.trained_hop + 1
+        left, right = -self._start(0), self._start(frames - 1) + self.taps - x.shape[-1]
         signal = functional.pad(x.reshape(-1, 1, x.shape[-1]), (left, max(0, right)), self.pad_mode)
         if self.by_fft:
             pieces = [self._transformed(signal, *some) for some in frames_at_a_time(frames, signal)]
             z = torch.cat(pieces, dim=2).mT
         else:
             z = self.convs(signal, frames).unflatten(1, (2, -1))
-        z = functional.pad(z, (0, 0, 0, self.frames.features - self.frames.alive)).movedim(1, -1)
-        return torch.view_as_complex(z.reshape(*x.shape[:-1], *z.shape[1:]).contiguous())
+        z = functional.pad(z, (0, 0, 0, self.features - self.alive)).movedim(1, -1)
+        return torch.view_as_complex(z.reshape(x.shape[:-1] + z.shape[1:]).contiguous())
 
     def _transformed(self, signal: Tensor, first: int, last: int) -> Tensor:
         """(batch, 1, time) -> (batch, 2, frames first ... last - 1, bins)."""
@@ -168,6 +172,7 @@ class PlainISTFT(_PlainTransform):
         super().__init__(layer, rate)
         ratio = Fraction(rate) / Fraction(layer.trained_rate)
         length = (layer.n_fft - 2 * layer._padding) * ratio
+        self.floor = NO_ENERGY
         self.length_per = math.lcm(length.denominator, self.per)
         self.beyond = int(length * self.length_per)
         scale = self.n_fft ** (-0.5 if self.normalized else -1.0)
@@ -176,7 +181,6 @@ class PlainISTFT(_PlainTransform):
         last = int(self.frames.period // 2)
         if self.frames.alive == last + 1:
             weights[-1] = (1 + self.frames.period - 2 * last) * scale
-        self.by_fft = self._kernels_are_too_many()
         if self.by_fft:
             self._hold_tables(layer, "synthesis")
             # an inverse FFT doubles bins and divides by its length by itself
@@ -203,14 +207,14 @@ class PlainISTFT(_PlainTransform):
                 length -= length % 2
         # everything else in real numbers: exporters know few complex operations
         parts = torch.view_as_real(z)
-        parts = parts.reshape(-1, *parts.shape[-3:])[:, : self.frames.alive].movedim(-1, 1)
+        parts = parts.reshape(-1, parts.shape[-3], frames, 2)[:, : self.alive].movedim(-1, 1)
         if self.by_fft:
             y, energy = self._synthesised(parts, left + length)
         else:
             y = self.convs(parts.flatten(1, 2), left + length)
             energy = self.energy(parts.new_ones(1, 1, frames), left + length)
-        y = (y / energy.clamp(min=NO_ENERGY))[:, 0, left:]
-        return y.reshape(*z.shape[:-2], y.shape[-1])
+        y = (y / energy.clamp(min=self.floor))[:, 0, left:]
+        return y.reshape(z.shape[:-2] + y.shape[-1:])
 
     def _synthesised(self, parts: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """(batch, 2, bins, frames) -> sums of the segments and of the squared windows, (., 1, length)."""
@@ -237,4 +241,4 @@ class PlainISTFT(_PlainTransform):
 
     def _reach(self, frames: int) -> int:
         """Samples from the first one of frame 0 to the last one of the last frame."""
-        return self._start(frames - 1) - self._start(0) + self.frames.taps
+        return self._start(frames - 1) - self._start(0) + self.taps
