@@ -131,6 +131,7 @@ def test_the_documented_model_is_exported_for_every_length_at_a_whole_hop() -> N
         assert_same(program, frozen, inputs("documented", length, seed=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convtasnet", "dualpath", "spleeter"])
 def test_these_separators_are_exported_for_every_length(name: str) -> None:
     model = tiny(name).eval()
