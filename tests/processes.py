@@ -54,7 +54,7 @@ def _run(arguments: tuple[str, ...], folder: Path, log: Path) -> None:
     sys.exit(cli.main(list(arguments)))
 
 
-def finish(process: BaseProcess, seconds: float = 120) -> int:
+def finish(process: BaseProcess, seconds: float = 600) -> int:
     """The exit code; a process that does not end is killed and fails the test."""
     process.join(seconds)
     if process.exitcode is None:
@@ -70,7 +70,7 @@ def send(process: BaseProcess, number: signal.Signals) -> None:
         os.kill(process.pid, number)
 
 
-def wait_until(condition: Callable[[], object], process: BaseProcess, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], process: BaseProcess, seconds: float = 600) -> None:
     """Until it holds or the process has ended."""
     end = time.monotonic() + seconds
     while process.is_alive() and not condition():

@@ -8,6 +8,8 @@ import pytest
 import soundfile
 import torch
 
+from sfi_zoo.data.songs import SyntheticSongs
+from sfi_zoo.metrics.scoring.run import Plan, score
 from sfi_zoo.separation.files import separate_file
 from tests.tiny_separators import ARCHITECTURES, tiny
 
@@ -57,3 +59,22 @@ def test_many_files_take_no_memory_and_no_descriptors(tmp_path: Path) -> None:
     files(150)
     assert (resident() - before) / 2**20 < ALLOWED
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from /proc")
+def test_two_hundred_songs_are_scored_in_the_memory_of_twenty(tmp_path: Path) -> None:
+    model = tiny("convtasnet", sources=("vocals", "drums"), sample_rate=8000)
+    curve: list[int] = []
+    descriptors: list[int] = []
+
+    def measured(done: int, total: int) -> None:
+        if done and done % (total // 10) == 0:
+            curve.append(resident())
+            descriptors.append(len(list(Path("/proc/self/fd").iterdir())))
+
+    score({"model": lambda: model}, SyntheticSongs(200, 0.5), Plan((6000,), ("native",)), tmp_path, measured)
+    print("MiB at each tenth:", " ".join(f"{x / 2**20:.1f}" for x in curve))
+    assert max(curve[1:]) < 1.05 * curve[0]
+    assert max(descriptors[1:]) <= descriptors[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "records-0.jsonl"]

@@ -266,7 +266,7 @@ def start(model_folder, out, **environment):
 def test_a_killed_run_goes_on_where_it_was(model_folder, uninterrupted, tmp_path):
     killed = start(model_folder, tmp_path)
     path, begin = tmp_path / "records-0.jsonl", time.monotonic()
-    while not (path.exists() and path.stat().st_size) and time.monotonic() < begin + 60:
+    while not (path.exists() and path.stat().st_size) and time.monotonic() < begin + 600:
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
