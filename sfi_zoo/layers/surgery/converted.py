@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from sfi_zoo.filters import InterpolatedKernels
 from sfi_zoo.layers.geometry import Layout
 from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.layers.short_time import ShortTimeFourier
 
 MOST_LENGTHS = 64  # of signals that are remembered
 
@@ -201,7 +202,34 @@ def _interpolated(plain: nn.Conv1d | nn.ConvTranspose1d, sample_rate: float) -> 
     return InterpolatedKernels(kernels, sample_rate, weight=plain.weight, dilation=plain.dilation[0])
 
 
-class ConvertedSTFT(nn.Module):
+class _Transform(nn.Module):
+    """What the two modules around a transform share: at F0 they are torch's own, which is faster."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._windows: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def _at_its_own_rate(self, layer: nn.Module) -> TypeGuard[ShortTimeFourier]:
+        """Whether a layer is at F0; it is a plain one in a frozen model."""
+        return isinstance(layer, ShortTimeFourier) and layer.current_rate == layer.trained_rate
+
+    def _settings(self, layer: ShortTimeFourier, like: Tensor) -> dict[str, Any]:
+        """Arguments of `torch.stft` and `torch.istft` at F0."""
+        n_fft, at = int(layer.n_fft), (like.dtype, like.device)
+        if at not in self._windows:
+            frames = layer._frames(1, layer.trained_rate, False)
+            self._windows[at] = layer._tables(frames, None, like)[0][0].detach()
+        return {
+            "n_fft": n_fft,
+            "hop_length": int(layer.hop_length),
+            "win_length": n_fft,
+            "window": self._windows[at],
+            "center": layer.center,
+            "normalized": layer.normalized,
+        }
+
+
+class ConvertedSTFT(_Transform):
     """A module that computes an STFT, with `SFISTFT` inside.
 
     Args:
@@ -217,13 +245,21 @@ class ConvertedSTFT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., time) -> (..., bins, frames), in the form of the module that was replaced."""
-        z = self.stft(x) * self.scale
+        z = self._transformed(x)
+        z = z if self.scale == 1 else z * self.scale
         if self.as_real:
             return torch.view_as_real(z)
         return z if self.power is None else z.abs() ** self.power
 
+    def _transformed(self, x: Tensor) -> Tensor:
+        if not self._at_its_own_rate(self.stft) or x.dtype not in (torch.float32, torch.float64):
+            return self.stft(x)
+        settings = self._settings(self.stft, x) | {"pad_mode": self.stft.pad_mode, "return_complex": True}
+        z = torch.stft(x.reshape(-1, x.shape[-1]), **settings)
+        return z.reshape(*x.shape[:-1], *z.shape[-2:])
 
-class ConvertedISTFT(nn.Module):
+
+class ConvertedISTFT(_Transform):
     """A module that inverts an STFT, with `SFIISTFT` inside.
 
     Args:
@@ -240,4 +276,13 @@ class ConvertedISTFT(nn.Module):
         """(..., bins, frames) -> (..., length)."""
         if self.as_real:
             z = torch.view_as_complex(z.contiguous())
-        return self.istft(z, length=length) * self.scale
+        y = self._inverted(z, length)
+        return y if self.scale == 1 else y * self.scale
+
+    def _inverted(self, z: Tensor, length: int | None) -> Tensor:
+        half = z.dtype not in (torch.complex64, torch.complex128)
+        # torch's wants weight everywhere
+        if not self._at_its_own_rate(self.istft) or half or not self.istft.center:
+            return self.istft(z, length=length)
+        y = torch.istft(z.reshape(-1, *z.shape[-2:]), **self._settings(self.istft, z.real), length=length)
+        return y.reshape(*z.shape[:-2], y.shape[-1])

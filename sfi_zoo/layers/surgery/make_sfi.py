@@ -13,6 +13,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate
 from sfi_zoo.layers.surgery.conversion import WAYS_OUT, convert, replace_named
 from sfi_zoo.layers.surgery.obstacles import check_model
+from sfi_zoo.layers.surgery.operations import REDUCTIONS
 from sfi_zoo.layers.surgery.places import CONVERTED, DOUBTFUL
 from sfi_zoo.layers.surgery.probe import Probe, probe
 from sfi_zoo.layers.surgery.report import Report, report_of
@@ -90,7 +91,8 @@ def make_sfi(
     try:
         converted = convert(twin_model, sample_rate, seen, report, check)
         if check and seen.inputs:
-            report.findings = check_converted(model, converted, seen, sample_rate)
+            loud = any(place.name in REDUCTIONS for place in report.of(DOUBTFUL))
+            report.findings = check_converted(model, converted, seen, sample_rate, loud)
             _refuse_failures(model, report)
     except InputError:
         if fallback is None:

@@ -41,6 +41,10 @@ REDUCTIONS = _names(
     """sum nansum norm vector_norm linalg_vector_norm linalg_norm amax amin max min prod logsumexp median nanmedian quantile nanquantile
     argmax argmin aminmax dot vdot inner bmm matmul mm einsum tensordot baddbmm addmm cosine_similarity mse_loss l1_loss"""
 )
+# they give places, which are counted in samples
+PLACES = _names(
+    "argmax argmin argsort nonzero count_nonzero searchsorted bucketize histc bincount topk sort msort"
+)
 # they ask a question, or take a number out
 QUERIES = _names("any all isnan isinf isfinite allclose equal item tolist numpy is_nonzero bool len")
 MIX_LAST = _names(

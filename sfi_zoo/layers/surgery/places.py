@@ -86,6 +86,8 @@ def _verdict(flow: Flow, inputs: list[tuple[float, ...]], goes_in: bool, comes_o
 def _samples_lost(flow: Flow) -> _Verdict | None:
     """A call that takes samples and gives none."""
     name = flow.call.name
+    if name in known.PLACES:
+        return _Verdict(DOUBTFUL, "what it gives are places, which are counted in samples", hidden=True)
     if not any(size.signal for size in flow.call.outputs) or name in known.QUERIES:
         return None
     if name in known.AVERAGES:

@@ -168,7 +168,7 @@ def noise(rows: int, samples: int) -> Tensor:
 
 @torch.no_grad()
 def probe(model: nn.Module, sample_rate: float, example_inputs: Any = None) -> Probe:
-    """Runs copies of `model` on noise of two lengths and records what they call.
+    """Runs a copy of `model` on noise of two lengths and records what they call.
 
     Without example inputs, noise of the shapes (1, 1, time), (1, 2, time), (1, time), (2, time) and (time,) is tried: the first shape that
     runs through a convolution or a transform at the waveform is taken, else the first that runs.
@@ -179,6 +179,7 @@ def probe(model: nn.Module, sample_rate: float, example_inputs: Any = None) -> P
         example_inputs: see `ExampleInputs`.
     """
     samples = 2 ** math.ceil(math.log2(SECONDS * sample_rate))  # U-Nets want powers of two
+    model = copy.deepcopy(model).eval()
     if example_inputs is not None:
         return _probe(model, ExampleInputs(example_inputs, sample_rate), samples)
     like = reference_tensor(model)
@@ -223,12 +224,30 @@ def _probe(model: nn.Module, inputs: ExampleInputs, samples: int) -> Probe:
 
 
 def _record(model: nn.Module, inputs: ExampleInputs, samples: int) -> tuple[list[Call], Any]:
-    model = copy.deepcopy(model).eval()
     recorder = Recorder(ModuleNames(model))
     args, kwargs = inputs.arguments(samples, noise)
-    with isolated(), recorder:
+    with isolated(), undisturbed(model), recorder:
         output = model(*args, **kwargs)
     return recorder.calls, output
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """What a run leaves behind in the attributes and the buffers of modules is taken away: every run starts alike."""
+    modules = list(model.modules())
+    own = [(m, m.__dict__.copy(), m._buffers.copy()) for m in modules]
+    values = [(x, x.detach().clone()) for m in modules for x in m._buffers.values() if x is not None]
+    try:
+        yield
+    finally:
+        for module, attributes, buffers in own:
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+        with torch.no_grad():
+            for buffer, value in values:
+                buffer.copy_(value)
 
 
 @contextmanager

@@ -4,13 +4,14 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from sfi_zoo.layers.sample_rate import at_sample_rate
 from sfi_zoo.layers.surgery.example_inputs import Signal, reference_tensor
-from sfi_zoo.layers.surgery.probe import Probe, holds_samples, isolated, tensors_in
+from sfi_zoo.layers.surgery.probe import Probe, holds_samples, isolated, tensors_in, undisturbed
 from sfi_zoo.wording import first_line
 
 RATES = ((441, 320), (3, 4))  # F / F0: fractional hops, as from 16 to 22.05 kHz, and a lower rate
@@ -25,6 +26,7 @@ WHITE = 0.48  # of F0: where white noise ends; bins at half of F0 also see what 
 MARGIN = 0.85  # of half the lower rate: where spectra are compared
 SILENT, RISE = 0.12, 0.1  # parts of the signal: silence at each end, and how long it takes to full level
 TONES = 40  # in every signal
+LOUD = 10.0  # times as loud: what is added up over samples shows
 
 
 @dataclass(frozen=True)
@@ -74,25 +76,31 @@ class Outputs:
 
 
 @torch.no_grad()
-def check(plain: nn.Module, converted: nn.Module, seen: Probe, sample_rate: float) -> list[Finding]:
+def check(
+    plain: nn.Module, converted: nn.Module, seen: Probe, sample_rate: float, loud: bool = False
+) -> list[Finding]:
     """Runs both on signals that are exact at every rate, and compares.
 
     Args:
         plain: the model as it was.
-        converted: the converted copy; copies of it are run.
+        converted: the converted copy; a copy of it is run.
         seen: what it is called with, and what its outputs hold.
         sample_rate: F0 in Hz.
+        loud: compare on a loud signal too, for models that add up over samples.
     """
     assert seen.inputs is not None
     half = reference_tensor(plain).dtype in (torch.float16, torch.bfloat16)
     inputs = seen.inputs.in_full_precision() if half else seen.inputs
     samples = UNIT * math.ceil(SECONDS * sample_rate / UNIT)
 
+    # rounding would hide what is wrong
+    plain, converted = (
+        c.float() if half else c for c in (copy.deepcopy(m).eval() for m in (plain, converted))
+    )
+
     def run(model: nn.Module, rate: float, count: int, signal: Signal, seed: int = 0) -> Outputs:
-        model = copy.deepcopy(model).eval()
-        model = model.float() if half else model  # rounding would hide what is wrong
         args, kwargs = inputs.arguments(count, signal)
-        with isolated(seed):
+        with isolated(seed), undisturbed(model):
             if rate == sample_rate:
                 output = model(*args, **kwargs)
             else:
@@ -112,6 +120,12 @@ def check(plain: nn.Module, converted: nn.Module, seen: Probe, sample_rate: floa
     for up, down in RATES:
         rate, count = sample_rate * up / down, samples * up // down
         compared = lambda: compare(run(converted, rate, count, tones(rate)), trained, seen)  # noqa: E731, B023
+        findings.append(_guarded(rate, compared, ALIKE))
+    if loud and all(f.passed for f in findings):
+        (up, down), louder = RATES[0], lambda at: lambda rows, n: LOUD * tones(at)(rows, n)
+        rate = sample_rate * up / down
+        trained = run(plain, sample_rate, samples, louder(sample_rate))
+        compared = lambda: compare(run(converted, rate, samples * up // down, louder(rate)), trained, seen)  # noqa: E731
         findings.append(_guarded(rate, compared, ALIKE))
     if any(not f.passed and not f.message for f in findings):
         moved = lambda rows, n: _moved(tones(sample_rate)(rows, n))  # noqa: E731
@@ -178,6 +192,7 @@ def spectrum(y: Tensor, rate: float, seconds: float, limit: float) -> Tensor:
     return torch.fft.rfft(y * fade)[..., : int(limit * seconds) + 1] / rate
 
 
+@lru_cache(maxsize=4)
 def tones_of(rows: int, samples: int, rate: float, trained_rate: float) -> Tensor:
     """Tones below `BAND` F0 under smooth envelopes, silent at both ends, the same sound at every rate: (rows, samples) float64."""
     generator = torch.Generator().manual_seed(3)
