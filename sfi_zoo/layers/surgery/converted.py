@@ -215,14 +215,14 @@ class _Transform(nn.Module):
 
     def _settings(self, layer: ShortTimeFourier, like: Tensor) -> dict[str, Any]:
         """Arguments of `torch.stft` and `torch.istft` at F0."""
-        n_fft, at = int(layer.n_fft), (like.dtype, like.device)
+        length, at = int(layer.win_length), (like.dtype, like.device)
         if at not in self._windows:
-            frames = layer._frames(1, layer.trained_rate, False)
-            self._windows[at] = layer._tables(frames, None, like)[0][0].detach()
+            instants = torch.arange(length, dtype=like.dtype, device=like.device) / length - 0.5
+            self._windows[at] = layer.window(instants).detach()
         return {
-            "n_fft": n_fft,
+            "n_fft": int(layer.n_fft),
             "hop_length": int(layer.hop_length),
-            "win_length": n_fft,
+            "win_length": length,
             "window": self._windows[at],
             "center": layer.center,
             "normalized": layer.normalized,
