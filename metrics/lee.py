@@ -53,6 +53,16 @@ class Observation:
         """||m||^2 over items and frames: (sources, features) float64."""
         return _energy(self.masks)
 
+    @cached_property
+    def masked(self) -> Tensor:
+        """m z: (items, sources, features, frames)."""
+        return self.masks * self.latent.values[:, None]
+
+    @cached_property
+    def gates(self) -> dict[bytes, Tensor]:
+        """What `sfi_zoo.metrics.weighted` has found of which frames hold a source, by the features it looked at."""
+        return {}
+
 
 @torch.no_grad()
 def observe(model: Separator, waveform: Tensor, sample_rate: float) -> Observation:
@@ -172,8 +182,7 @@ def masked_latent_lee(observed: Observation, trained: Observation, margin: float
     Raises:
         InputError: as there.
     """
-    masked, trained_masked = (x.masks * x.latent.values[:, None] for x in (observed, trained))
-    return compare(masked, trained_masked, observed, trained, margin)
+    return compare(observed.masked, trained.masked, observed, trained, margin)
 
 
 @torch.no_grad()

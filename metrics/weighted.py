@@ -76,8 +76,7 @@ def gated_masked_latent_lee(
     Raises:
         InputError: as there.
     """
-    masked, trained_masked = (x.masks * x.latent.values[:, None] for x in (observed, trained))
-    return compare(masked, trained_masked, observed, trained, margin, _source_gate)
+    return compare(observed.masked, trained.masked, observed, trained, margin, _source_gate)
 
 
 def scale_invariant_masked_latent_lee(
@@ -90,8 +89,7 @@ def scale_invariant_masked_latent_lee(
     Raises:
         InputError: as there.
     """
-    masked, trained_masked = (x.masks * x.latent.values[:, None] for x in (observed, trained))
-    moved, reference, shared, frames = aligned(masked, trained_masked, observed, trained, margin)
+    moved, reference, shared, frames = aligned(observed.masked, trained.masked, observed, trained, margin)
     gate = _source_gate(trained, shared)[..., frames]
     moved, reference = moved * gate, reference * gate
     own, product = (_inner(moved, x) for x in (moved, reference))
@@ -140,10 +138,13 @@ def _power(x: Tensor) -> Tensor:
 
 
 def _source_gate(trained: Observation, shared: Tensor) -> Tensor:
-    """g: (items, sources, 1, frames), 0 or 1."""
-    power = _power(trained.latent.values[:, shared])
-    heard = torch.einsum("isfk,ifk->isk", _power(trained.masks[:, :, shared]), power)
-    return (heard > GATE * power.sum(1).max())[:, :, None].to(power.dtype)
+    """g: (items, sources, 1, frames), 0 or 1; of the same features found once for all metrics."""
+    key = shared.cpu().numpy().tobytes()
+    if key not in trained.gates:
+        power = _power(trained.latent.values[:, shared])
+        heard = torch.einsum("isfk,ifk->isk", _power(trained.masks[:, :, shared]), power)
+        trained.gates[key] = (heard > GATE * power.sum(1).max())[:, :, None].to(power.dtype)
+    return trained.gates[key]
 
 
 def _both_gates(trained: Observation, shared: Tensor) -> Tensor:

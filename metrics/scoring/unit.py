@@ -199,7 +199,7 @@ class _Track:
         return self.model.encode(back[None], self.model.trained_rate)
 
     def estimate(self, mode: str, seen: Observation, length: int) -> _Estimated:
-        masked = replace(seen, masks=seen.masks * seen.latent.values[:, None])
+        masked = replace(seen, masks=seen.masked)
         estimates = self.adapted[mode].output(masked.masks, seen.sample_rate, length)
         if not torch.isfinite(estimates.sum()) and not torch.isfinite(estimates).all():
             raise InputError("the model's estimates are not finite")
