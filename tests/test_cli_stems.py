@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,26 @@ def test_standard_input_and_output(
     assert rate == 8000
     np.testing.assert_allclose(stem, 0.25 * SIGNAL, atol=1e-6)
     assert written(folder) == ["a.wav"]
+
+
+@half
+def test_an_error_of_standard_input_names_no_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert separate("-") == 2
+    assert capsys.readouterr().err == "sfi-zoo: standard input: is an empty file\n"
+
+
+@half
+@pytest.mark.skipif(not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="needs ffmpeg")
+def test_the_last_line_of_ffmpeg_is_told(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """A file of its kind, without what should follow the head."""
+    Path("cut.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(400))
+    assert separate("cut.m4a") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("sfi-zoo: cut.m4a: ") and "; ffmpeg: " in told and told.count("\n") == 1
+    assert "Invalid data" in told.partition("; ffmpeg: ")[2] and "file:" not in told
 
 
 BAD = [

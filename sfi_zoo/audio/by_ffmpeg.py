@@ -51,7 +51,7 @@ def probe(path: Path, problem: str) -> tuple[int, int, int, str, str]:
             raise InputError(f"{problem}; install ffmpeg, which reads {path.suffix}, or convert it to wav")
         raise InputError(problem)
     entries = ["-show_entries", _WANTED, "-select_streams", "a:0"]
-    said = _run(["ffprobe", "-v", "error", *_SAFE, *entries, "-of", "json", _url(path)], problem)
+    said = _run(["ffprobe", "-v", "error", *_SAFE, *entries, "-of", "json", _url(path)], path, problem)
     try:
         told = json.loads(said)
         stream = told["streams"][0]
@@ -117,7 +117,7 @@ def _url(path: Path) -> str:
     return f"file:{path}"
 
 
-def _run(command: list[str], problem: str) -> str:
+def _run(command: list[str], path: Path, problem: str) -> str:
     try:
         done = subprocess.run(
             command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE
@@ -125,5 +125,8 @@ def _run(command: list[str], problem: str) -> str:
     except (OSError, ValueError, subprocess.SubprocessError):
         raise InputError(problem) from None
     if done.returncode:
-        raise InputError(problem)
+        lines = done.stderr.decode(errors="replace").splitlines()
+        last = lines[-1].removeprefix(f"{_url(path)}: ") if lines else ""
+        expected = _ENDINGS.fullmatch(path.suffix) and last  # of other files libsndfile knows better
+        raise InputError(f"{problem}; ffmpeg: {last}" if expected else problem)
     return done.stdout.decode(errors="replace")

@@ -24,6 +24,7 @@ from sfi_zoo.separation.options import SeparationOptions
 from sfi_zoo.whole_files import sweep
 
 STANDARD = Path("-")
+_STDIN = ".sfi-zoo-stdin-"  # begins the name of the folder where what comes by standard input waits
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,18 @@ def _sources(files: Sequence[Found], from_standard_input: bool) -> Iterator[Sequ
     if not from_standard_input:
         yield files
         return
-    with tempfile.TemporaryDirectory(prefix=".sfi-zoo-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_STDIN) as folder:
         path = Path(folder) / "stdin"
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
         yield [Found(path)]
+
+
+def _told(found: Found, error: Exception) -> Exception:
+    """An error that names standard input as such."""
+    if found.path.parent.name.startswith(_STDIN):
+        return InputError(str(error).replace(str(found.path), "standard input"))
+    return error
 
 
 def _refuse_existing(job: Job, separator: nn.Module, files: Sequence[Found]) -> None:
@@ -176,7 +184,7 @@ def _report(job: Job, separator: nn.Module, found: Found) -> dict[str, Any]:
             return {"file": str(found.path), "skipped": [str(path) for path in plan.paths]}
         done = _separated(job, separator, plan)
     except (InputError, OSError) as error:
-        return {"file": str(found.path), "error": complain(error)}
+        return {"file": str(found.path), "error": complain(_told(found, error))}
     stems_at = {
         name: str(report.path) for name, report in zip(_names(job, separator, plan), done.stems, strict=True)
     }
@@ -212,7 +220,7 @@ def _to_standard_output(job: Job, separator: nn.Module, found: Found) -> dict[st
             plan = job.plan(found, separator.sources, Path(folder))  # type: ignore[arg-type]
             done = _separated(job, separator, plan)
         except (InputError, OSError) as error:
-            return {"file": str(found.path), "error": complain(error)}
+            return {"file": str(found.path), "error": complain(_told(found, error))}
         with done.stems[0].path.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.separation.above import band_edge
+from sfi_zoo.separation.rates import trained_rate
 
 
 class Averaged(nn.Module):
@@ -17,7 +18,7 @@ class Averaged(nn.Module):
 
     Attributes:
         sources: those of the first model.
-        sample_rate: F0 of the first model, in Hz.
+        trained_rate: F0 of the first model, in Hz.
         frame_period: of all, where it is the same; else None.
 
     Raises:
@@ -30,7 +31,7 @@ class Averaged(nn.Module):
             raise InputError("averaged: needs a model at least")
         first = models[0]
         self.sources: tuple[str, ...] = tuple(first.sources)  # type: ignore[arg-type]
-        self.sample_rate: int = first.sample_rate  # type: ignore[assignment]
+        self.trained_rate = trained_rate(first)
         for model in models:
             if sorted(model.sources) != sorted(self.sources):  # type: ignore[arg-type]
                 theirs, ours = ", ".join(model.sources), ", ".join(self.sources)  # type: ignore[arg-type]
