@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from tests.fuzz import mutations
 from tests.fuzz.pickles import pickled
+from tests.fuzz.settings import yaml_text
 from tests.tiny_separators import ARCHITECTURES, tiny
 
 SCORED_RATES = (6000, 8000, 12000)
@@ -115,6 +116,12 @@ def recipe(random: Random) -> Input:
     return Input(files, [call], 5.0, 2**29)
 
 
+def yaml(random: Random) -> Input:
+    """A checkpoint with a YAML file that costs time or memory, to be imported."""
+    call = ["import", "in/file", "--config", "in/x.yaml", "-o", "out"]
+    return Input({"file": _checkpoints()[0], "x.yaml": yaml_text(random)}, [call], 2.0, 200 * 10**6)
+
+
 def records(random: Random) -> Input:
     """A results folder with a damaged record, to be reported, studied, or gone on with."""
 
@@ -146,6 +153,7 @@ KINDS: dict[str, Callable[[Random], Input]] = {
     "pickle": pickle,
     "lengths": lengths,
     "recipe": recipe,
+    "yaml": yaml,
     "records": records,
     "manifest": manifest,
 }
