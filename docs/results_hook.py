@@ -1,7 +1,8 @@
 """A hook of mkdocs: where a page says so, tables are made of hub_configs/*/scores.json while the site is built. No figure is typed.
 
-<!-- leaderboard -->    one row for each model
-<!-- scores -->         one section for each model: every mode and rate
+<!-- board -->          the leaderboard, the component of the report and of `sfi-zoo demo`
+<!-- scores -->         one folded table for each model: every mode and rate
+<!-- which -->          what the default model loses in each mode
 <!-- sources -->        what is gained: per source, and per group of tracks, from docs/zoo.json
 <!-- modes -->          what is lost in every mode, from docs/zoo.json
 <!-- study -->          what the plan asks, on both halves, from docs/study/study.json of tools/study.py
@@ -11,10 +12,16 @@
 """
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from sfi_zoo.hub.bundled import DEFAULT_MODEL
 from sfi_zoo.hub.figures import gained_db, lost_db, most
+from sfi_zoo.metrics.reporting.board import entries_of_scores
+from sfi_zoo.metrics.reporting.board_page import SCRIPT, START, STYLE, board_html
+from sfi_zoo.metrics.reporting.looks import decibels_shown, with_interval
+from sfi_zoo.metrics.reporting.report import COLUMNS, scores_cells
 from sfi_zoo.wording import markdown_table
 
 FOLDER = Path(__file__).parent.parent / "hub_configs"
@@ -25,19 +32,12 @@ SONGS = STUDY.with_name("per_song.json")
 ZOO = Path(__file__).parent / "zoo.json"  # of docs/make_results.py
 CLAIM = ("scale_invariant", "si_sdr_lost_separated")  # of the plan
 MODES = ("native", "resample", "none", "fixed_masks", "ratio_masks")
-FIGURES = {
-    "si_sdr_improvement_db": "SI-SDR gained",
-    "si_sdr_lost_db": "lost",
-    "mask_lee_db": "mask LEE",
-    "predictor_lee_db": "predictor LEE",
-    "masked_latent_lee_db": "masked-latent LEE",
-}
 Row = dict[str, Any]
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by mkdocs with the text of every page."""
-    for marker, tables in (("leaderboard", leaderboard), ("scores", each_model), ("on", measured_on)):
+    for marker, tables in (("board", board), ("scores", each_model), ("on", measured_on), ("which", by_mode)):
         if (comment := f"<!-- {marker} -->") in markdown:
             markdown = markdown.replace(comment, tables(published()))
     for marker, table in (
@@ -65,6 +65,27 @@ def at_trained(scores: Row) -> Row:
     )
 
 
+def board(models: dict[str, Row]) -> str:
+    """The leaderboard; a model's name leads to its table of every mode and rate."""
+    html = board_html(entries_of_scores(models), lambda name: f"../results_rates/#{_anchor(name)}")
+    return f"{html}\n\n{_scripts()}"
+
+
+def by_mode(models: dict[str, Row]) -> str:
+    """A row for each mode, a column for each rate: what the default model loses."""
+    modes = entries_of_scores({DEFAULT_MODEL: models[DEFAULT_MODEL]})[0].modes
+    rates = sorted({rate for mode in modes.values() for rate in mode.curve})
+    rows = [
+        [mode, *(decibels_shown(own.curve.get(rate, {}).get("lost")) for rate in rates)]
+        for mode, own in modes.items()
+    ]
+    return markdown_table(["mode", *(f"{_kilohertz(rate)} kHz" for rate in rates)], rows, numbers=True)
+
+
+def _scripts() -> str:
+    return f"<style>{STYLE}</style>\n<script>{SCRIPT}{START}</script>"
+
+
 def claim(path: Path = STUDY) -> str:
     """Pearson's r and the partial one of the plan's metric and cost on both halves, with 95 % intervals, and tau at each F."""
     correlations, choices = [], []
@@ -72,15 +93,15 @@ def claim(path: Path = STUDY) -> str:
         for r in found["correlations"]:
             if (r["metric"], r["cost"]) == CLAIM:
                 sizes = [str(r["points"]), f"{r['models']} in {r['families']}", str(r["tracks"])]
-                values = map(_interval, (r["pearson"], r["partial_pearson"]))
-                lowest = _number(r["without"]["value"]) + f" ({r['without']['family']})"
+                values = map(with_interval, (r["pearson"], r["partial_pearson"]))
+                lowest = decibels_shown(r["without"]["value"]) + f" ({r['without']['family']})"
                 correlations.append([f"{half}, {r['group']}", *sizes, *values, lowest])
         choices += [
             [
                 f"{half}, {c['mode']}",
                 _kilohertz(c["sample_rate"]),
                 f"{c['pairs']} of {c['of']}",
-                _number(c["tau"]),
+                decibels_shown(c["tau"]),
             ]
             for c in found["choices"]
         ]
@@ -121,7 +142,7 @@ def beside(path: Path = STUDY) -> str:
     costs = list(dict.fromkeys(r["cost"] for r in found))
     of = {(r["group"], r["metric"], r["cost"]): r["pearson"]["value"] for r in found}
     rows = [
-        [group, metric.replace("_", " "), *(_number(of[group, metric, cost]) for cost in costs)]
+        [group, metric.replace("_", " "), *(decibels_shown(of[group, metric, cost]) for cost in costs)]
         for group, metric in dict.fromkeys((r["group"], r["metric"]) for r in found)
     ]
     return markdown_table(["group", "LEE", *(cost.replace("_", " ") for cost in costs)], rows, numbers=True)
@@ -136,9 +157,9 @@ def gained(path: Path = ZOO) -> str:
     cells = [
         [
             row["model"],
-            _interval(row["si_sdr_improvement"]),
-            *(_interval(row["by_source"][name]) for name in sources),
-            *(_interval(row["by_group"][name]) for name in groups),
+            with_interval(row["si_sdr_improvement"]),
+            *(with_interval(row["by_source"][name]) for name in sources),
+            *(with_interval(row["by_group"][name]) for name in groups),
         ]
         for row in rows
     ]
@@ -152,14 +173,14 @@ def lost(path: Path = ZOO) -> str:
     found = {(row["model"], row["mode"]): row for row in rows}
     models = dict.fromkeys(row["model"] for row in rows)
     cells = [
-        [model, *(_lost(found[model, mode]) if (model, mode) in found else "-" for mode in modes)]
+        [model, *(_lost(found[model, mode]) if (model, mode) in found else "n/a" for mode in modes)]
         for model in models
     ]
     return markdown_table(["model", *modes], cells, numbers=True)
 
 
 def _lost(row: Row) -> str:
-    return " / ".join(_number(row[key] and row[key]["value"]) for key in ("worst_lost", "lost_at_8k"))
+    return " / ".join(decibels_shown(row[key] and row[key]["value"]) for key in ("worst_lost", "lost_at_8k"))
 
 
 def in_readme(text: str) -> str:
@@ -171,30 +192,38 @@ def in_readme(text: str) -> str:
 
 
 def leaderboard(models: dict[str, Row], link: str = "#{anchor}") -> str:
-    """At F0; and away from it the largest of all F for each figure, native mode: see `sfi_zoo.hub.figures`."""
-    header = ["model", "F0 in kHz", "SI-SDR gained at F0", "lost, at worst", "mask LEE, at worst", "tracks"]
+    """Native mode: `sfi_zoo.hub.figures` at F0 and away from it, and at F0 the gain on each group of tracks."""
+    groups = {entry.model: entry.by_group for entry in entries_of_scores(models)}
+    names = sorted({name for group in groups.values() for name in group})
+    header = ["model", "F0 in kHz", "SI-SDR gained at F0", "lost, at worst", "mask LEE, at worst"]
+    header += [f"gained on {name}" for name in names]
     rows = []
     for name, scores in models.items():
-        here = at_trained(scores)
-        figures = (gained_db(scores), lost_db(scores), most(scores, "mask_lee_db"))
         place = link.format(name=name, anchor=_anchor(name))
-        cells = [f"[{name}]({place})", _kilohertz(here.get("sample_rate"))]
-        rows.append([*cells, *map(_number, figures), str(here.get("tracks", "-"))])
+        figures = [gained_db(scores), lost_db(scores), most(scores, "mask_lee_db")]
+        figures += [groups[name].get(group, {}).get("value") for group in names]
+        cells = [f"[{name}]({place})", _kilohertz(at_trained(scores).get("sample_rate"))]
+        rows.append([*cells, *map(decibels_shown, figures)])
     return markdown_table(header, rows, numbers=True)
 
 
 def each_model(models: dict[str, Row]) -> str:
-    """A table of modes and rates for each."""
+    """A folded table of modes and rates for each."""
     parts = []
     for name, scores in models.items():
         rows = sorted(scores["rows"], key=lambda row: (_place(row["mode"]), row["sample_rate"]))
-        cells = [
-            [row["mode"], _kilohertz(row["sample_rate"]), *(_number(row.get(key)) for key in FIGURES)]
-            for row in rows
-        ]
-        table = markdown_table(["mode", "F in kHz", *FIGURES.values()], cells, numbers=True)
-        parts.append(f"### {name} {{: #{_anchor(name)} }}\n\n{table}")
-    return "\n\n".join(parts)
+        head, *lines = [_html_row("th", COLUMNS), *(_html_row("td", scores_cells(row)) for row in rows)]
+        table = f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
+        parts.append(
+            f'<details class="rates" id="{_anchor(name)}"><summary>{escape(name)}</summary><div class="sfi-board">'
+            f'<div class="scroll" tabindex="0"><table class="sortable">{table}</table></div></div></details>'
+        )
+    opened = "const own = location.hash && document.querySelector(location.hash); if (own) own.open = true;"
+    return "\n".join(parts) + f"\n\n{_scripts()}\n<script>{opened}</script>"
+
+
+def _html_row(cell: str, values: Any) -> str:
+    return "<tr>" + "".join(f"<{cell}>{escape(value)}</{cell}>" for value in values) + "</tr>"
 
 
 def _place(mode: str) -> tuple[int, str]:
@@ -210,15 +239,6 @@ def measured_on(models: dict[str, Row]) -> str:
         for s in models.values()
     }
     return "\n".join(sorted(lines)) or "No model has scores yet."
-
-
-def _number(value: float | None) -> str:
-    """Two places; a dash where JSON has null (the LEE of identical masks in dB, a score of nothing)."""
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _interval(found: Row) -> str:
-    return f"{_number(found['value'])} ({_number(found['low'])} ... {_number(found['high'])})"
 
 
 def _kilohertz(rate: float | None) -> str:

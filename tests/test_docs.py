@@ -102,13 +102,50 @@ def test_the_reference_has_what_the_package_exports(site: Path) -> None:
 def test_results_are_those_of_the_published_models(site: Path) -> None:
     import json
 
-    text = (site / "results" / "index.html").read_text()
+    text = (site / "results_rates" / "index.html").read_text()
+    board = (site / "results" / "index.html").read_text()
+    assert 'class="sfi-board"' in board
     for scores in (DOCS.parent / "hub_configs").glob("*/scores.json"):
         rows = json.loads(scores.read_text())["rows"]
         native = [row for row in rows if row["mode"] == "native"]
-        assert scores.parent.name in text
+        assert scores.parent.name in text and scores.parent.name in board
         for row in native:
             assert f"{row['si_sdr_improvement_db']:.2f}" in text
+
+
+RESULTS = ("results", "results_sources", "results_rates", "results_study")
+HOWTOS = {"howto_separate", "howto_swap", "howto_compare", "which"}
+CHROMIUM = Path("/usr/bin/chromium")
+TALLEST = 3000  # px, in a window of 1280
+
+
+def test_there_is_a_how_to_for_each_of_the_three_people_and_all_its_blocks_run() -> None:
+    pages = {page.stem: page for page in WITH_CODE if page.stem in HOWTOS}
+    assert set(pages) == HOWTOS
+    for page in pages.values():
+        assert all(block.runs for block in blocks_of(page)), page
+        assert page.stem in (DOCS.parent / "mkdocs.yml").read_text()
+
+
+def test_pages_of_results_are_short_and_fit_a_phone_without_a_request(site: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip("needs chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        wide = browser.new_page(viewport={"width": 1280, "height": 900})
+        narrow = browser.new_page(viewport={"width": 390, "height": 900})
+        asked: list[str] = []
+        wide.on("request", lambda request: asked.append(request.url))
+        for name in RESULTS:
+            place = (site / name / "index.html").as_uri()
+            for page in (wide, narrow):
+                page.goto(place)
+                page.wait_for_timeout(300)
+            assert wide.evaluate("document.documentElement.scrollHeight") < TALLEST, name
+            assert narrow.evaluate("document.documentElement.scrollWidth") <= 390, name
+        assert [url for url in asked if url.startswith("http")] == []
+        browser.close()
 
 
 def test_the_table_in_the_readme_is_made_of_the_scores() -> None:
