@@ -129,7 +129,7 @@ def songs(path: Path = SONGS) -> str:
         [
             f"{100 * r['level']:.0f} %, {'with' if r['with_lee'] else 'without'} the LEE",
             *(f"{r[key]:.3f}" for key in ("coverage", "lowest")),
-            *(_number(r[key]) for key in ("width", "widened")),
+            *(decibels_shown(r[key]) for key in ("width", "widened")),
         ]
         for r in json.loads(path.read_text("utf-8"))
     ]
