@@ -201,9 +201,7 @@ def leaderboard(models: dict[str, Row], link: str = "#{anchor}") -> str:
     for name, scores in models.items():
         figures = [gained_db(scores), lost_db(scores), most(scores, "mask_lee_db")]
         figures += [groups[name].get(group, {}).get("value") for group in names]
-        rows.append(
-            [name, _kilohertz(at_trained(scores).get("sample_rate")), *map(decibels_shown, figures)]
-        )
+        rows.append([name, _kilohertz(at_trained(scores).get("sample_rate")), *map(decibels_shown, figures)])
     table = markdown_table(header, rows, numbers=True)
     for name in models:  # a cell is text, so links are put in afterwards
         place = link.format(name=name, anchor=_anchor(name))
