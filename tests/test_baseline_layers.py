@@ -23,6 +23,7 @@ from sfi_zoo.layers import (
     SFIConv1d,
 )
 from sfi_zoo.layers.baselines.kernel_interpolated import kernel_size_at
+from sfi_zoo.testing import assert_sfi
 from tests.signals import band_limited, relative_error
 
 ANALYSIS = [KernelInterpolatedConv1d, ResampledConv1d]
@@ -201,6 +202,12 @@ def test_resampled_frames_are_those_of_f0(rate: int) -> None:
     with torch.no_grad():
         y, expected = layer(band_limited(rate), rate), layer(band_limited(32000), 32000)
     assert relative_error(y[..., : expected.shape[-1]], expected) < 1e-5
+
+
+def test_resampling_is_independent_of_the_rate_and_interpolated_kernels_are_not() -> None:
+    assert_sfi(smooth_conv(ResampledConv1d), RATES, at_most_db=-100)
+    with pytest.raises(AssertionError, match="KernelInterpolatedConv1d differs from itself at F0"):
+        assert_sfi(smooth_conv(KernelInterpolatedConv1d), [16000, 48000], at_most_db=-40)
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])

@@ -10,6 +10,7 @@ from torch import nn
 from sfi_zoo import InputError
 from sfi_zoo.filters import InterpolatedKernels, create_filters
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.testing import assert_sfi
 from tests.signals import band_limited, relative_error
 
 F0 = 16000
@@ -91,6 +92,11 @@ def test_latent_does_not_depend_on_the_rate(rate):
     with torch.no_grad():
         latents = [layer(band_limited(f, limit), f) for f in (rate, F0)]
     assert relative_error(*latents) < 2e-5
+
+
+def test_it_passes_the_test_that_others_use():
+    layer = SFIConv1d(1, 24, 16, 8, 4, sample_rate=F0, filters=bank(24)).double().eval()
+    assert_sfi(layer, RATES, at_most_db=20 * math.log10(2e-5))
 
 
 def test_a_kernel_whose_peak_is_above_the_nyquist_frequency_keeps_what_lies_below():

@@ -1,6 +1,7 @@
 """SFI convolutions: drop-ins at F0, the same latent and level at every F, cached and never stale."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -10,6 +11,7 @@ from torch.nn import functional
 from sfi_zoo import InputError, at_sample_rate, set_sample_rate
 from sfi_zoo.filters import ModulatedGaussian
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
+from sfi_zoo.testing import assert_sfi
 from tests.signals import band_limited, relative_error
 
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 44100, 48000, 96000)
@@ -63,6 +65,13 @@ def test_latent_does_not_depend_on_the_rate(rate, design):
     with torch.no_grad():
         error = relative_error(layer(band_limited(rate), rate), layer(band_limited(32000), 32000))
     assert error < 3e-6
+
+
+@pytest.mark.parametrize("design", ["time", "frequency"])
+def test_it_passes_the_test_that_others_use(design):
+    """Tones instead of noise, every rate against F0; the same bound."""
+    layer = conv(out_channels=440, taper=1.0, design=design).double()
+    assert_sfi(layer, RATES + ODD_RATES, at_most_db=20 * math.log10(3e-6))
 
 
 def test_the_taper_is_what_makes_it_independent():

@@ -6,7 +6,9 @@ import torch
 import sfi_zoo
 from sfi_zoo import InputError
 from sfi_zoo.data.synthetic import song
+from sfi_zoo.testing import assert_sfi
 from tests.signals import band_limited, relative_error
+from tests.tiny_separators import tiny
 
 RATES = (8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000)
 SMALL = {"features": 16, "bottleneck": 8, "hidden": 8}
@@ -137,6 +139,16 @@ def test_bundled_latent_does_not_depend_on_the_rate(bundled, rate):
     with torch.no_grad():
         latents = [model.encode(band_limited(f), f).values for f in (rate, 32000)]
     assert relative_error(*latents) < {8000: 5e-3, 11025: 3e-4}.get(rate, 5e-5)
+
+
+@pytest.mark.parametrize("name", ["convtasnet", "dualpath", "openunmix", "spleeter"])
+def test_separators_pass_the_test_that_others_use(name):
+    """Random weights, at F0 and above, where every feature is alive."""
+    torch.manual_seed(0)
+    model = tiny(name).eval()
+    channels = getattr(model.config, "channels", 1)
+    rates = [model.trained_rate, 44100, 48000]
+    assert_sfi(model, rates, at_most_db=-90, trained_rate=model.trained_rate, channels=channels, seconds=0.6)
 
 
 @pytest.mark.parametrize("rate", RATES)
