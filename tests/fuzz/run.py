@@ -16,7 +16,7 @@ from tests.fuzz.prison import HANG, serve
 PATIENCE = (
     300.0  # seconds for one input that waits for something; one that computes is ended by `prison.HANG`
 )
-START = 300.0  # for the libraries
+START = 1800.0  # for the libraries, on a machine that others use too
 
 
 @dataclass(frozen=True)
