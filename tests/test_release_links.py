@@ -1,6 +1,7 @@
 """A clone without links, as Git for Windows makes it, and a zip of the source unpacked by Python: everything is there all the same."""
 
 import os
+import re
 import shutil
 import site
 import stat
@@ -128,6 +129,31 @@ def test_it_is_installed(without_links: Path, tmp_path: Path, options: tuple[str
     assert int(count) > 0 and architecture == "bsroformer"
     home = without_links / "models" if options else tmp_path / "environment"
     assert Path(where).is_relative_to(home)
+
+
+@pytest.mark.slow
+def test_its_tests_run_and_its_types_are_checked(without_links: Path) -> None:
+    """As CONTRIBUTING.md says, where the tools are."""
+    run(
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/test_house.py",
+        "tests/test_walks.py",
+        folder=without_links,
+    )
+    written = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (command,) = re.findall(
+        r"^python (-m pip install .* --target whole \.) && cd whole && mypy (.*)$", written, re.M
+    )
+    run(sys.executable, *command[0].split(), folder=without_links)
+    checked = run(sys.executable, "-m", "mypy", *command[1].split(), folder=without_links / "whole")
+    modules = [
+        name for name in files() if name.suffix == ".py" and name.parts[0] in ("sfi_zoo", "models", "metrics")
+    ]
+    (count,) = re.findall(r"no issues found in (\d+) source files", checked)
+    assert int(count) >= len(modules)  # a folder of data counts, too
 
 
 def test_what_is_not_whole_says_so(tmp_path: Path) -> None:
