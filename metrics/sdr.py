@@ -91,7 +91,7 @@ def bsseval(estimates: Tensor, references: Tensor, sample_rate: float) -> dict[s
     try:
         evaluate = import_module("museval").evaluate
     except ImportError:
-        raise InputError("BSSEval needs museval: pip install 'sfi-zoo[musdb]'") from None
+        raise InputError("BSSEval needs museval: pip install -e '.[musdb]'") from None
     except RuntimeError as error:  # of stempeg, which museval imports
         raise InputError(f"BSSEval needs museval, which needs ffmpeg and ffprobe: {error}") from None
     frame = round(sample_rate)

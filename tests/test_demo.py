@@ -231,7 +231,7 @@ def test_without_gradio_the_way_out_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert cli.main(["demo"]) == 2
-    assert capsys.readouterr().err == "sfi-zoo: the page needs gradio: pip install 'sfi-zoo[demo]'\n"
+    assert capsys.readouterr().err == "sfi-zoo: the page needs gradio: pip install -e '.[demo]'\n"
 
 
 def test_an_unknown_model_is_2_before_anything_is_served(capsys: pytest.CaptureFixture) -> None:
@@ -245,3 +245,8 @@ def test_the_mixer_shows_names_and_files_as_text():
     page = mixer_html({'<b>"x': '/tmp/a b"<i>.wav', "bass": "/tmp/bass.wav"})
     assert "<b>" not in page and "<i>" not in page and page.count("<audio") == 2
     assert 'src="/gradio_api/file=/tmp/a%20b%22%3Ci%3E.wav"' in page and 'aria-label="Solo bass"' in page
+
+
+def test_a_folder_of_results_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["demo", "--results", str(tmp_path / "none")]) == 2
+    assert f"--results {tmp_path / 'none'}: no such folder" in capsys.readouterr().err

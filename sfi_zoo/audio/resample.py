@@ -121,7 +121,7 @@ def _torchaudio() -> ModuleType:
         import torchaudio.functional
     except (ImportError, OSError, RuntimeError) as error:
         raise InputError(
-            "torchaudio does not import here: pip install 'sfi-zoo[torchaudio]' (its last release, 2.11,"
+            "torchaudio does not import here: pip install -e '.[torchaudio]' (its last release, 2.11,"
             f" works with torch 2.11 or 2.12 from the ordinary registry; this is torch {torch.__version__})"
         ) from error
     return torchaudio

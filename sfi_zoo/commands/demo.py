@@ -1,5 +1,6 @@
 """`sfi-zoo demo`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,13 @@ def demo_command(
     ] = None,
     share: Annotated[bool, typer.Option("--share", help="Also at a public address of gradio.live.")] = False,
     device: Device = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Leaderboard of these scores: a folder that `sfi-zoo report --scores-json DIR` wrote.",
+            metavar="DIR",
+        ),
+    ] = None,
 ) -> None:
     """Serve a page: separate songs, hear and see the stems, compare the models. Ends with Ctrl-C.
 
@@ -30,4 +38,4 @@ def demo_command(
     """
     from sfi_zoo.demo.app import serve
 
-    serve(host, port, share, model, available(device))
+    serve(host, port, share, model, available(device), results)

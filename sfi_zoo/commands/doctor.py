@@ -16,7 +16,15 @@ from sfi_zoo.commands.printing import say_json, say_table
 from sfi_zoo.commands.shared import AsJson
 
 PACKAGES = ("torch", "soundfile", "soxr", "safetensors", "huggingface_hub")
-EXTRAS = ("torchaudio", "musdb", "museval", "accelerate", "gradio", "matplotlib")
+EXTRAS = {  # what each is for, and the extra that installs it
+    "torchaudio": ("its resampler and its models", "torchaudio"),
+    "musdb": ("stem.mp4 files of MUSDB18", "musdb"),
+    "museval": ("BSSEval scores", "musdb"),
+    "accelerate": ("training", "train"),
+    "gradio": ("the page, sfi-zoo demo", "demo"),
+    "matplotlib": ("pictures", "plot"),
+}
+FFMPEG = "not installed; it reads mp4, m4a and video files: apt-get install ffmpeg"
 
 
 def doctor_command(
@@ -52,7 +60,7 @@ def doctor_command(
     else:
         table = Table(show_header=False, box=None)
         for name in checks:
-            value = f"FAILS: {failures[name]}" if name in failures else _shown(found[name])
+            value = f"FAILS: {failures[name]}" if name in failures else _shown(name, found[name])
             table.add_row(name, value)
         say_table(table)
     if failures:
@@ -114,7 +122,10 @@ def _sizes(folder: Path) -> list[int]:
     return [path.lstat().st_size for path in paths if not path.is_symlink()]
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return f"{value['path']} ({value['bytes'] / 1e6:.1f} MB)"
-    return "not installed" if value is None else str(value)
+    if value is None and name in EXTRAS:
+        purpose, extra = EXTRAS[name]
+        return f"not installed; it is for {purpose}: pip install -e '.[{extra}]'"
+    return FFMPEG if value is None else str(value)

@@ -45,7 +45,7 @@ def train_command(
     try:
         from accelerate import PartialState
     except ImportError:
-        raise InputError("training needs accelerate: pip install 'sfi-zoo[train]'") from None
+        raise InputError("training needs accelerate: pip install -e '.[train]'") from None
     from sfi_zoo.progress_bar import ProgressBar
     from sfi_zoo.training.processes import check_launch
     from sfi_zoo.training.recipe import read_recipe, recipe_file

@@ -125,7 +125,7 @@ def import_musdb(path: Path) -> Any:
     try:
         import musdb
     except ImportError:
-        raise InputError(f"{path}: stem.mp4 files need musdb: pip install 'sfi-zoo[musdb]'") from None
+        raise InputError(f"{path}: stem.mp4 files need musdb: pip install -e '.[musdb]'") from None
     except RuntimeError as error:  # of stempeg, which looks for ffmpeg
         raise InputError(
             f"{path}: stem.mp4 files need ffmpeg and ffprobe, install them ({error}); or give MUSDB18-HQ"

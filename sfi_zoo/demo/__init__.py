@@ -1,1 +1,1 @@
-"""The page: hear and see a song separated at any sampling frequency, and compare the models. Needs gradio: pip install 'sfi-zoo[demo]'."""
+"""The page: hear and see a song separated at any sampling frequency, and compare the models. Needs gradio: pip install -e '.[demo]'."""

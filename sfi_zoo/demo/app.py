@@ -1,7 +1,4 @@
-"""The page as a program: what `sfi-zoo demo` starts, and the `app.py` of a Space on the Hub.
-
-For a Space (sdk: gradio) put a copy of this file there, beside a requirements.txt with the line `sfi-zoo[demo]`.
-"""
+"""The page as a program: what `sfi-zoo demo` starts. `sfi-zoo publish --kit DIR` makes a Space of it, ready to push."""
 
 import os
 import sys
@@ -39,6 +36,7 @@ def serve(
     share: bool = False,
     model: str = DEFAULT_MODEL,
     device: str | None = None,
+    results: Path | None = None,
 ) -> None:
     """Serve the page until interrupted; its address is printed. Uploads and stems lie in a folder that goes at the end.
 
@@ -48,15 +46,16 @@ def serve(
         share: also by a public address of gradio's.
         model: bundled name, folder or Hub id, chosen at first.
         device: where to compute.
+        results: folder of models' folders with scores.json, for the leaderboard; the bundled models when omitted.
 
     Raises:
-        InputError: gradio is not installed, or no such model.
+        InputError: gradio is not installed, or no such model or folder.
         OSError: no free port, or no such host.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     with tempfile.TemporaryDirectory(prefix="sfi-zoo-demo-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        blocks = page(Path(folder).resolve(), model, device)
+        blocks = page(Path(folder).resolve(), model, device, results)
         sweeping = keep_sweeping(Path(folder))
         try:
             print(started(blocks, host, port, share), flush=True)
@@ -113,21 +112,26 @@ def started(blocks: "gradio.Blocks", host: str | None, port: int | None, share: 
     raise AssertionError("unreachable")
 
 
-def page(folder: Path, model: str = DEFAULT_MODEL, device: str | None = None) -> "gradio.Blocks":
+def page(
+    folder: Path, model: str = DEFAULT_MODEL, device: str | None = None, results: Path | None = None
+) -> "gradio.Blocks":
     """Two tabs: separate, and the leaderboard.
 
     Args:
         folder: for stems, one that gradio may serve.
         model: chosen at first; it is loaded here.
         device: where to compute.
+        results: see `serve`.
 
     Raises:
-        InputError: gradio is not installed, or no such model.
+        InputError: gradio is not installed, or no such model or folder.
     """
+    if results is not None and not results.is_dir():
+        raise InputError(f"--results {results}: no such folder")
     try:
         import gradio as gr
     except ImportError:
-        raise InputError("the page needs gradio: pip install 'sfi-zoo[demo]'") from None
+        raise InputError("the page needs gradio: pip install -e '.[demo]'") from None
     from sfi_zoo.demo.leaderboard_tab import leaderboard_tab
     from sfi_zoo.demo.separate_tab import separate_tab
 
@@ -142,7 +146,7 @@ def page(folder: Path, model: str = DEFAULT_MODEL, device: str | None = None) ->
         with gr.Tab("Separate"):
             separate_tab(folder, models, model, load)
         with gr.Tab("Leaderboard"):
-            leaderboard_tab(hub.BUNDLED)
+            leaderboard_tab(results or hub.BUNDLED)
     return blocks
 
 

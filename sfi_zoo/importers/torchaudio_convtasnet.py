@@ -92,7 +92,7 @@ def from_bundle(name: str, sources: tuple[str, ...] | None = None) -> ConvTasNet
         from torchaudio import pipelines
     except (ImportError, OSError) as error:
         raise InputError(
-            f"torchaudio:{name}: torchaudio cannot be imported; pip install 'sfi-zoo[torchaudio]'"
+            f"torchaudio:{name}: torchaudio cannot be imported; pip install -e '.[torchaudio]'"
         ) from error
     known = sorted(x for x in dir(pipelines) if x.startswith("CONVTASNET"))
     if name not in known:

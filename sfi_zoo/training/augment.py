@@ -142,6 +142,6 @@ def _signalsmith():  # type: ignore[no-untyped-def]
         from python_stretch import Signalsmith
     except ImportError:
         raise InputError(
-            "[augment] tempo and pitch need python-stretch: pip install 'sfi-zoo[train]' (speed does not need it)"
+            "[augment] tempo and pitch need python-stretch: pip install -e '.[train]' (speed does not need it)"
         ) from None
     return Signalsmith
