@@ -147,5 +147,5 @@ def test_stem_mp4_is_read_by_musdb(tmp_path, monkeypatch):
 def test_stem_mp4_without_musdb_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "Song.stem.mp4").touch()
     monkeypatch.setitem(sys.modules, "musdb", None)
-    with pytest.raises(InputError, match=r"pip install 'sfi-zoo\[musdb\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[musdb\]'"):
         MusdbFolder(tmp_path)

@@ -113,7 +113,7 @@ def test_torchaudio_refuses_rates_that_are_not_whole() -> None:
 
 def test_without_torchaudio_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchaudio", None)
-    with pytest.raises(InputError, match=r"pip install 'sfi-zoo\[torchaudio\]'.*torch 2\.11 or 2\.12"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[torchaudio\]'.*torch 2\.11 or 2\.12"):
         torchaudio_resample(torch.zeros(8), 8000, 16000)
 
 

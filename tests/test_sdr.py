@@ -83,7 +83,7 @@ def test_bsseval_is_that_of_museval():
 
 def test_without_museval_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "museval", None)
-    with pytest.raises(InputError, match=r"pip install 'sfi-zoo\[musdb\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[musdb\]'"):
         bsseval(torch.zeros(1, 1, 8), torch.zeros(1, 1, 8), 4)
 
 

@@ -281,7 +281,7 @@ def test_settings_out_of_range_are_named(wrong):
 def test_what_changes_pitch_and_is_missing_is_named_before_training(monkeypatch):
     monkeypatch.setitem(sys.modules, "python_stretch", None)
     excerpts([noise(0)], augment=AugmentConfig(speed=(0.9, 1.1)))
-    with pytest.raises(InputError, match=r"python-stretch: pip install 'sfi-zoo\[train\]'"):
+    with pytest.raises(InputError, match=r"python-stretch: pip install -e '\.\[train\]'"):
         excerpts([noise(0)], augment=AugmentConfig(pitch=(-1.0, 1.0)))
 
 

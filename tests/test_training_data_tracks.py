@@ -217,7 +217,7 @@ def test_stem_mp4_without_musdb_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "Song.stem.mp4").touch()
     monkeypatch.setitem(sys.modules, "musdb", None)
-    with pytest.raises(InputError, match=r"pip install 'sfi-zoo\[musdb\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[musdb\]'"):
         training_tracks(tmp_path, "train", STEMS)
 
 

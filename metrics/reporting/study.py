@@ -3,7 +3,8 @@ r"""Does a LEE tell what SDR is lost? Correlation of each metric with the SDR lo
 arXiv:2506.03550 reports a strong correlation. What is correlated here, with its 95 % interval:
 
 - x: a LEE, its sums over all tracks taken before the division: as it is ("linear"), and in dB, no less than -60 dB, below which it is
-  rounding. Where many points lose nothing at all, their LEEs differ by tens of dB and their linear ones hardly: r is of the scale;
+  rounding. Where many points lose nothing at all, their LEEs in dB differ by tens of dB and their linear ones hardly. r then reflects
+  the choice of scale;
 - y: the SDR lost in dB, in each of `COSTS` (see `sfi_zoo.metrics.scoring.rows.rows_of`);
 - Pearson's r, and Spearman's rho (r of the ranks, equal values share a rank);
 - partial correlation given c = log2(min(F, F0) / F0), the bandwidth removed in octaves,

@@ -20,9 +20,9 @@ from sfi_zoo.separation.options import ABOVE, DEFAULTS, FILE_DEFAULTS
 from sfi_zoo.wording import markdown_text
 
 MODE_LABELS = {
-    "native": "native: the layers adapt to the SF",
-    "resample": "resample: to the SF of the training, and back",
-    "none": "none: run as it is",
+    "native": "native: the layers adapt to the song's sampling frequency (SF)",
+    "resample": "resample: the song goes to the SF of the training, the stems back",
+    "none": "none: the model runs as it is, to hear what goes wrong",
 }
 ABOVE_LABELS = {
     "masks": "shared among the stems as the octave below it",

@@ -20,8 +20,8 @@ class Runner:
     """A model where, and in the precision in which, it is to run.
 
     float32 and float64 are the precision of all; with bfloat16 and float16 the model keeps its weights and runs under `torch.autocast`
-    (a `Separator` has its encoder and decoder in full precision then, and only the masks in the lower one). Where a model is moved or
-    converted it is a copy that is, the model stays as it is.
+    (a `Separator` has its encoder and decoder in full precision then, and only the masks in the lower one). Moving or converting makes a
+    copy; your model is unchanged.
 
     Args:
         model: a separator.
