@@ -8,7 +8,9 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils import _pytree as pytree
+from torch.utils.checkpoint import checkpoint
 
 from sfi_zoo import InputError, at_sample_rate, explain, freeze, make_sfi
 from sfi_zoo.layers import SampleRateAware
@@ -211,6 +213,47 @@ def test_a_call_that_the_probe_has_not_seen_is_refused():
     model.model.inner.loud = True
     with pytest.raises(InputError, match=r"stft in .*Switched.forward.*was not seen"):
         run(model)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_call_that_a_checkpoint_would_repeat_is_refused(reentrant):
+    """In the backward pass nothing is redirected: the gradient would be that of another call. Without gradients it works."""
+
+    class Checkpointed(Net):
+        def forward(self, x):
+            z = checkpoint(
+                lambda x, w: functional.conv1d(x, w, None, 16, 8), x, self.enc.weight, use_reentrant=reentrant
+            )
+            return self.dec(z * self.mid(z).sigmoid())
+
+    model = make_sfi(Checkpointed().eval(), F0)
+    assert run(model).shape == (1, 1, 11025)
+    x = band_limited(11025, 2400).float()
+    with at_sample_rate(model, 11025), pytest.raises(InputError, match=r"conv1d in .*activation checkpoint"):
+        model(x.requires_grad_())
+    with at_sample_rate(model, F0):
+        model(x).square().sum().backward()
+
+
+def test_it_trains_in_distributed_data_parallel(tmp_path):
+    """One process: gradients are those without, at a rate that is not F0."""
+    model, alone = converted_functional().train(), converted_functional().train()
+    x = band_limited(11025, 2400, seconds=0.2).float()
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        parallel = nn.parallel.DistributedDataParallel(model)
+        for m in (parallel, alone):
+            with at_sample_rate(m, 11025):
+                m(x).square().sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    pairs = [
+        (p, q) for p, q in zip(model.parameters(), alone.parameters(), strict=True) if q.grad is not None
+    ]
+    assert len(pairs) > 1
+    for p, q in pairs:
+        assert torch.allclose(p.grad, q.grad, rtol=1e-5, atol=1e-7)
 
 
 def test_several_inputs_and_another_layout():

@@ -100,3 +100,11 @@ def called_from_here() -> bool:
     package = str(frame.f_globals.get("__name__", ""))
     runs_the_model = {f"{OWN}.{name}" for name in ("redirected", "example_inputs", "probe")}
     return package.startswith(LIBRARY) and package not in runs_the_model
+
+
+def in_checkpoint() -> bool:
+    """Whether the call is made inside an activation checkpoint, seen from a `TorchFunctionMode`."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") != "torch.utils.checkpoint":
+        frame = frame.f_back
+    return frame is not None

@@ -18,7 +18,7 @@ from sfi_zoo.layers.surgery.call_arguments import (
     redirected_name,
     transform,
 )
-from sfi_zoo.layers.surgery.call_sites import ModuleNames, Site, called_from_here, caller
+from sfi_zoo.layers.surgery.call_sites import ModuleNames, Site, called_from_here, caller, in_checkpoint
 from sfi_zoo.layers.surgery.called_layers import (
     called_convolution,
     called_transform,
@@ -60,7 +60,8 @@ class Redirected(SampleRateAware):
 
     At F0 the model runs as it is. At another rate a `TorchFunctionMode` stands around it: `torch.stft`, `torch.istft`, `conv1d` and
     `conv_transpose1d` become SFI layers at the calls where the waveform goes in or comes out, with the weights and windows of
-    each call. Parameters stay where the model has them. A call that was not seen when the model was converted is refused.
+    each call. Parameters stay where the model has them. A call that was not seen when the model was converted is refused, and so is one
+    that an activation checkpoint would repeat in the backward pass.
 
     Under `torch.compile` the model is left to the interpreter at other rates than F0; compile what `freeze` gives.
 
@@ -183,6 +184,7 @@ class Redirection(TorchFunctionMode):
         super().__init__()
         self.converted, self.rate = converted, converted.current_rate
         self.names = ModuleNames(converted.model)
+        self.with_gradients = torch.is_grad_enabled()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -199,6 +201,11 @@ class Redirection(TorchFunctionMode):
             )
         if role in (None, INSIDE):
             return func(*args, **kwargs)
+        if self.with_gradients and in_checkpoint():
+            raise InputError(
+                f"{name} in {key.site} is inside an activation checkpoint, which would make the call again in the backward pass, where it "
+                "is not redirected; turn checkpointing off around it, or train what freeze gives"
+            )
         if found:
             return self._convolution(key, role, *found)
         return self._transform(key, role, transform(name, args, kwargs))
