@@ -198,7 +198,7 @@ def test_scores_become_results_that_the_hub_reads(folder: Path) -> None:
     row = {name: 0.25 for name in METRICS} | {"mode": "native", "sample_rate": 11025.0}
     rows = [
         row,
-        row | {"sample_rate": 44100, "si_sdr_db": float("nan"), "mask_lee_db": -0.5},
+        row | {"sample_rate": 44100, "si_sdr_db": None, "mask_lee_db": -0.5},
         row | {"mode": "none"},
     ]
     (folder / "scores.json").write_text(json.dumps({"rows": rows}))

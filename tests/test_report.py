@@ -532,3 +532,10 @@ def test_a_broken_scores_json_is_told_in_one_line(broken, tmp_path, capsys):
     assert cli.main(["report", str(path), "-o", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err.strip()
     assert "scores.json" in said and "\n" not in said
+
+
+def test_what_is_not_finite_is_null():
+    from sfi_zoo.metrics.reporting.report import numbers
+
+    given = {"a": [1.0, float("nan")], "b": (float("-inf"), 2), "c": {"d": None, "e": "nan", "f": True}}
+    assert numbers(given) == {"a": [1.0, None], "b": [None, 2], "c": {"d": None, "e": "nan", "f": True}}

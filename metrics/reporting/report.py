@@ -167,9 +167,18 @@ def write_scores(
     for model, scores in scores_of(records, settings, dataset).items():
         path = folder / folder_name(model) / "scores.json"
         with made(path.parent):
-            write_text(path, json.dumps(scores, indent=1) + "\n")
+            write_text(path, json.dumps(numbers(scores), indent=1, allow_nan=False) + "\n")
         written.append(path)
     return written
+
+
+def numbers(value: Any) -> Any:
+    """The same with null for what is not finite: JSON has no such number, and readers refuse it."""
+    if isinstance(value, Mapping):
+        return {key: numbers(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [numbers(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def scores_of(
