@@ -47,13 +47,17 @@ class Draft:
         if place not in _swept:
             _swept.add(place)
             sweep(self.path.parent)
-        while True:
-            self.path.mkdir()
-            self._lock = _locked(self.path, wait=True)
-            if self.path.exists():
-                return self.path
-            self._unlock()  # somebody swept between the two lines
-            self.path = self._new_path(self.path.parent)
+        try:
+            while True:
+                self.path.mkdir()
+                self._lock = _locked(self.path, wait=True)
+                if self.path.exists():
+                    return self.path
+                self._unlock()  # somebody swept between the two lines
+                self.path = self._new_path(self.path.parent)
+        except BaseException:  # an interruption after the first line: the block is never entered, so never left
+            self.__exit__(None, None, None)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

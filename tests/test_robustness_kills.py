@@ -8,11 +8,15 @@ from tests.kills.commands import COMMANDS
 from tests.kills.run import kill_at
 
 KILLS = 30  # of each
+FEW = {
+    "study": 6
+}  # its pictures take 8 s a run: all 30 are `python -m tests.kills --command study --count 30`
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_killed_command_goes_on_and_gives_what_it_would_have_given(name: str, tmp_path: Path) -> None:
-    problems = list(kill_at(name, tmp_path, KILLS))
+    kills = FEW.get(name, KILLS)
+    problems = list(kill_at(name, tmp_path, kills))
     assert [problem for problem in problems if problem] == []
-    assert len(problems) > 20  # of a command with fewer than KILLS such moments, all of them
+    assert len(problems) > 2 * kills // 3  # of a command with fewer than KILLS such moments, all of them

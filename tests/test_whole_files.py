@@ -198,3 +198,13 @@ def test_a_score_without_room_stops_at_once_and_goes_on_later(
         records.read_records(folder / "results")
         == run.score({"model": lambda: model}, SyntheticSongs(2, 0.5), plan).records
     )
+
+
+def test_an_interruption_while_a_draft_is_made_leaves_none(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sfi_zoo.whole_files._locked", interrupted)
+    with pytest.raises(KeyboardInterrupt), made(tmp_path / "out"), Draft(tmp_path / "out"):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []
