@@ -176,7 +176,7 @@ def main() -> None:
         for name in ("allocator", "resident"):
             a, b = ours[name], plain[name]
             ratios += [f"{a / b:.2f}", f"{a / MIB:.1f} / {b / MIB:.1f}"] if a and b else ["-", "-"]
-        rows.append([f"{layer}, {mode}, {rate / 1000:g} kHz", "<= 1.1", *ratios])
+        rows.append([f"{layer}, {mode}, {rate / 1000:g} kHz", "≤ 1.1", *ratios])
     header = ("SFI / plain", "target", "allocator", "MiB", "resident", "MiB")
     print(f"{machine()}\n\n{markdown_table(header, rows)}")
 

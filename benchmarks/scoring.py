@@ -93,7 +93,7 @@ def cost_rows(args: argparse.Namespace) -> Iterator[list[str]]:
         first, second = (sum(getattr(one, which) for one in found) for which in ("first", "second"))
         yield [
             f"scored / unavoidable, {name}",
-            "<= 1.3",
+            "≤ 1.3",
             f"{middle:.2f}",
             quartiles,
             f"{first:.1f}",
@@ -111,7 +111,7 @@ def scaling_rows(args: argparse.Namespace) -> Iterator[list[str]]:
     ):
         yield [
             f"1 process / 2 processes, {name}",
-            ">= 1.7",
+            "≥ 1.7",
             f"{one / two:.2f}",
             "",
             f"{one:.1f}",

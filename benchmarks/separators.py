@@ -90,7 +90,7 @@ def torchaudio_peer(args: argparse.Namespace) -> Row:
     same_size(ours, theirs)
     x = noise(args.seconds, 32000)
     result = compare(running(ours, x, 32000), running(theirs, x), args.pairs)
-    return row("Conv-TasNet at 32 kHz / torchaudio's", "<= 1.0", result)
+    return row("Conv-TasNet at 32 kHz / torchaudio's", "≤ 1.0", result)
 
 
 def asteroid_peer(args: argparse.Namespace) -> Row:
@@ -99,7 +99,7 @@ def asteroid_peer(args: argparse.Namespace) -> Row:
     try:
         from asteroid.models import ConvTasNet as Theirs
     except ImportError:
-        return name, "<= 1.0", "not measured", "asteroid is not installed"
+        return name, "≤ 1.0", "not measured", "asteroid is not installed"
     ours = plain_tasnet(args.quick, latent="relu", padding=0, mask="relu")
     c = ours.config
     theirs = Theirs(
@@ -108,7 +108,7 @@ def asteroid_peer(args: argparse.Namespace) -> Row:
     ).eval()  # fmt: skip
     x = noise(args.seconds, 32000)
     result = compare(running(ours, x, 32000), running(theirs, x[:, 0]), args.pairs)
-    return row(name, "<= 1.0", result)
+    return row(name, "≤ 1.0", result)
 
 
 def open_unmix_peer(args: argparse.Namespace) -> Row:
@@ -116,7 +116,7 @@ def open_unmix_peer(args: argparse.Namespace) -> Row:
     try:
         from openunmix import model as theirs
     except ImportError:
-        return name, "<= 1.0", "not measured", "openunmix is not installed"
+        return name, "≤ 1.0", "not measured", "openunmix is not installed"
     hidden = 32 if args.quick else 512
     ours: Separator = sfi_zoo.create("openunmix", sources=FOUR, channels=2, hidden=hidden).eval()
     options = {"nb_bins": 2049, "nb_channels": 2, "hidden_size": hidden, "max_bin": ours.config.seen_bins}
@@ -124,7 +124,7 @@ def open_unmix_peer(args: argparse.Namespace) -> Row:
     peer = theirs.Separator(targets, niter=0, n_fft=4096, n_hop=1024).eval()
     x = noise(args.seconds, 44100, 2)
     result = compare(running(ours, x, 44100), running(peer, x), args.pairs)
-    return row(name, "<= 1.0", result)
+    return row(name, "≤ 1.0", result)
 
 
 class PublishedWay(nn.Module):
@@ -195,7 +195,7 @@ def published_peer(args: argparse.Namespace) -> Iterator[Row]:
             raise SystemExit(f"the published way gives something else at {rate} Hz: {error:.1e}")
         result = compare(running(ours, x, rate), running(theirs, x, rate), args.pairs)
         name = f"published way / grouped SFI Conv-TasNet, {count:,} parameters, {rate // 1000} kHz"
-        yield row(name, ">= 1.2", result, inverse=True)
+        yield row(name, "≥ 1.2", result, inverse=True)
 
 
 def peers(args: argparse.Namespace) -> None:
@@ -218,7 +218,7 @@ def rates(args: argparse.Namespace) -> None:
         x = noise(args.seconds, rate)
         resampling = Adapted(model, "resample")
         result = compare(running(model, x, rate), running(resampling, x, rate), args.pairs)
-        rows.append(row(f"native / resample, {rate / 1000:g} kHz", "< 1.0", result))
+        rows.append(row(f"native / resample, {rate / 1000:g} kHz", "under 1.0", result))
     print("\n" + markdown_table(["pair", "target", "ratio (quartiles)", "times"], rows))
 
 
@@ -246,7 +246,7 @@ def memory(args: argparse.Namespace) -> None:
             raise SystemExit(done.stderr)
         count, peak, took = map(float, done.stdout.split())
         rows.append(
-            (name, f"{int(count):,}", f"<= {MEMORY_LIMIT_GB} GB", f"{peak:.2f} GB", f"{took / seconds:.2f}")
+            (name, f"{int(count):,}", f"≤ {MEMORY_LIMIT_GB} GB", f"{peak:.2f} GB", f"{took / seconds:.2f}")
         )
     print(
         "\n"

@@ -29,7 +29,7 @@ from sfi_zoo.layers import SFIISTFT, SFISTFT, SFIConv1d, SFIConvTranspose1d, fre
 from sfi_zoo.wording import markdown_row, markdown_table
 
 F0, KERNEL, STRIDE, FILTERS = 32000, 160, 80, 256
-TARGETS = {32000: "<= 1.05", 44100: "<= 1.3"}
+TARGETS = {32000: "≤ 1.05", 44100: "≤ 1.3"}
 Row = tuple[str, str, Comparison]  # what is compared, the target, the times
 
 
@@ -138,13 +138,13 @@ def design_rows(args: argparse.Namespace) -> Iterator[Row]:
                         "the published design and our reference flavour differ: no fair comparison"
                     )
                 what = f"published / ours ({flavour}): first design at {rate / 1000:g} kHz"
-                yield what, ">= 8", compare(peer, partial(first_design, ours, rate), args.pairs)
+                yield what, "≥ 8", compare(peer, partial(first_design, ours, rate), args.pairs)
         inverse = published_design.pseudo_inverse(KERNEL)  # kept from step to step, as published
         gradient = torch.randn(count, KERNEL)
         peer, again = partial(published_design.taps, bank, inverse, F0), partial(designed, ours.train(), F0)
         what = f"published / ours ({flavour}): design in a training step at 32 kHz"
         pair = (partial(with_gradient, design, bank, gradient) for design in (peer, again))
-        yield f"{what}, with its gradient", ">= 20", compare(*pair, args.pairs)
+        yield f"{what}, with its gradient", "≥ 20", compare(*pair, args.pairs)
         with torch.no_grad():
             yield f"{what}, without gradient", "", compare(peer, again, args.pairs)
 
@@ -195,21 +195,21 @@ def stft_rows(args: argparse.Namespace) -> Iterator[Row]:
         with torch.no_grad():
             yield (
                 f"SFISTFT / torch.stft, {of}",
-                "<= 2.5",
+                "≤ 2.5",
                 compare(partial(transform, x, rate), forth, args.pairs),
             )
             ours = partial(inverse, z, rate, length=x.shape[-1])
-            yield f"SFIISTFT / torch.istft, {of}", "<= 2.5", compare(ours, back, args.pairs)
+            yield f"SFIISTFT / torch.istft, {of}", "≤ 2.5", compare(ours, back, args.pairs)
             frozen = freeze(nn.ModuleList([transform, inverse]), rate) if whole > 4096 else None
             if frozen is not None:
                 yield (
                     f"frozen SFISTFT / torch.stft, {of}",
-                    "<= 3",
+                    "≤ 3",
                     compare(partial(frozen[0], x), forth, args.pairs),
                 )
                 yield (
                     f"frozen SFIISTFT / torch.istft, {of}",
-                    "<= 3",
+                    "≤ 3",
                     compare(partial(frozen[1], z), back, args.pairs),
                 )
 
@@ -240,7 +240,7 @@ def training_rows(args: argparse.Namespace) -> Iterator[Row]:
             ("the same, decoder by matrix product, overlap-add", True),
         ):
             peer = training_step(PlainConvTasNet(sfi, overlap_add=fast), x)
-            yield f"SFI / {name}, {what}", "<= 1.1", compare(ours, peer, max(2, args.pairs // 3))
+            yield f"SFI / {name}, {what}", "≤ 1.1", compare(ours, peer, max(2, args.pairs // 3))
 
 
 def training_step(model: nn.Module, x: Tensor) -> Callable[[], None]:

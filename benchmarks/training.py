@@ -23,7 +23,7 @@ from sfi_zoo.training.trainer import train
 from sfi_zoo.wording import markdown_table
 
 STEMS = ("vocals", "drums", "bass", "other")
-TARGET = "< 5 %"
+TARGET = "under 5 %"
 
 
 def write_songs(root: Path, sample_rate: int, channels: int, seconds: float) -> Path:
