@@ -55,9 +55,8 @@ class Draft:
                     return self.path
                 self._unlock()  # somebody swept between the two lines
                 self.path = self._new_path(self.path.parent)
-        except (
-            BaseException
-        ):  # an interruption after the first line: the block is never entered, so never left
+        except BaseException:
+            # an interruption after the folder was made: the block is never entered, so never left
             self.__exit__(None, None, None)
             raise
 
