@@ -29,6 +29,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank, create_filters, filter_layer_options
 from sfi_zoo.filters.base import at_least_float32
 from sfi_zoo.layers.design_cache import DesignCache
+from sfi_zoo.layers.fractional_fft import in_full_precision
 from sfi_zoo.layers.geometry import STRIDE_MODES, Layout, dilated, layout, whole
 from sfi_zoo.layers.sample_rate import SampleRateAware, check_sample_rate, derivative_of, primal
 
@@ -324,8 +325,7 @@ class DesignedConv(SampleRateAware):
     ) -> Tensor:
         """Taps for every delay of the grid plus `shift` samples: (delays, filters, taps)."""
         device = self.filters.device
-        kind = "cpu" if device.type == "meta" else device.type
-        with torch.autocast(kind, enabled=False):  # a kernel is worth more than half its digits
+        with in_full_precision(device):  # a kernel is worth more than half its digits
             return self._design_in_full(at, device, shift, dtype)
 
     def _design_in_full(

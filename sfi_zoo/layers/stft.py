@@ -105,9 +105,12 @@ class SFISTFT(ShortTimeFourier):
         if plan is not None:
             scale = plan.correction * scale
         tables = FrameTables(frames, self.window, drift, signal, scale)
+        starts = frames.all_starts(signal.device) + (left - frames.margin)
         pieces = []
         for first, last in frames_at_a_time(frames.number, signal):
-            segments = self._segments(signal, frames, left, slice(first, last)) * tables.windows(first, last)
+            segments = self._segments(signal, frames, starts, slice(first, last)) * tables.windows(
+                first, last
+            )
             if plan is not None:
                 z = analyse(segments, plan)
             elif drift is None:
@@ -123,12 +126,11 @@ class SFISTFT(ShortTimeFourier):
             z = functional.pad(z, (0, frames.features - frames.alive))
         return z.transpose(-1, -2).reshape(*x.shape[:-1], frames.features, frames.number)
 
-    def _segments(self, signal: Tensor, frames: Frames, left: int, some: slice) -> Tensor:
-        """Samples under some of the frames: (batch, frames, taps)."""
+    def _segments(self, signal: Tensor, frames: Frames, starts: Tensor, some: slice) -> Tensor:
+        """Samples under some of the frames, which start at `starts` in the padded signal: (batch, frames, taps)."""
         if len(frames.starts) == 1:
             return signal.unfold(-1, frames.taps, max(frames.step, 1))[:, some]
-        starts = frames.all_starts(signal.device)[some] + (left - frames.margin)
-        segments = signal.unfold(-1, frames.taps + 2 * frames.margin, 1)[:, starts]
+        segments = signal.unfold(-1, frames.taps + 2 * frames.margin, 1)[:, starts[some]]
         if frames.between:
             kernel = frames.interpolation(segments, some)
             segments = functional.conv1d(segments, kernel, groups=len(kernel))
