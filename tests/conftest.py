@@ -25,3 +25,14 @@ def hub_of_half(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mypy")
+
+
+@pytest.fixture
+def mypy_cache(_mypy_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mypy finds out about torch is found out once in a session."""
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(_mypy_cache))

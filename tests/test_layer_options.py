@@ -88,6 +88,7 @@ def test_both_layers_have_the_same_options():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("mypy_cache")
 def test_mypy_of_a_caller_sees_the_options(tmp_path):
     caller = tmp_path / "caller.py"
     caller.write_text(

@@ -132,6 +132,7 @@ def test_it_is_installed(without_links: Path, tmp_path: Path, options: tuple[str
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("mypy_cache")
 def test_its_tests_run_and_its_types_are_checked(without_links: Path) -> None:
     """As CONTRIBUTING.md says, where the tools are."""
     run(
