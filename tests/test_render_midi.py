@@ -173,9 +173,13 @@ def test_what_is_no_song_is_refused(tmp_path: Path, content: bytes):
         r.read_song(tmp_path / "a.mid")
 
 
-def font(path: Path, kinds: tuple[bytes, ...] = (b"INFO", b"sdta", b"pdta"), cut: int = 0) -> Path:
-    """The frame of a sound font: three lists with nothing in them."""
-    body = b"sfbk" + b"".join(b"LIST" + (8).to_bytes(4, "little") + kind + bytes(4) for kind in kinds)
+def font(
+    path: Path, kinds: tuple[bytes, ...] = (b"INFO", b"sdta", b"pdta"), cut: int = 0, odd: bytes | None = None
+) -> Path:
+    """The frame of a sound font: three lists with nothing in them; of odd length, and what comes after each."""
+    length = 8 if odd is None else 9
+    after = bytes(length - 4) + (odd or b"")
+    body = b"sfbk" + b"".join(b"LIST" + length.to_bytes(4, "little") + kind + after for kind in kinds)
     whole = b"RIFF" + len(body).to_bytes(4, "little") + body
     path.write_bytes(whole[: len(whole) - cut])
     return path
@@ -183,6 +187,8 @@ def font(path: Path, kinds: tuple[bytes, ...] = (b"INFO", b"sdta", b"pdta"), cut
 
 def test_a_sound_font_that_is_absent_or_none_is_told_with_the_package(tmp_path: Path):
     r.check_font(str(font(tmp_path / "whole.sf2")))
+    r.check_font(str(font(tmp_path / "padded.sf2", odd=b"\0")))
+    r.check_font(str(font(tmp_path / "MuseScore.sf3", odd=b"")))
     (tmp_path / "wave.sf2").write_bytes(b"RIFF....WAVE")
     for path, told in (
         (tmp_path / "absent.sf2", "no sound font there"),

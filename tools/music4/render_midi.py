@@ -265,7 +265,9 @@ def check_font(path: str) -> None:
                 if file.tell() - 4 + length > size:  # cut
                     break
                 lists.add(chunk[8:])
-                file.seek(length + length % 2 - 4, 1)
+                file.seek(length - 4, 1)
+                if length % 2 and file.peek(1)[:1] == b"\0":  # RIFF pads odd lengths, MuseScore's .sf3 do not
+                    file.seek(1, 1)
     except OSError as error:
         raise InputError(f"{path}: no sound font there ({error.strerror}); {FONTS}") from None
     if not {b"INFO", b"sdta", b"pdta"} <= lists:  # fluidsynth says so, and goes on for ever
