@@ -2,7 +2,7 @@
 
 import json
 import os
-import time
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sfi_zoo.hub.results import fill_model_index
 from sfi_zoo.importers.yaml_data import MOST_BYTES, read_yaml
 from sfi_zoo.models.conv_tasnet import ConvTasNet
 from sfi_zoo.strict_json import parsed
+from tests.cpu_time import cpu_seconds
 from tests.tiny_separators import tiny
 from tests.training_folder import write_recipe, write_songs
 
@@ -48,20 +49,30 @@ BOMBS = {
 @pytest.mark.parametrize("what", BOMBS)
 def test_yaml_that_takes_more_than_it_is_is_refused_at_once(what: str, tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(BOMBS[what])
-    start = time.process_time()
-    with pytest.raises(InputError, match=r"x\.yaml: ") as caught:
+    with cpu_seconds() as spent, pytest.raises(InputError, match=r"x\.yaml: ") as caught:
         read_yaml(tmp_path / "x.yaml")
-    assert time.process_time() - start < 2 and "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert spent[0] < 2 and "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_yaml_without_a_limit_of_recursion_is_refused_as_well(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(BOMBS["a list in a list ..."])
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10 * limit)  # as some libraries do: PyYAML would take a hundred times as long
+    try:
+        with cpu_seconds() as spent, pytest.raises(InputError, match="nested too deeply"):
+            read_yaml(tmp_path / "x.yaml")
+    finally:
+        sys.setrecursionlimit(limit)
+    assert spent[0] < 2
 
 
 def test_mappings_that_name_the_one_before_four_times_take_no_time(tmp_path: Path) -> None:
     """Versions of PyYAML before 6.0.4 would take 4^40 pairs: these are refused."""
     chain = "".join(f"b{i}: &b{i}\n  <<: [{','.join([f'*b{i - 1}'] * 4)}]\n" for i in range(1, 40))
     (tmp_path / "x.yaml").write_text("b0: &b0 {x: 1}\n" + chain)
-    start = time.process_time()
-    with suppress(InputError):
+    with cpu_seconds() as spent, suppress(InputError):
         assert read_yaml(tmp_path / "x.yaml")["b39"] == {"x": 1}
-    assert time.process_time() - start < 2
+    assert spent[0] < 2
 
 
 def test_yaml_of_training_programs_is_read(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ MOST_BYTES = 2**17
 MOST_DIGITS = 400
 MOST_MERGED = 16
 MOST_VALUES = 100_000
+TOO_DEEP = "its YAML is nested too deeply, or holds too many values"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,17 @@ class Tagged:
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Plain YAML and tuples; 1e-4 is a number, as YAML 1.2 has it, and a key is there once."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node. Its depth is bounded here: PyYAML recurses, and its time grows with the square of the depth."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise InputError(TOO_DEEP)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         """A mapping as it is written, before others are merged into it."""
@@ -59,7 +71,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
             raise InputError(f"its YAML merges more than {MOST_MERGED} mappings into one")
         super().flatten_mapping(node)
         if len(node.value) > MOST_VALUES:
-            raise InputError("its YAML is nested too deeply, or holds too many values")
+            raise InputError(TOO_DEEP)
 
 
 def _tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple[Any, ...]:
@@ -147,7 +159,7 @@ def _check(value: Any, depth: int, count: list[int]) -> None:
     """Refuses what repeats itself or is nested without end: aliases make a few bytes any size."""
     count[0] += 1
     if depth > MAX_DEPTH or count[0] > MOST_VALUES:
-        raise InputError("its YAML is nested too deeply, or holds too many values")
+        raise InputError(TOO_DEEP)
     parts = value.value if isinstance(value, Tagged) else value
     if isinstance(parts, dict):
         parts = list(parts.values())
