@@ -44,6 +44,8 @@ def serve(connection: Connection, folder: str) -> None:
         torch.set_num_threads(1)  # threads that wait for each other on a busy machine take CPU time too
         for make in KINDS.values():
             make(Random(0))  # libraries and seeds, before limits
+        gc.collect()
+        gc.freeze()  # or each input would wait for a walk through all of torch
         _limit_memory()
         guard = Guard(Path(folder))
         sys.addaudithook(guard)
