@@ -51,6 +51,10 @@ class ModuleNames:
 def caller(names: ModuleNames) -> Site:
     """The call that is being made, seen from a `TorchFunctionMode`."""
     frame: FrameType | None = sys._getframe(2)
+    while (
+        frame is not None and frame.f_code.co_name == "__torch_function__"
+    ):  # of another mode around this one
+        frame = frame.f_back
     module: str | None = None
     own: FrameType | None = None
     while frame is not None:

@@ -18,6 +18,7 @@ from sfi_zoo.layers.surgery.frozen_phases import PlainConv1d, PlainConvTranspose
 from sfi_zoo.layers.surgery.frozen_stft import PlainISTFT, PlainSTFT
 from sfi_zoo.layers.surgery.make_sfi import sfi_layers
 from sfi_zoo.layers.surgery.redirected import Redirected
+from sfi_zoo.layers.surgery.watch import unwatched
 
 MOST_PHASES = 640  # enough for any two of 8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 88.2, 96 kHz
 
@@ -54,7 +55,7 @@ def freeze(model: nn.Module, sample_rate: float) -> nn.Module:
     rate = float(sample_rate)
     if isinstance(model, Redirected):
         return _frozen_calls(model, rate)
-    model = copy.deepcopy(model)
+    model = unwatched(copy.deepcopy(model))
     known = dict(model.named_modules())
     plain = {known[name]: _plain(name, known[name], rate) for name in layers}
     if not all(hasattr(model, method) for method in ("encode", "predict_masks", "decode")):

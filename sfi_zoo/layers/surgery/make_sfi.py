@@ -18,6 +18,7 @@ from sfi_zoo.layers.surgery.places import CONVERTED, DOUBTFUL
 from sfi_zoo.layers.surgery.probe import Probe, probe
 from sfi_zoo.layers.surgery.report import Report, report_of
 from sfi_zoo.layers.surgery.self_check import check as check_converted
+from sfi_zoo.layers.surgery.watch import watched
 from sfi_zoo.layers.surgery.wrapped import ResampledModel
 from sfi_zoo.wording import shortened
 
@@ -47,6 +48,9 @@ def make_sfi(
 
     Then it is checked: on signals that are exact at every rate its output at F0 is that of the model (1e-5), and at 441/320 and 3/4 of F0
     it has the same length in seconds and the same spectrum (-60 dB, or what an input moved by 1e-6 does to the model).
+
+    The copy goes on looking (see `Watch`): at another rate the first input of each kind (length by octaves, batch, training) is run twice,
+    and calls on samples that the check has not seen are warned of. Give examples as long as your signals to have them checked.
 
     The model itself is not touched. Parameters that are shared in it are shared in the copy; kernels of layers keep their shape and get
     the name `<layer>.filters.weight`. A decoder gives as many samples as the model expects of the signal that went in, so models
@@ -87,7 +91,7 @@ def make_sfi(
         )
         if check:
             _warn(model, converted, report, seen)
-        return _with_report(converted, report)
+        return _with_report(watched(converted, seen.flows) if check else converted, report)
     try:
         converted = convert(twin_model, sample_rate, seen, report, check)
         if check and seen.inputs:
@@ -98,7 +102,7 @@ def make_sfi(
         if fallback is None:
             raise
         return ResampledModel(_copied(model), sample_rate, seen, fallback, report)
-    return _with_report(converted, report)
+    return _with_report(watched(converted, seen.flows) if check and seen.inputs else converted, report)
 
 
 def sfi_layers(model: nn.Module) -> dict[str, nn.Module]:

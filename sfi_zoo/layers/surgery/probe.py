@@ -29,6 +29,7 @@ SAMPLES = 0.75  # axes that grow by so many per sample, or more, hold samples; b
 ODD = 37  # samples more in the longer signal: no whole number of hops, unless the model pads
 MOST_SAID = 120  # letters of an error
 SECONDS = 0.3  # of the shorter signal, or a little more
+LONG = 2.0  # seconds: examples of more are run at their own length
 
 
 class Size(NamedTuple):
@@ -150,6 +151,7 @@ class Probe:
         outputs: growth per sample of every axis of every tensor that it gave.
         sizes: the shapes that it gave for the shorter signal.
         samples: of the shorter signal.
+        longest: samples that the check has to run with at least.
         error: what it said where it could not be run, or not at the second length.
     """
 
@@ -158,6 +160,7 @@ class Probe:
     outputs: list[tuple[float, ...]] = field(default_factory=list)
     sizes: list[tuple[int, ...]] = field(default_factory=list)
     samples: int = 0
+    longest: int = 0
     error: str = ""
 
 
@@ -170,8 +173,10 @@ def noise(rows: int, samples: int) -> Tensor:
 def probe(model: nn.Module, sample_rate: float, example_inputs: Any = None) -> Probe:
     """Runs a copy of `model` on noise of two lengths and records what they call.
 
-    Without example inputs, noise of the shapes (1, 1, time), (1, 2, time), (1, time), (2, time) and (time,) is tried: the first shape that
-    runs through a convolution or a transform at the waveform is taken, else the first that runs.
+    The second length is about twice the first. Calls that only the longer signal takes are seen, too, and examples of more than `LONG`
+    seconds are run at their own length: some models take another way there. Without example inputs, noise of the shapes (1, 1, time),
+    (1, 2, time), (1, time), (2, time) and (time,) is tried: the first shape that runs through a convolution or a transform at the waveform
+    is taken, else the first that runs.
 
     Args:
         model: any model; it is not touched.
@@ -181,7 +186,9 @@ def probe(model: nn.Module, sample_rate: float, example_inputs: Any = None) -> P
     samples = 2 ** math.ceil(math.log2(SECONDS * sample_rate))  # U-Nets want powers of two
     model = copy.deepcopy(model).eval()
     if example_inputs is not None:
-        return _probe(model, ExampleInputs(example_inputs, sample_rate), samples)
+        inputs = ExampleInputs(example_inputs, sample_rate)
+        longest = inputs.samples if inputs.samples > LONG * sample_rate else 0
+        return _probe(model, inputs, max(samples, longest), longest)
     like = reference_tensor(model)
     best, errors = Probe(), list[str]()
     for shape in SHAPES:
@@ -197,7 +204,7 @@ def _at_waveform(flow: Flow) -> bool:
     return any(map(holds_samples, [*flow.inputs(), *flow.outputs()]))
 
 
-def _probe(model: nn.Module, inputs: ExampleInputs, samples: int) -> Probe:
+def _probe(model: nn.Module, inputs: ExampleInputs, samples: int, longest: int = 0) -> Probe:
     try:
         short, output = _record(model, inputs, samples)
     except Exception as error:  # whatever a model does with an input it was not made for
@@ -213,12 +220,15 @@ def _probe(model: nn.Module, inputs: ExampleInputs, samples: int) -> Probe:
             grown, error_text = more, ""
             break
     shapes = [[tuple(x.shape) for x in tensors_in(out)] for out in (output, longer)]
+    common = {(call.site, call.name) for call in short}
+    of_long = [call for call in long if (call.site, call.name) not in common]
     return Probe(
         inputs,
-        list(_matched(short, long, grown, samples)),
+        [*_matched(short, long, grown, samples), *(Flow(c, c, 0, samples + grown) for c in of_long)],
         [growth(a, b, grown, samples) for a, b in zip(*shapes, strict=False)],
         shapes[0],
         samples,
+        max(longest, samples + grown if of_long else 0),
         error_text,
     )
 

@@ -91,7 +91,7 @@ def check(
     assert seen.inputs is not None
     half = reference_tensor(plain).dtype in (torch.float16, torch.bfloat16)
     inputs = seen.inputs.in_full_precision() if half else seen.inputs
-    samples = UNIT * math.ceil(SECONDS * sample_rate / UNIT)
+    samples = UNIT * math.ceil(max(SECONDS * sample_rate, seen.longest) / UNIT)
 
     # rounding would hide what is wrong
     plain, converted = (
