@@ -283,7 +283,8 @@ def test_an_error_of_the_xet_client_is_one_line(monkeypatch: pytest.MonkeyPatch)
     assert refused() == f"{ID}: CAS client"
 
 
-def test_no_server_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_server_is_one_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     nobody = "http://127.0.0.1:9"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", nobody)
     monkeypatch.setattr(
@@ -291,6 +292,9 @@ def test_no_server_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         nobody + "/{repo_id}/resolve/{revision}/{filename}",
     )
     assert f"the Hub cannot be reached ({nobody})" in refused()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{ID}: the Hub does not answer; trying again"
+    ]
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(hub_cache: Path) -> None:

@@ -153,8 +153,13 @@ def test_a_setup_file_that_makes_no_sense(tmp_path, text, says):
 def test_folders_without_tracks(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         training_tracks(tmp_path / "nowhere", "train", STEMS)
-    with pytest.raises(InputError, match="has no folder train"):
+    with pytest.raises(InputError, match=r"has no folder train; wanted are .*; it holds nothing"):
         training_tracks(tmp_path, "train", STEMS)
+    (tmp_path / "song").mkdir()
+    (tmp_path / "mix.wav").touch()
+    with pytest.raises(InputError, match=rf"train/<track>/{STEMS[0]}\.wav, .*; it holds mix\.wav, song/$"):
+        training_tracks(tmp_path, "train", STEMS)
+    shutil.rmtree(tmp_path / "song")
     write_tracks(tmp_path / "train", "a")
     with pytest.raises(InputError, match=r"has no tracks for 'valid'; name them in mus\.yaml"):
         training_tracks(tmp_path, "valid", STEMS)

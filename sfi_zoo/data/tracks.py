@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,8 +23,10 @@ from sfi_zoo.data.layout import (
     validation_names,
 )
 from sfi_zoo.errors import InputError
+from sfi_zoo.wording import shortened
 
 SPLITS = ("train", "valid", "test")
+MOST_LISTED = 1000  # entries of a folder that a message counts
 _TAIL = 1024  # samples at the end of a file that are read once: a cut FLAC or Ogg file has a good header
 _MP4_SLACK = 4096  # samples that a stem may lack at the end of what was asked for: ffmpeg counts in seconds, AAC in blocks
 
@@ -125,7 +128,7 @@ def training_tracks(
         raise InputError(f"sources = {list(sources)}: name each stem once")
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give one with train/<track>/{sources[0]}.wav, ... in it")
-    return whole_tracks((_checked(found, sources) for found in _found(root, split)), on_broken)
+    return whole_tracks((_checked(found, sources) for found in _found(root, split, sources)), on_broken)
 
 
 def whole_tracks(candidates: Iterable[Track | InputError], on_broken: str) -> tuple[list[Track], list[str]]:
@@ -148,12 +151,13 @@ def whole_tracks(candidates: Iterable[Track | InputError], on_broken: str) -> tu
     return tracks, problems
 
 
-def _found(root: Path, split: str) -> list[Path]:
+def _found(root: Path, split: str, sources: Sequence[str]) -> list[Path]:
     """Folders or stem.mp4 files of the split."""
     in_train = split == "valid" and not (root / "valid").is_dir()
     path = root / ("train" if in_train else split)
     if not path.is_dir():
-        raise InputError(f"{root}: has no folder {path.name}; <track>/<source>.wav are looked for in it")
+        wanted = f"{path}/<track>/" + ", ".join(f"{source}.wav" for source in sources)
+        raise InputError(f"{root}: has no folder {path.name}; wanted are {wanted}; it holds {_content(root)}")
     found = stem_mp4_files(path) or track_folders(path)
     names = set(found)
     if in_train:
@@ -164,6 +168,13 @@ def _found(root: Path, split: str) -> list[Path]:
         how = f"; name them in {SETUP} (validation_tracks), or put them into valid/" if in_train else ""
         raise InputError(f"{path}: has no tracks for {split!r}{how}")
     return [found[name] for name in sorted(names)]
+
+
+def _content(folder: Path) -> str:
+    """What a folder holds, for a message."""
+    entries = islice(folder.iterdir(), MOST_LISTED)
+    names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+    return shortened(names) or "nothing"
 
 
 def _checked(path: Path, sources: Sequence[str]) -> Track | InputError:

@@ -4,6 +4,7 @@ The client checks the size of what it got, not the checksum; here it is checked,
 """
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -109,11 +110,32 @@ def hub_errors(where: str, file: str | None = None) -> Iterator[None]:
         file: what is fetched, for the message; None for sending.
     """
     try:
-        yield
+        with _retries_told_once(where):
+            yield
     except InputError:
         raise
     except Exception as error:  # it wraps those of HTTP, of files and of the Xet client in many ways
         raise HubError(f"{where}: {_reason(error, file)}") from error
+
+
+@contextmanager
+def _retries_told_once(where: str) -> Iterator[None]:
+    """The client logs two lines for each try; one says it all."""
+    logger, told = logging.getLogger("huggingface_hub.utils._http"), False
+
+    def first(record: logging.LogRecord) -> bool:
+        nonlocal told
+        if not re.search(r"thrown while requesting|\[Retry \d", record.getMessage()):
+            return True
+        was_told, told = told, True
+        record.msg, record.args = f"{where}: the Hub does not answer; trying again", ()
+        return not was_told
+
+    logger.addFilter(first)
+    try:
+        yield
+    finally:
+        logger.removeFilter(first)
 
 
 def _reason(error: BaseException, file: str | None) -> str:
