@@ -195,13 +195,14 @@ def test_what_lacks_something_is_not_registered(registry: None) -> None:
 
 
 def test_scores_become_results_that_the_hub_reads(folder: Path) -> None:
-    row = {name: 0.25 for name in METRICS} | {"mode": "native", "sample_rate": 11025.0}
+    row = {name: 0.25 for name in METRICS} | {"mode": "native", "sample_rate": 11025.0, "trained_rate": 44100}
     rows = [
         row,
         row | {"sample_rate": 44100, "si_sdr_db": None, "mask_lee_db": -0.5},
         row | {"mode": "none"},
     ]
-    (folder / "scores.json").write_text(json.dumps({"rows": rows}))
+    gained = {"a": 1.0, "b": None, "c": 3.0}
+    (folder / "scores.json").write_text(json.dumps({"rows": rows, "improvement_at_trained_rate_db": gained}))
     body = (folder / "README.md").read_text().split("---\n", 2)[2]
     fill_model_index(folder, "data", "The data")
     fill_model_index(folder, "data", "The data")
@@ -210,7 +211,8 @@ def test_scores_become_results_that_the_hub_reads(folder: Path) -> None:
     results = ModelCard(text).data.eval_results
     assert results is not None
     found = {(r.dataset_config, r.metric_type): r.metric_value for r in results}
-    assert len(results) == len(found) == 2 * len(METRICS) - 1
+    assert len(results) == len(found) == 2 * len(METRICS)  # one is null, one is what is gained
+    assert found["44100 Hz", "si_sdr_improvement"] == 2
     assert found["11025 Hz", "masked_latent_lee"] == 0.25 and found["44100 Hz", "mask_lee"] == -0.5
 
 

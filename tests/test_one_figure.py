@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 from sfi_zoo import cli, hub
 from sfi_zoo.hub.catalogue import catalogue
@@ -50,6 +51,10 @@ def test_every_row_says_the_same_everywhere(hook, capsys):
         assert (gained_db(scores), lost_db(scores)) == pytest.approx((gained, lost))
         for table in (readme, page):
             assert table[name][1:3] == [f"{gained:.2f}", f"{lost:.2f}"], name
+        card = ModelCard.load(hub.BUNDLED / name / "README.md").data.eval_results
+        assert [r.metric_value for r in card if r.metric_type == "si_sdr_improvement"] == [
+            float(f"{gained:.6g}")
+        ]
         assert (listed[name].gained_db, listed[name].lost_db) == pytest.approx((gained, lost))
         if name in zoo:  # of the runs whose records were there
             assert zoo[name]["si_sdr_improvement"]["value"] == pytest.approx(gained, abs=1e-6)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.figures import gained_db
 from sfi_zoo.hub.folder import CARD
 from sfi_zoo.strict_json import read_json
 from sfi_zoo.whole_files import replacing
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 SCORES = "scores.json"
+GAINED = ("si_sdr_improvement", "SI-SDR improvement (dB), mean over sources")
 METRICS = {
-    "si_sdr_improvement_db": ("si_sdr_improvement", "SI-SDR improvement (dB)"),
     "si_sdr_db": ("si_sdr", "SI-SDR (dB)"),
+    "si_sdr_lost_db": ("si_sdr_lost", "SI-SDR lost against the estimate at F0 (dB)"),
     "mask_lee_db": ("mask_lee", "mask LEE (dB, our reading of arXiv:2506.03550)"),
     "predictor_lee_db": ("predictor_lee", "predictor LEE (dB, our reading of arXiv:2506.03550)"),
     "masked_latent_lee_db": ("masked_latent_lee", "masked-latent LEE (dB, our reading of arXiv:2506.03550)"),
@@ -27,7 +29,8 @@ METRICS = {
 def fill_model_index(folder: Path, dataset: str, dataset_name: str) -> None:
     """Puts the native rows of a folder's scores.json into the head of its card; the rest of the card stays as it is.
 
-    Results at different SFs differ in the data set's `config`: the Hub's client takes those that differ in a name only for one.
+    What is gained is there at F0 alone, the one figure of `sfi_zoo.hub.figures`. Results at other SFs have another `config` of the data:
+    the Hub's client takes those that differ in a name only for one.
 
     Args:
         folder: of a model, with README.md and scores.json.
@@ -41,8 +44,14 @@ def fill_model_index(folder: Path, dataset: str, dataset_name: str) -> None:
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
     try:
-        rows = read_json(folder / SCORES)["rows"]
-        results = [result for row in rows for result in _results(row, dataset, dataset_name)]
+        scores = read_json(folder / SCORES)
+        gained = gained_db(scores)
+        results = [
+            result
+            for row in scores["rows"]
+            if row["mode"] == "native"
+            for result in _results(row, gained, dataset, dataset_name)
+        ]
         head: dict[str, Any] = metadata_load(folder / CARD) or {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder}: {SCORES} or {CARD} cannot be read ({first_line(error)})") from None
@@ -54,10 +63,14 @@ def fill_model_index(folder: Path, dataset: str, dataset_name: str) -> None:
         metadata_save(draft, head)
 
 
-def _results(row: dict[str, Any], dataset: str, dataset_name: str) -> list["EvalResult"]:
-    """What a row says, each figure by itself; none of another mode, none that is not finite."""
+def _results(
+    row: dict[str, Any], gained: float | None, dataset: str, dataset_name: str
+) -> list["EvalResult"]:
+    """What a native row says, each figure by itself; none that is not finite."""
     from huggingface_hub import EvalResult
 
+    figures = [(*GAINED, gained if row["sample_rate"] == row["trained_rate"] else None)]
+    figures += [(kind, name, row.get(key)) for key, (kind, name) in METRICS.items()]
     return [
         EvalResult(
             task_type="audio-to-audio",
@@ -67,8 +80,8 @@ def _results(row: dict[str, Any], dataset: str, dataset_name: str) -> list["Eval
             dataset_config=f"{row['sample_rate']:g} Hz",
             metric_type=kind,
             metric_name=name,
-            metric_value=float(f"{row[key]:.6g}"),
+            metric_value=float(f"{value:.6g}"),
         )
-        for key, (kind, name) in METRICS.items()
-        if row["mode"] == "native" and isinstance(row.get(key), int | float) and math.isfinite(row[key])
+        for kind, name, value in figures
+        if isinstance(value, int | float) and math.isfinite(value)
     ]
