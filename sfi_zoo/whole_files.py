@@ -2,13 +2,14 @@
 
 What is not finished lies in a draft: a folder `.sfi-zoo-<random>.partial` on the same disk, locked as long as its process lives. Who next
 makes a draft in the same place, or sweeps it, removes those that nobody holds. Several files that belong together are listed in their
-draft before the first of them is put in its place: a sweep finishes what a kill has cut short.
+draft before the first of them is put in its place: a sweep finishes what a kill has cut short. Drafts of other users are left alone.
 """
 
 import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -49,7 +50,7 @@ class Draft:
             sweep(self.path.parent)
         try:
             while True:
-                self.path.mkdir()
+                self.path.mkdir(mode=0o700)
                 self._lock = _locked(self.path, wait=True)
                 if self.path.exists():
                     return self.path
@@ -72,6 +73,11 @@ class Draft:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def temporary() -> Draft:
+    """A draft among the temporary files of the system: nothing of it stays, and what killed processes left there goes."""
+    return Draft(Path(tempfile.gettempdir()))
 
 
 @contextmanager
@@ -131,13 +137,19 @@ def sweep(folder: Path) -> None:
     Where the system has no locks, nothing is swept.
     """
     with suppress(OSError):
-        for path in [folder / entry.name for entry in os.scandir(folder) if NAME.fullmatch(entry.name)]:
+        for path in [folder / entry.name for entry in os.scandir(folder) if _is_own_draft(entry)]:
             lock = _locked(path, wait=False)
             if lock is not None:
                 with uninterrupted():
                     _finish(path)
                     shutil.rmtree(path, ignore_errors=True)
                     os.close(lock)
+
+
+def _is_own_draft(entry: "os.DirEntry[str]") -> bool:
+    if not NAME.fullmatch(entry.name):
+        return False
+    return not hasattr(os, "geteuid") or entry.stat(follow_symlinks=False).st_uid == os.geteuid()
 
 
 def _finish(draft: Path) -> None:

@@ -1,9 +1,11 @@
 """Files appear whole or not at all: drafts of processes that are gone are swept, what belongs together is finished."""
 
 import json
+import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +45,31 @@ def test_what_a_process_is_working_on_is_not_swept(tmp_path: Path) -> None:
         sweep(tmp_path)
         killed("sweep(Path()); die()", tmp_path)
     assert (tmp_path / "x").read_text() == "whole"
+
+
+def test_temporary_files_are_for_this_user_alone_and_are_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    left = "folder = temporary().__enter__(); (folder / 'song').touch(); die()"
+    killed(left, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700 and (kept / "song").exists()
+    killed(left, tmp_path)  # the next one in this place
+    (other,) = tmp_path.iterdir()
+    assert other != kept
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users")
+def test_drafts_of_other_users_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed("Draft(Path()).__enter__(); die()", tmp_path)
+    own = os.geteuid()
+    with monkeypatch.context() as another:
+        another.setattr(os, "geteuid", lambda: own + 1)
+        sweep(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2])

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from sfi_zoo.separation.files import FilePlan, SeparatedFile, plan_file, separat
 from sfi_zoo.separation.made_by import name_of
 from sfi_zoo.separation.naming import Found
 from sfi_zoo.separation.options import SeparationOptions
-from sfi_zoo.whole_files import sweep
+from sfi_zoo.whole_files import sweep, temporary
 
 STANDARD = Path("-")
-_STDIN = ".sfi-zoo-stdin-"  # begins the name of the folder where what comes by standard input waits
+_STDIN = ".sfi-zoo-stdin"  # the folder where what comes by standard input waits
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,9 @@ def _sources(files: Sequence[Found], from_standard_input: bool) -> Iterator[Sequ
     if not from_standard_input:
         yield files
         return
-    with tempfile.TemporaryDirectory(prefix=_STDIN) as folder:
-        path = Path(folder) / "stdin"
+    with temporary() as folder:
+        path = folder / _STDIN / "stdin"
+        path.parent.mkdir()
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
         yield [Found(path)]
@@ -119,7 +119,7 @@ def _sources(files: Sequence[Found], from_standard_input: bool) -> Iterator[Sequ
 
 def _told(found: Found, error: Exception) -> Exception:
     """An error that names standard input as such."""
-    if found.path.parent.name.startswith(_STDIN):
+    if found.path.parent.name == _STDIN:
         return InputError(str(error).replace(str(found.path), "standard input"))
     return error
 
@@ -215,9 +215,9 @@ def _separated(job: Job, separator: nn.Module, plan: FilePlan) -> SeparatedFile:
 
 def _to_standard_output(job: Job, separator: nn.Module, found: Found) -> dict[str, Any]:
     """One stem, through a temporary file: a wav begins with its length."""
-    with tempfile.TemporaryDirectory(prefix=".sfi-zoo-") as folder:
+    with temporary() as folder:
         try:
-            plan = job.plan(found, separator.sources, Path(folder))  # type: ignore[arg-type]
+            plan = job.plan(found, separator.sources, folder)  # type: ignore[arg-type]
             done = _separated(job, separator, plan)
         except (InputError, OSError) as error:
             return {"file": str(found.path), "error": complain(_told(found, error))}

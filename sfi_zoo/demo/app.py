@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from sfi_zoo import hub
 from sfi_zoo.demo.keeping import UploadsEnd, keep_sweeping
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.bundled import DEFAULT_MODEL
+from sfi_zoo.whole_files import temporary
 
 if TYPE_CHECKING:
     import gradio
@@ -53,10 +53,12 @@ def serve(
         OSError: no free port, or no such host.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    with tempfile.TemporaryDirectory(prefix="sfi-zoo-demo-", ignore_cleanup_errors=True) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        blocks = page(Path(folder).resolve(), model, device, results)
-        sweeping = keep_sweeping(Path(folder))
+    with temporary() as draft:
+        folder = (draft / "sfi-zoo-demo").resolve()
+        folder.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        blocks = page(folder, model, device, results)
+        sweeping = keep_sweeping(folder)
         try:
             print(started(blocks, host, port, share), flush=True)
             threading.Event().wait()
