@@ -58,6 +58,11 @@ def published(folder: Path = FOLDER) -> dict[str, Row]:
     return dict(sorted(found.items(), key=lambda item: -(gained_db(item[1]) or 0)))
 
 
+def sources_of(scores: Row) -> set[str]:
+    """What a model separates: its task."""
+    return set(scores["improvement_at_trained_rate_db"])
+
+
 def at_trained(scores: Row) -> Row:
     """The row of the native mode at F0; empty where there is none."""
     return next(
@@ -184,10 +189,13 @@ def _lost(row: Row) -> str:
 
 
 def in_readme(text: str) -> str:
-    """README.md with the table of the zoo as the scores have it now."""
+    """README.md with the table of the zoo as the scores have it now: the models that separate what the default one separates."""
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
-    table = leaderboard(published(), "hub_configs/{name}/README.md")
+    models = published()
+    task = sources_of(models[DEFAULT_MODEL])
+    alike = {name: scores for name, scores in models.items() if sources_of(scores) == task}
+    table = leaderboard(alike, "hub_configs/{name}/README.md")
     return f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}"
 
 

@@ -14,6 +14,7 @@ from sfi_zoo.hub.figures import gained_by_source, gained_db, lost_db, most
 from sfi_zoo.models.adaptation import MODES
 
 ROOT = Path(__file__).resolve().parents[1]
+STEMS = ("vocals", "drums", "bass", "other")
 SCORES = {path.parent.name: json.loads(path.read_text("utf-8")) for path in hub.BUNDLED.glob("*/scores.json")}
 
 
@@ -45,11 +46,12 @@ def test_every_row_says_the_same_everywhere(hook, capsys):
     listed = {row.name: row for row in catalogue() if row.gained_db is not None}
     zoo = json.loads((ROOT / "docs" / "zoo.json").read_text("utf-8"))
     zoo = {row["model"]: row for row in zoo if row["mode"] == "native"}
-    assert set(readme) == set(page) == set(listed) == set(SCORES)
+    alike = {name for name, scores in SCORES.items() if set(gained_by_source(scores)) == {*STEMS}}
+    assert set(readme) == alike < set(page) == set(listed) == set(SCORES)
     for name, scores in SCORES.items():
         gained, lost = by_hand(scores)
         assert (gained_db(scores), lost_db(scores)) == pytest.approx((gained, lost))
-        for table in (readme, page):
+        for table in (readme, page) if name in readme else (page,):
             assert table[name][1:3] == [f"{gained:.2f}", f"{lost:.2f}"], name
         card = ModelCard.load(hub.BUNDLED / name / "README.md").data.eval_results
         assert [r.metric_value for r in card if r.metric_type == "si_sdr_improvement"] == [
