@@ -1,6 +1,8 @@
 """What stands behind the page: a song and its stems, spectrograms, and the leaderboard from scores.json."""
 
+import base64
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import soundfile
 from sfi_zoo import InputError, cli, hub
 from sfi_zoo.demo import scores, separation
 from sfi_zoo.demo.separation import OWN, separate_song
-from sfi_zoo.demo.spectrograms import FLOOR_DB, Spectrogram, plot_spectrograms, spectrogram
+from sfi_zoo.demo.spectrogram_view import spectrograms_html
+from sfi_zoo.demo.spectrograms import FLOOR_DB, Spectrogram, spectrogram
 from sfi_zoo.separation.options import SeparationOptions
 from tests.half_separator import Half
 
@@ -46,7 +49,7 @@ def test_another_rate_than_the_songs_own(tmp_path: Path) -> None:
     done = shown(tmp_path, "8000")
     assert {soundfile.info(path).samplerate for path in done.stems.values()} == {8000}
     assert "at 8000 Hz" in done.summary
-    titles = [axis.get_title() for axis in done.figure.axes[:5]]
+    titles = re.findall(r"<figcaption>(.*)</figcaption>", done.spectrograms)
     assert titles == ["the song, 44100 Hz", *(f"{name}, 8000 Hz" for name in Half.sources)]
 
 
@@ -144,16 +147,29 @@ def test_columns_lie_where_the_sound_is_also_across_blocks(tmp_path: Path) -> No
     assert 19.9 < seconds.min() < 20.1 and 20.9 < seconds.max() < 21.1
 
 
-def test_spectrograms_have_a_line_at_each_nyquist_frequency(tmp_path: Path) -> None:
-    panels = {"song": 44100, "stem": 8000}
+def test_the_browser_gets_the_levels_and_the_nyquist_frequencies(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.wav", NOISE, 8000)
     levels = spectrogram(tmp_path / "x.wav").decibels
-    spectra = {name: Spectrogram(levels, rate, 1.0, False) for name, rate in panels.items()}
-    axes = plot_spectrograms(spectra, 32000).axes[:2]
-    assert [[line.get_ydata()[0] for line in axis.get_lines()] for axis in axes] == [[22.05, 16], [4, 16]]
-    assert len({axis.get_ylim() for axis in axes}) == 1
-    (axis,) = plot_spectrograms({"stem": spectra["stem"]}, 32000).axes[:1]
-    assert [line.get_ydata()[0] for line in axis.get_lines()] == [4]  # 16 kHz are beyond the picture
+    panels = {
+        "a <song>": Spectrogram(levels, 44100, 1.0, False),
+        "stem": Spectrogram(levels - 20, 8000, 2.0, False),
+    }
+    html = spectrograms_html(panels, 32000)
+    head = dict(re.findall(r'data-(floor|loudest|top|trained)="([^"]*)"', html))
+    assert {name: float(x) for name, x in head.items()} == pytest.approx(
+        {"floor": FLOOR_DB, "loudest": float(levels.max()), "top": 1.08 * 22.05, "trained": 16}
+    )
+    assert re.findall(r'data-nyquist="(.*?)"', html) == ["22.05", "4"] and "<song>" not in html
+    sent = re.findall(r'data-columns="(\d+)" data-rows="(\d+)" data-levels="(.*?)"', html)
+    for (across, up, coded), panel in zip(sent, panels.values(), strict=True):
+        rows, columns = int(up), int(across)
+        steps = np.frombuffer(base64.b64decode(coded), np.uint8).reshape(rows, columns)[::-1]
+        found = FLOOR_DB + steps / 255 * (float(levels.max()) - FLOOR_DB)
+        assert rows <= 256 and columns == levels.shape[1]
+        there = panel.decibels.numpy().argmax(0) * rows // len(levels)  # the row of the loudest bin
+        assert np.allclose(
+            found[there, range(columns)], panel.decibels.numpy().max(0).clip(FLOOR_DB), atol=0.3
+        )
 
 
 def bundled_scores() -> dict:

@@ -156,10 +156,37 @@ def test_a_song_is_dropped_separated_heard_and_downloaded(tab: Watched, song: Pa
         assert archive.read("bass.wav") == (tmp_path / "bass.wav").read_bytes()
     player.get_by_label("Play", exact=True).click()
     player.get_by_label("Pause", exact=True).wait_for()
-    image = tab.page.locator("#spectrograms img")
-    assert image.evaluate("image => image.naturalWidth") > 500
+    read(tab.page)
     assert tab.errors == []
     assert tab.hosts == {"127.0.0.1"}
+
+
+def read(page: Any) -> None:
+    """The spectrograms: a mouse and arrow keys read them, at any width; the axis of frequency is set."""
+    told, canvas = page.locator("#spectrograms .told"), page.locator("#spectrograms canvas").first
+    assert page.locator("#spectrograms canvas").count() == 1 + len(SOURCES)
+    canvas.hover()
+    said = re.compile(r"the song, \d+ Hz: ([\d.]+) s, ([\d.]+) kHz: (-\d+ dB|under -90 dB)")
+    told.filter(has_text=said).wait_for()
+    before = said.search(told.inner_text())
+    assert before is not None and float(before[1]) == pytest.approx(SECONDS / 2, rel=0.15)
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    after = said.search(told.inner_text())
+    assert after is not None and float(after[1]) > float(before[1]) and float(after[2]) > float(before[2])
+    page.locator("#spectrograms").get_by_label("Highest frequency").fill("0.5")
+    page.locator("#spectrograms .top").filter(has_text=f"{0.5 * 1.08 * RATE / 2000:.3g} kHz").wait_for()
+    colours = (
+        "c => new Set(new Uint32Array(c.getContext('2d').getImageData(40, 40, 200, 60).data.buffer)).size"
+    )
+    assert canvas.evaluate(colours) > 20
+    size = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.querySelector('#spectrograms canvas').clientWidth < 390")
+    assert canvas.evaluate("c => c.clientWidth") > 250
+    picture(page, "phone")
+    page.set_viewport_size(size)
 
 
 def mixed(page: Any) -> None:
@@ -241,13 +268,12 @@ def test_bad_input_is_told_and_the_next_song_is_separated(
     tab.page.get_by_text("separated at 8000 Hz").wait_for()
     tab.page.get_by_text("Not separated").wait_for(state="detached")  # it goes by itself
     tab.page.locator("#mixer").wait_for()
-    spectrograms = tab.page.locator("#spectrograms img").get_attribute("src")
+    levels = tab.page.locator("#spectrograms figure").first
+    spectrogram = levels.get_attribute("data-levels")
     rate.fill("3000")
     rate.press("Enter")
     told("SF: a sample rate of 3000 Hz is outside 4000..192000 Hz")
-    assert (
-        tab.page.locator("#spectrograms img").get_attribute("src") == spectrograms
-    )  # what was seen and heard stays
+    assert levels.get_attribute("data-levels") == spectrogram  # what was seen and heard stays
     assert tab.page.locator("#mixer").count() == 1
     assert "Traceback" not in server.errors.read_text()
 

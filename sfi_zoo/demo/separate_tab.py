@@ -10,6 +10,7 @@ import gradio as gr
 from sfi_zoo.demo.keeping import sweep
 from sfi_zoo.demo.mixer import mixer
 from sfi_zoo.demo.separation import LONGEST, OWN, RATES, separate_song
+from sfi_zoo.demo.spectrogram_view import spectrogram_view
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.bundled import BUNDLED
 from sfi_zoo.hub.catalogue import read_row
@@ -51,7 +52,7 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
         above: str,
         nothing_added: bool,
         progress: gr.Progress = gr.Progress(),  # noqa: B008, where gradio looks for it
-    ) -> tuple[Any, Any, str]:
+    ) -> tuple[Any, str]:
         try:
             if song is not None and not Path(song).is_file():
                 raise InputError(
@@ -69,9 +70,10 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
             shown = separate_song(separator, Path(song), rate or OWN, folder, report, options)
         except (InputError, OSError) as error:
             # what was heard and seen stays; a file may have any name, and the text is Markdown
-            return gr.skip(), gr.skip(), f"**Not separated:** {markdown_text(str(error))}"
+            return gr.skip(), f"**Not separated:** {markdown_text(str(error))}"
         stems = {name: str(path) for name, path in shown.stems.items()}
-        return {"stems": stems, "archive": str(shown.archive)}, shown.figure, shown.summary
+        result = {"stems": stems, "archive": str(shown.archive), "spectrograms": shown.spectrograms}
+        return result, shown.summary
 
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
@@ -111,12 +113,11 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
             summary = gr.Markdown(HINT, elem_id="summary")
             stems = gr.State({})
             gr.render(inputs=stems)(_players)
-            picture = gr.Plot(format="png", show_label=False, elem_id="spectrograms")
     song_input.change(
         lambda song: gr.Button(interactive=song is not None), song_input, button, api_visibility="private"
     )
     model_input.change(_expectations, model_input, expect, api_visibility="private")
-    button.click(separate, inputs, [stems, picture, summary], api_name="separate")
+    button.click(separate, inputs, [stems, summary], api_name="separate")
 
 
 def _expectations(model: str) -> str:
@@ -138,3 +139,4 @@ def _players(result: dict[str, Any]) -> None:
                 gr.Audio(
                     stems[name], label=name, interactive=False, buttons=["download"], elem_classes="stem"
                 )
+    spectrogram_view(result["spectrograms"])

@@ -6,13 +6,13 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from sfi_zoo.audio.bounds import check_sample_rate
 from sfi_zoo.audio.io import AudioInfo, probe
-from sfi_zoo.demo.spectrograms import plot_spectrograms, spectrogram
+from sfi_zoo.demo.spectrogram_view import spectrograms_html
+from sfi_zoo.demo.spectrograms import spectrogram
 from sfi_zoo.errors import InputError
 from sfi_zoo.separation.files import SeparatedFile, separate_file
 from sfi_zoo.separation.options import FILE_DEFAULTS, SeparationOptions
@@ -32,13 +32,13 @@ class Shown:
     Attributes:
         stems: source -> wav.
         archive: all of them, as a zip.
-        figure: spectrograms of the song and its stems, a `matplotlib.figure.Figure`.
+        spectrograms: of the song and its stems, HTML.
         summary: a line for people.
     """
 
     stems: dict[str, Path]
     archive: Path
-    figure: Any
+    spectrograms: str
     summary: str
 
 
@@ -87,9 +87,9 @@ def separate_song(
         raise InputError(str(error).replace(str(song), song.name)) from error
     stems = {report.path.stem: report.path for report in done.stems}
     panels = {"the song": before} | {name: spectrogram(path) for name, path in stems.items()}
-    figure = plot_spectrograms(panels, float(separator.trained_rate))  # type: ignore[arg-type]
+    pictures = spectrograms_html(panels, float(separator.trained_rate))  # type: ignore[arg-type]
     archive = _zipped(stems, next(iter(stems.values())).with_name(f"{song.stem[:LONGEST_NAME]} stems.zip"))
-    return Shown(stems, archive, figure, _summary(done, seconds))
+    return Shown(stems, archive, pictures, _summary(done, seconds))
 
 
 def _zipped(stems: dict[str, Path], path: Path) -> Path:

@@ -1,17 +1,14 @@
-"""Pictures of what there is up to the Nyquist frequency, of a song and its stems. Needs matplotlib."""
+"""What there is in a sound up to its Nyquist frequency: levels over time and frequency, of a song and its stems."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sfi_zoo.audio.io import probe, read_blocks
-from sfi_zoo.metrics.reporting.curves import figure_of
 
 WINDOW_SECONDS = 0.05  # about: rounded to a power of two in samples
 COLUMNS = 500  # at most
@@ -62,40 +59,3 @@ def spectrogram(path: Path) -> Spectrogram:
         rest = mono
     decibels = 10 * (power / count.clamp(min=1)).clamp(min=10 ** (FLOOR_DB / 10)).log10()
     return Spectrogram(decibels, info.sample_rate, info.duration, not power.any())
-
-
-def plot_spectrograms(panels: Mapping[str, Spectrogram], trained_rate: float) -> Any:
-    """A panel for each, all with one frequency axis and one scale of levels; lines at F / 2 and F0 / 2.
-
-    Args:
-        panels: title -> levels.
-        trained_rate: F0 in Hz.
-
-    Returns:
-        A `matplotlib.figure.Figure`, made without pyplot.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    figure, axes = figure_of(len(panels))
-    top = 1.08 * max(panel.sample_rate for panel in panels.values()) / 2000
-    loudest = max(float(panel.decibels.max()) for panel in panels.values())
-    for axis, (title, panel) in zip(axes, panels.items(), strict=True):
-        nyquist = panel.sample_rate / 2000
-        axis.set_facecolor("0.85")  # above the Nyquist frequency there is nothing, not even silence
-        image = axis.imshow(
-            panel.decibels.numpy(),
-            origin="lower",
-            aspect="auto",
-            extent=(0, panel.seconds, 0, nyquist),
-            cmap="magma",
-            vmin=FLOOR_DB,
-            vmax=loudest,
-        )
-        axis.axhline(nyquist, color="C0", label="F/2, the Nyquist frequency")
-        if trained_rate / 2000 < top:
-            axis.axhline(trained_rate / 2000, color="C2", linestyle="--", label="F0/2, that of the training")
-        axis.set(title=f"{title}, {panel.sample_rate} Hz", xlabel="s", ylabel="kHz", ylim=(0, top))
-    figure.legend(handles=axes[0].get_lines(), loc="outside lower center", ncols=2)
-    figure.colorbar(image, ax=list(axes), label="dB")
-    return figure
