@@ -45,7 +45,7 @@ class Server:
     temporary: Path  # its TMPDIR
 
 
-@dataclass
+@dataclass(eq=False)
 class Watched:
     """The page in a tab of the browser, and what happened there."""
 
@@ -108,6 +108,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def tab(server: Server, browser: Any) -> Iterator[Watched]:
+    yield from opened(server, browser)
+
+
+@pytest.fixture
+def another_tab(server: Server, browser: Any) -> Iterator[Watched]:
+    yield from opened(server, browser)
+
+
+def opened(server: Server, browser: Any) -> Iterator[Watched]:
     page = browser.new_page()
     watched = Watched(page)
     page.on("console", lambda m: watched.errors.append(m.text) if m.type == "error" else None)
@@ -276,6 +285,24 @@ def test_bad_input_is_told_and_the_next_song_is_separated(
     assert levels.get_attribute("data-levels") == spectrogram  # what was seen and heard stays
     assert tab.page.locator("#mixer").count() == 1
     assert "Traceback" not in server.errors.read_text()
+
+
+def test_two_people_at_once_get_each_their_own(
+    tab: Watched, another_tab: Watched, song: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.wav"
+    assert cli.main(["example", str(other), "--sample-rate", "16000", "--duration", "1"]) == 0
+    people = {tab: (song, RATE), another_tab: (other, 16000)}
+    for person, (dropped, _) in people.items():
+        person.drop(dropped)
+    for person in people:
+        person.separate()
+    for person, (_, rate) in people.items():
+        person.page.get_by_text(f"separated at {rate} Hz").wait_for()
+        person.page.locator("#spectrograms figcaption").first.filter(
+            has_text=f"the song, {rate} Hz"
+        ).wait_for()
+        assert person.errors == []
 
 
 def test_a_recording_is_separated(tab: Watched) -> None:
