@@ -10,7 +10,7 @@ LONGEST = 1000  # digits of an integer: the largest float has 309
 
 
 def parsed(text: str | bytes) -> Any:
-    """The value of a text.
+    """The value that a text holds.
 
     Raises:
         ValueError: it is no JSON, has NaN, Infinity or a number beyond the largest, names a key twice, or is nested too deeply.
@@ -28,7 +28,7 @@ def parsed(text: str | bytes) -> Any:
 
 
 def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
-    """The value of a file.
+    """The value that a file holds.
 
     Raises:
         OSError: it cannot be read.

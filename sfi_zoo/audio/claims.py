@@ -80,11 +80,11 @@ class View(io.RawIOBase):
         return self._place
 
     def readable(self) -> bool:
-        """Yes."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
+        """Always true."""
         return True
 
     def close(self) -> None:

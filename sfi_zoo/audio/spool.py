@@ -68,7 +68,7 @@ class Spool:
         return len(self._blocks)
 
     def close(self) -> None:
-        """Lets go of the files."""
+        """Closes the files, which are then gone."""
         for file in self._files:
             with suppress(OSError):  # what could not be written is not wanted any more
                 file.close()

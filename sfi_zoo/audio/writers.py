@@ -166,7 +166,7 @@ class StemWriter:
             raise self._refused(error) from error
 
     def _close(self, *_: object) -> None:
-        """Let go of the files, complete or not."""
+        """Closes the files, complete or not."""
         for file in self._files:
             file.close()
         if self._spool is not None:
@@ -260,7 +260,7 @@ class _EncodedFile:
         return StemReport(self._final, self._frames, self._peak, self._clipped, self.gain)
 
     def close(self) -> None:
-        """Let go of the file, complete or not."""
+        """Closes the file, complete or not."""
         with suppress(soundfile.SoundFileError):
             self._sound.close()
 

@@ -90,7 +90,7 @@ def _device() -> str:
 
 
 def _hub(timeout: float) -> str:
-    """Its address, if it answers or is not to be asked."""
+    """The address of the Hub, where it answers or must not be asked."""
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
@@ -117,7 +117,7 @@ def _cache() -> dict[str, Any]:
 
 
 def _sizes(folder: Path) -> list[int]:
-    """Of all files; links of the cache lead to files that are counted."""
+    """The sizes of all files in bytes. Links of the cache are passed over: the files they lead to are counted."""
     paths = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
     return [path.lstat().st_size for path in paths if not path.is_symlink()]
 

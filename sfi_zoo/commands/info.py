@@ -106,7 +106,7 @@ def _paper(architecture: type) -> str:
 
 
 def _scores(row: Any) -> dict[str, Any]:
-    """What was measured, in words; empty without scores."""
+    """The scores in words; empty where there are none."""
     if row.gained_db is None:
         return {}
     by_source = ", ".join(f"{source} {gain:.1f}" for source, gain in row.by_source.items())

@@ -58,7 +58,7 @@ def list_command(
 
 
 def show(rows: list[Row]) -> None:
-    """A line for each, names whole at the start of it; a default is marked."""
+    """Prints a line for each model. Names are never cut, and the default is marked."""
     from rich.table import Table
 
     if not rows:

@@ -20,7 +20,7 @@ LONGEST = 100  # characters of a line that is quoted
 
 @dataclass
 class _Unprinted:
-    """What did not get out as it is.
+    """The lines that could not be printed as they are.
 
     Attributes:
         lines: that are lost.

@@ -156,7 +156,7 @@ def report_command(
 
 
 def _folder(results: list[Path], out: Path | None) -> Path:
-    """Where files go: what is said, or the first folder that was given.
+    """The folder for the files: the one that was asked for, or else the first results folder.
 
     Raises:
         InputError: only files were given.
@@ -177,7 +177,7 @@ def _can_draw() -> bool:
 
 
 def _same_songs(scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Those that were scored on the songs of the first: losses on other songs do not compare."""
+    """The models that were scored on the songs of the first one. Losses on other songs cannot be compared."""
     from sfi_zoo.metrics.reporting.beside import by_songs, told, versions_note
 
     groups = by_songs(scores)

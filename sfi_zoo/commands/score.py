@@ -122,7 +122,7 @@ def score_command(
 
 
 def show(scored: list[dict[str, Any]]) -> None:
-    """A table for each model."""
+    """Prints a table for each model."""
     for name in dict.fromkeys(row["model"] for row in scored):
         table = Table(title=f"{name}: three LEE, SI-SDR, all in dB", box=SIMPLE)
         for heading in COLUMNS.values():

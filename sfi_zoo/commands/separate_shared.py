@@ -53,7 +53,7 @@ class Claim:
         self._file: IO[bytes] | None = None
 
     def take(self) -> bool:
-        """Whether it is this process's now."""
+        """Takes the file; False where another process holds it."""
         import fcntl
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,14 +67,14 @@ class Claim:
         return True
 
     def release(self) -> None:
-        """Others may have it."""
+        """Gives the file back, so that another process may take it."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def shared_out(count: int, rank: int, world_size: int) -> list[int]:
-    """All numbers below `count`: a process's own share first, then the others' in case they never come to them."""
+    """All numbers below `count`: first a process's own share, then the shares of the others, in case they never finish them."""
     first = -(-count * rank // world_size)
     return [*range(first, count), *range(first)]
 
@@ -101,7 +101,7 @@ def in_turn(waiting: Sequence[int], take: "Any") -> Iterator[int]:
 
 
 def clear_claims(out: Path) -> None:
-    """Takes the locks away that nobody holds; another process may still be at work."""
+    """Removes the locks that nobody holds. Another process may still be at work."""
     folder = out / ".sfi-zoo-claims"
     with suppress(OSError):
         for path in folder.iterdir():

@@ -52,7 +52,7 @@ def bundled(incomplete: str) -> list[str]:
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
-    """Completes to these."""
+    """A completion for the shell from these values."""
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 

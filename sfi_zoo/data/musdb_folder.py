@@ -69,7 +69,7 @@ class MusdbFolder:
 
     @property
     def description(self) -> dict[str, Any]:
-        """Where it is, and how much of it is taken."""
+        """Where the data set is, and how much of it is used."""
         count = len(self.names) + len(self.problems)
         return {"kind": "folder", "path": str(self.path.resolve()), "tracks": count, "seconds": self.seconds}
 
@@ -111,7 +111,7 @@ class MusdbFolder:
         return self._read[1:]
 
     def _is_whole(self, name: str) -> bool:
-        """Whether all headers can be read and agree; else it is noted."""
+        """Whether all headers of a track can be read and agree. If not, that is noted."""
         if self._musdb:
             return True
         try:

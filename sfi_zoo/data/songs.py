@@ -31,15 +31,15 @@ class Songs(Protocol):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What it is, for the manifest of a run."""
+        """What the data set is, for the manifest of a run."""
 
     @property
     def problems(self) -> Sequence[str]:
-        """What is wrong with it: what had to be left out."""
+        """What is wrong with the data set, and was therefore left out."""
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the tracks, in order."""
+        """The names of the tracks, in order."""
 
     def clip(self, name: str, sources: Sequence[str], channels: int) -> Clip:
         """A track for a model with these sources that hears so many channels together."""
@@ -85,7 +85,7 @@ class SyntheticSongs:
 
     @property
     def description(self) -> dict[str, Any]:
-        """Number and length."""
+        """Number and length of the songs."""
         return {"kind": "synthetic", "tracks": len(self.names), "seconds": self.duration}
 
     def clip(self, name: str, sources: Sequence[str], channels: int) -> Clip:

@@ -36,7 +36,7 @@ class Track(Protocol):
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The name of the track, for messages."""
 
     @property
     def sample_rate(self) -> float:

@@ -73,7 +73,7 @@ def points(board: Board) -> "DataFrame":
 
 
 def compared(frame: "DataFrame") -> "DataFrame":
-    """The rows of `points` that the study is about: not those of controls that are no models, not at F0."""
+    """The rows of `points` that the study is about: models only, no controls, and no rows at F0."""
     return frame[~frame["mode"].isin(UNRANKED) & (frame["kHz"] != frame["F0"])]
 
 
@@ -95,6 +95,6 @@ def _figures(model: str, row: Mapping[str, Any]) -> Record:
 
 
 def _measured_on(data: Mapping[str, Any]) -> str:
-    """The data, for people; scores on different data are not compared."""
+    """The name of the data, for people. Scores on different data are not compared."""
     what = data.get("what") or Path(data.get("path", data["kind"])).name
     return f"{what} ({data['tracks']} tracks)"

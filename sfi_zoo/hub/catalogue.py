@@ -139,7 +139,7 @@ def _speed(folder: Path) -> float | None:
 
 
 def _license(folder: Path) -> str:
-    """That of the head of a model card."""
+    """The licence in the head of a model card."""
     card = folder / "README.md"
     said = re.search(r"^license: (\S+)$", card.read_text(encoding="utf-8"), re.M) if card.exists() else None
     return said[1] if said else NOT_STATED

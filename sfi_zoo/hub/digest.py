@@ -14,7 +14,7 @@ BLOCK = 2**22
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content."""
+    """The SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):

@@ -55,7 +55,7 @@ def fetch(repo: str, file: str, revision: str | None = None, **options: Any) -> 
 
 
 def id_of(repo: str, revision: str | None) -> str:
-    """As `load` takes it: org/name[@revision]."""
+    """The id in the form that `load` takes: org/name[@revision]."""
     return repo if revision is None else f"{repo}@{revision}"
 
 
@@ -172,7 +172,7 @@ def _reason(error: BaseException, file: str | None) -> str:
 
 
 def _why_not_asked(cause: BaseException | None, file: str | None) -> str:
-    """Why the Hub did not tell of a file."""
+    """Why the Hub could not be asked about a file."""
     from huggingface_hub import constants
     from huggingface_hub import errors as hub
 

@@ -12,7 +12,7 @@ END = "<!-- end of what to expect -->"
 
 
 def sentences(row: Row) -> tuple[str, str, str]:
-    """Quality, the band above, the rate."""
+    """One sentence each on quality, on the band above the model's, and on the rate to use."""
     edge = row.sample_rate / 2000
     above = (
         f"It hears up to {edge:g} kHz at most, half the rate it was trained at; what a file has above is shared among the stems as the"

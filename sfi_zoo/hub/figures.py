@@ -18,7 +18,7 @@ def gained_db(scores: Scores) -> float | None:
 
 
 def gained_by_source(scores: Scores) -> dict[str, float]:
-    """Of each source that is heard in any track."""
+    """SI-SDR gained at F0 in dB, for each source that is heard in any track."""
     return {name: x for name, x in scores["improvement_at_trained_rate_db"].items() if x is not None}
 
 

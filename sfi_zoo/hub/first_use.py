@@ -57,7 +57,7 @@ def imported_folder(published: Published) -> Path:
 
 
 def convert(published: Published, paths: list[Path]) -> Imported:
-    """The model in the files of one, in evaluation mode."""
+    """The model in these files, in evaluation mode."""
     config = next((path for path in paths if path.name == Path(published.config or "").name), None)
     checkpoints = [path for path in paths if path != config]
     options = dict(published.options)

@@ -39,7 +39,7 @@ _PYTHON_BLOCK = re.compile(r"```python\n.*?```\n", re.DOTALL)
 def write_kit(
     out: Path, namespace: str, models: Sequence[str | Path], package: str = PACKAGE
 ) -> list[Parcel]:
-    """Writes the kit as a whole, or nothing.
+    """Writes the whole kit, or nothing.
 
     Args:
         out: the folder to make; it must not be there.

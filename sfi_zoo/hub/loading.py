@@ -98,7 +98,7 @@ def local_folder(name: str) -> Path | None:
 
 
 def _unknown(name: str) -> InputError:
-    """What to say of a name that is nothing."""
+    """The message for a name that nothing has."""
     names = [*bundled.list_models(), *(row.name for row in list_published())]
     near = difflib.get_close_matches(name, names)
     hint = f"did you mean {' or '.join(near)}? " if near else ""

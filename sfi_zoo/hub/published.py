@@ -35,7 +35,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Published:
-    """One of them; the content of its source.json.
+    """A model of others: the content of its source.json.
 
     Attributes:
         name: what it is called, and its folder.
@@ -76,12 +76,12 @@ class Published:
 
     @property
     def folder(self) -> Path:
-        """Where its source.json, card and scores are."""
+        """The folder with its source.json, card and scores."""
         return bundled.BUNDLED / self.name
 
     @property
     def bytes(self) -> int | None:
-        """Of all files; None where that is not known."""
+        """The size of all files together in bytes; None where it is not known."""
         sizes = [file.bytes for file in self.files]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
@@ -101,7 +101,7 @@ class Published:
 
     @property
     def import_command(self) -> str:
-        """What makes a folder of it that `load` opens; `load` takes the name itself too, unless `by_hand`."""
+        """The command that makes a folder for `load`. `load` also takes the name itself, unless `by_hand`."""
         if self.by_hand:
             checkpoint = next(file.path for file in self.files if file.path != self.config)
             return f"sfi-zoo import {checkpoint} --config {self.config} -o {self.name}"
@@ -109,18 +109,18 @@ class Published:
 
     @property
     def score_command(self) -> str:
-        """What scores it as the zoo's rows are scored."""
+        """The command that scores it as the rows of the zoo are scored."""
         return f"sfi-zoo score {self.name} --data DATA -o results"
 
 
 def list_published(pattern: str = "*") -> list[Published]:
-    """Those whose names match a shell pattern, sorted; none of them is downloaded."""
+    """The models of others whose names match a shell pattern, sorted. Nothing is downloaded."""
     names = sorted(path.parent.name for path in bundled.BUNDLED.glob(f"*/{SOURCE}"))
     return [read_source(bundled.BUNDLED / name) for name in fnmatch.filter(names, pattern)]
 
 
 def find(name: str) -> Published | None:
-    """The one of a name; None where there is none."""
+    """The model with this name; None where there is none."""
     folder = bundled.BUNDLED / name
     known = name in {path.parent.name for path in bundled.BUNDLED.glob(f"*/{SOURCE}")}
     return read_source(folder) if known else None

@@ -69,7 +69,7 @@ class Parcel:
     metadata: dict[str, Any]
 
     def sha256(self, name: str) -> str:
-        """Of one of its files."""
+        """The SHA-256 of one of the files."""
         return hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
 
 
@@ -161,7 +161,7 @@ def _check_secrets(file: Path) -> None:
 
 
 def full_id(repo_id: str, token: str | None) -> str:
-    """org/name of a name alone, which is one's own.
+    """A name without an owner gets that of the user: org/name.
 
     Raises:
         HubError: the Hub does not know whose the token is.

@@ -57,7 +57,7 @@ class ArrayRecord:
         self.state = state
 
     def tensor(self, name: Any) -> Tensor:
-        """Its values.
+        """The array as a tensor.
 
         Raises:
             InputError: no array of numbers, or bytes that are not as many as its shape takes.

@@ -136,7 +136,7 @@ def _node(data: memoryview) -> Node:
 
 
 def _tensor(data: memoryview) -> tuple[str, Tensor]:
-    """Its name and values."""
+    """The name and the values of a tensor."""
     shape: list[int] = []
     kind, name, raw, given = 0, "", None, None
     for n, value in _fields(data):

@@ -52,7 +52,7 @@ class Settings:
         )
 
     def part(self, key: str) -> "Settings":
-        """A dictionary inside, as settings of its own."""
+        """A dictionary within the settings, as settings of its own."""
         return Settings(self.get(key, dict), f"{self.name}.{key}")
 
 

@@ -15,7 +15,7 @@ def is_state(value: Any) -> bool:
 
 
 def state_of(content: Any) -> Any:
-    """The state dict in a file's content without the prefixes of wrappers; what is none comes back as it is."""
+    """The state dict in a file's content, without the prefixes of wrappers. Anything else is returned as it is."""
     if isinstance(content, dict) and not is_state(content):
         held = [content[key] for key in HOLDERS if is_state(content.get(key))]
         content = held[0] if held else content

@@ -109,7 +109,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _number(yaml.SafeLoader.const
 
 
 class _HyperLoader(_Loader):
-    """As that, and tags of HyperPyYAML."""
+    """Reads what `_Loader` reads, and tags of HyperPyYAML."""
 
 
 def _tagged(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Tagged:

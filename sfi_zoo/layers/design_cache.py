@@ -65,7 +65,7 @@ class DesignCache:
         return value
 
     def held_bytes(self) -> int:
-        """What all entries take."""
+        """The bytes that all entries take."""
         return sum(x.untyped_storage().nbytes() for x in self._entries.values())
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Several separators as one: the mean of what they say."""
+"""Several separators as one: the mean of their estimates."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ class Averaged(nn.Module):
         self._orders = [[list(model.sources).index(name) for name in self.sources] for model in models]  # type: ignore[arg-type]
 
     def band_edge(self, sample_rate: float) -> float:
-        """The lowest of theirs, in Hz."""
+        """The lowest band edge of the models, in Hz."""
         return min(band_edge(model, sample_rate) for model in self.models)
 
     def forward(self, waveform: Tensor, sample_rate: float | None = None) -> Tensor:

@@ -36,10 +36,10 @@ class Queue(Protocol):
     """Where blocks wait for the second pass: a `collections.deque`, or a `Spool`."""
 
     def append(self, block: Tensor, /) -> None:
-        """At the end."""
+        """Puts a block at the end."""
 
     def popleft(self) -> Tensor:
-        """From the start."""
+        """Takes the first block."""
 
     def __len__(self) -> int: ...
 

@@ -67,17 +67,17 @@ class FilePlan:
 
     @property
     def paths(self) -> list[Path]:
-        """The files."""
+        """The files that will be written."""
         return [self.out / f"{name}{self.output.extension}" for name in self.names]
 
     @property
     def there(self) -> list[Path]:
-        """Those of them that are there already."""
+        """The files that exist already."""
         return [path for path in self.paths if path.exists()]
 
     @property
     def complete(self) -> bool:
-        """Whether all of them are."""
+        """Whether all files exist already."""
         return len(self.there) == len(self.paths)
 
     def check_resumable(self) -> None:

@@ -18,7 +18,7 @@ _HEAD = "sfi_zoo "
 
 @dataclass(frozen=True)
 class Maker:
-    """A model, and the track that it took apart."""
+    """A model, and the track that it separated."""
 
     model: str
     track: str
@@ -30,7 +30,7 @@ class Maker:
 
 
 def maker_of(path: Path) -> Maker | None:
-    """Who made a sound file, where it tells."""
+    """Who made a sound file, where the file says so."""
     import soundfile
 
     try:

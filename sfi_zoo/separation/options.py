@@ -71,7 +71,7 @@ class SeparationOptions:
 
     @property
     def overlap(self) -> float:
-        """`overlap_seconds`, or what None stands for."""
+        """`overlap_seconds`, or its default where it is None."""
         asked = self.overlap_seconds
         return min(OVERLAP_SECONDS, self.chunk_seconds / 4) if asked is None else asked
 

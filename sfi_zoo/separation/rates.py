@@ -10,6 +10,6 @@ def trained_rate(model: nn.Module) -> float:
 
 
 def current_rate(model: nn.Module) -> float:
-    """Hz at which a model works when none is named; F0 of what is no `Separator`."""
+    """The rate in Hz at which a model works when a call names none. For a module that is no `Separator` this is F0."""
     rate = getattr(model, "current_rate", None)
     return trained_rate(model) if rate is None else float(rate)

@@ -17,7 +17,7 @@ _HALVES = (torch.bfloat16, torch.float16)
 
 
 class Runner:
-    """A model where, and in the precision in which, it is to run.
+    """A model with the device and the precision in which it runs.
 
     float32 and float64 are the precision of all; with bfloat16 and float16 the model keeps its weights and runs under `torch.autocast`
     (a `Separator` has its encoder and decoder in full precision then, and only the masks in the lower one). Moving or converting makes a
@@ -77,7 +77,7 @@ class Runner:
         return stems
 
     def _mean(self, batch: Tensor, sample_rate: float) -> Tensor:
-        """Of what the model says of the batch delayed by k / shifts of a frame."""
+        """The mean of what the model gives for the batch delayed by k / shifts of a frame, k = 0 ... shifts - 1."""
         total = self.model(batch, sample_rate)
         period = getattr(self.model, "frame_period", None) or _PERIOD
         for k in range(1, self._shifts):

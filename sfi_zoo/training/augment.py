@@ -52,7 +52,7 @@ class AugmentConfig(Table):
         return self.altered > 0 and (self.speed, self.tempo, self.pitch) != ((1, 1), (1, 1), (0, 0))
 
     def check_libraries(self) -> None:
-        """Fail early, not in the first worker that needs it.
+        """Fails at the start where a library is missing, and not in the first worker that needs it.
 
         Raises:
             InputError: tempo or pitch is to be changed, and what does it is not installed.
@@ -70,7 +70,7 @@ class Alteration:
     pitch: float = 0.0
 
     def needed(self, length: int) -> int:
-        """How many samples it takes to make `length`."""
+        """How many samples are needed to make `length` altered ones."""
         return math.ceil(length * self.speed * self.tempo)
 
     def apply(self, signal: Tensor, sample_rate: float, length: int) -> Tensor:
@@ -84,7 +84,7 @@ class Alteration:
 
 
 def draw_alteration(config: AugmentConfig, rng: np.random.Generator) -> Alteration:
-    """One for a place in a track."""
+    """Draws the alteration for a place in a track."""
     if not config.alters or rng.random() >= config.altered:
         return Alteration()
     return Alteration(rng.uniform(*config.speed), rng.uniform(*config.tempo), rng.uniform(*config.pitch))

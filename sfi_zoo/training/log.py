@@ -23,17 +23,17 @@ class Mean:
         self.sums, self.count = dict(sums or {}), count
 
     def add(self, **figures: float) -> None:
-        """One step."""
+        """Adds the figures of one step."""
         self.count += 1
         for key, value in figures.items():
             self.sums[key] = self.sums.get(key, 0.0) + value
 
     def values(self) -> dict[str, float]:
-        """So far."""
+        """The means so far."""
         return {key: value / self.count for key, value in self.sums.items()}
 
     def take(self) -> dict[str, float]:
-        """So far; then from the beginning."""
+        """The means so far; after that counting starts again."""
         values = self.values()
         self.sums, self.count = {}, 0
         return values
@@ -60,7 +60,7 @@ def cut_log(folder: Path, step: int) -> None:
 
 
 def _step_of(line: bytes) -> float:
-    """The step of a line; infinity for what is none."""
+    """The step that a line is about; infinity where the line is damaged."""
     try:
         step = json.loads(line)["step"]
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -1,4 +1,4 @@
-"""How weights are moved: AdamW with a rate for each tensor of filters, its schedule, and the average of the weights."""
+"""The optimiser: AdamW with a learning rate for each tensor of filters, its schedule, and the average of the weights."""
 
 import math
 from typing import Any

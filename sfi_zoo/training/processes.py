@@ -1,4 +1,4 @@
-"""How a run came to its processes: what launchers leave in the environment.
+"""How the processes of a run were started: what launchers leave in the environment.
 
 `accelerate launch --multi_gpu` and torchrun start each process with RANK, LOCAL_RANK and WORLD_SIZE, on a CPU too. Without a GPU
 `accelerate launch --num_processes N` starts one process whatever N is, and leaves it nothing but the address at which the others

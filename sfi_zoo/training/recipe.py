@@ -37,7 +37,7 @@ MOST_BYTES = 2**20
 
 @dataclass(frozen=True)
 class DataConfig(Table):
-    """Which excerpts.
+    """The [data] table: which excerpts are drawn.
 
     Attributes:
         folder: of the MUSDB layout; the command line may name another.
@@ -109,7 +109,7 @@ class LossConfig(Table):
     lee_rates: tuple[float, float] = within((8000.0, 192_000.0), 4000, 192_000)
 
     def __post_init__(self) -> None:
-        """Refuses to train on nothing, too: masks that never change have a LEE of 0."""
+        """Refuses losses that are all zero. LEE alone is refused too: masks that never change have a LEE of 0."""
         super().__post_init__()
         if not any((self.si_sdr, self.snr, self.l1, self.spectral)):
             raise InputError("[loss] si_sdr, snr, l1 and spectral must not all be 0")
@@ -117,7 +117,7 @@ class LossConfig(Table):
 
 @dataclass(frozen=True)
 class TrainConfig(Table):
-    """Steps, optimiser (AdamW), schedule.
+    """The [train] table: steps, optimiser (AdamW), schedule.
 
     Attributes:
         steps: in all.

@@ -21,7 +21,7 @@ FLOOR = 1e-8
 def round_trip_lee(
     moved: Latent, reference: Latent, sample_rate: float, trained_rate: float, items: int
 ) -> Tensor:
-    """The errors of examples.
+    """The masked-latent errors of the examples, see the head of this file.
 
     Args:
         moved: M(A_F z(y)) A_F z(y), (items x channels, sources, features, frames), on the grid at F0.

@@ -15,7 +15,7 @@ from sfi_zoo.wording import first_line
 
 
 def batches(loader: DataLoader[Any]) -> Iterator[Any]:
-    """What a loader gives.
+    """The batches of a loader; a worker that died is told here.
 
     Raises:
         RuntimeError: a worker has died.

@@ -92,7 +92,7 @@ class Redirected(SampleRateAware):
         self.training = model.training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the model gives; at the stored rate."""
+        """What the model gives, at the stored rate."""
         if self.current_rate == self.trained_rate and self.taps is None:
             return self.model(*args, **kwargs)
         return self._redirected(self.model, args, kwargs)

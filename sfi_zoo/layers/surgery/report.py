@@ -1,4 +1,4 @@
-"""What surgery found in a model, and what came of it, in words."""
+"""A report in words: what surgery found in a model, and what it did."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""A converted model against itself: the same output at its own rate, the same spectrum at others."""
+"""Checks a converted model: the same output as the plain model at F0, the same spectrum at other rates."""
 
 import copy
 import math
@@ -265,7 +265,7 @@ def _moved(x: Tensor) -> Tensor:
 
 
 def _guarded(rate: float, compared: Callable[[], float], allowed: float) -> Finding:
-    """The error, or what went wrong."""
+    """The finding: the error, or a message where the run failed."""
     try:
         error = compared()
     except ValueError as error_:
