@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,10 +46,11 @@ def train_command(
         from accelerate import PartialState
     except ImportError:
         raise InputError("training needs accelerate: pip install -e '.[train]'") from None
+    from sfi_zoo.data.tracks import check_split
     from sfi_zoo.progress_bar import ProgressBar
     from sfi_zoo.training.processes import check_launch
     from sfi_zoo.training.recipe import read_recipe, recipe_file
-    from sfi_zoo.training.start import examples_of, fit_to_data, starting_model
+    from sfi_zoo.training.start import examples_of, fit_to_data, outlined, starting_model
     from sfi_zoo.training.trainer import train
 
     available(device)
@@ -59,16 +60,14 @@ def train_command(
         torch.set_num_threads(checked_threads(threads))
     recipe = recipe_file(recipe)
     plan = read_recipe(recipe)
-    changes: dict[str, Any] = {}
-    if data is not None:
-        changes["folder"] = str(data)
-    if cache is not None:
-        changes["cache"] = str(cache)
-    plan = replace(plan, data=replace(plan.data, **changes))
+    given = {"folder": data, "cache": cache}
+    changes = {name: str(path) for name, path in given.items() if path is not None}
+    plan = replace(plan, data=replace(plan.data, **changes))  # type: ignore[arg-type]
     if seed is not None:
         plan = replace(plan, train=replace(plan.train, seed=seed))
     if not plan.data.folder:
         raise InputError("no data: give --data FOLDER, or folder in the recipe's [data]")
+    check_split(plan.data.folder, "train", outlined(plan).sources)  # before memory is taken for a model
     model, apart = starting_model(plan, recipe.parent)
     for part, error in apart.items() if first else ():
         say(f"{part}: filters start {error:.1%} apart from those of {plan.train.filters_like}")

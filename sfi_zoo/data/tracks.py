@@ -119,16 +119,26 @@ def training_tracks(
     Raises:
         InputError: no such folder, no tracks in it, a broken track where they are refused, or none that is whole.
     """
-    root = Path(folder).expanduser()
     if split not in SPLITS or on_broken not in ("refuse", "skip"):
         raise InputError(
             f"split = {split!r}, on_broken = {on_broken!r}: give one of {', '.join(SPLITS)}, and refuse or skip"
         )
+    found = check_split(folder, split, sources)
+    return whole_tracks((_checked(path, sources) for path in found), on_broken)
+
+
+def check_split(folder: str | Path, split: str, sources: Sequence[str]) -> list[Path]:
+    """Where the tracks of a split are; no file is opened. The arguments are those of `training_tracks`.
+
+    Raises:
+        InputError: no such folder, another layout, no tracks in it, or a stem that is named twice.
+    """
+    root = Path(folder).expanduser()
     if not sources or len(set(sources)) < len(sources):
         raise InputError(f"sources = {list(sources)}: name each stem once")
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give one with train/<track>/{sources[0]}.wav, ... in it")
-    return whole_tracks((_checked(found, sources) for found in _found(root, split, sources)), on_broken)
+    return _found(root, split, sources)
 
 
 def whole_tracks(candidates: Iterable[Track | InputError], on_broken: str) -> tuple[list[Track], list[str]]:

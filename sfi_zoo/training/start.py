@@ -1,7 +1,8 @@
 """What training starts from: new weights, a trained model's, or another model's filters; then statistics of the data."""
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -53,19 +54,36 @@ def new_model(recipe: Recipe) -> Separator:
     Raises:
         InputError: settings that no model has.
     """
-    settings = dict(recipe.model)
-    name = settings.pop("architecture")
-    try:
-        check_sizes(settings)
-        with outlining():
-            create(name, **settings)
+    outlined(recipe)
+    with _settings_told(recipe):
         torch.manual_seed(recipe.train.seed)
-        model: Separator = create(name, **settings)
+        return _created(recipe)
+
+
+def outlined(recipe: Recipe) -> Separator:
+    """The model of a recipe without the memory of its weights: what it separates, and at which rate.
+
+    Raises:
+        InputError: settings that no model has.
+    """
+    with _settings_told(recipe), outlining():
+        check_sizes({name: value for name, value in recipe.model.items() if name != "architecture"})
+        return _created(recipe)
+
+
+def _created(recipe: Recipe) -> Separator:
+    settings = dict(recipe.model)
+    return create(settings.pop("architecture"), **settings)
+
+
+@contextmanager
+def _settings_told(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
     except InputError:
         raise
     except UNBUILDABLE as error:
-        raise InputError(f"[model] {name}: {first_line(error)}") from None
-    return model
+        raise InputError(f"[model] {recipe.model['architecture']}: {first_line(error)}") from None
 
 
 def take_network(model: Separator, trained: Separator) -> None:
