@@ -1,6 +1,7 @@
 """Headers whose length is a placeholder, has wrapped or is out of date: all samples are read, and it is said; missing ones are refused."""
 
 import io
+import re
 import shutil
 import struct
 import subprocess
@@ -183,6 +184,69 @@ def test_an_mp3_without_a_length_is_read_to_its_end(order: int, tmp_path: Path) 
 def test_an_mp3_longer_than_its_header_says_is_read_to_its_end(tmp_path: Path) -> None:
     path = saved(tmp_path, mp3(SIGNAL, count=5))
     assert read(path)[0].shape[-1] >= len(SIGNAL) and "claims 5 frames" in str(probe(path).note)
+
+
+def compressed(container: str, subtype: str) -> bytearray:
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, (48_000, 2))
+    file = io.BytesIO()
+    soundfile.write(file, noise, 48_000, subtype, format=container)
+    return bytearray(file.getvalue())
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_file_with_a_page_that_is_damaged_or_gone_is_refused(subtype: str, tmp_path: Path) -> None:
+    data = compressed("OGG", subtype)
+    pages = [match.start() for match in re.finditer(b"OggS", data)]
+    assert probe(saved(tmp_path, data)).note is None
+    assert probe(saved(tmp_path, data + b"TAG" + bytes(125))).note is None
+    assert len(pages) >= 5
+    flipped, hole, without = data.copy(), data.copy(), data.copy()
+    flipped[pages[-2] + 2000] ^= 1
+    hole[pages[-2] - 700 : pages[-2] + 700] = bytes(1400)
+    del without[pages[-3] : pages[-2]]
+    broken = [flipped, hole, without, data[:-1], data[: pages[-1] + 40], data[: pages[-2] + 500]]
+    for number, bad in enumerate(broken):
+        with pytest.raises(InputError, match=r"x\.snd: damaged.*Ogg page"):
+            probe(saved(tmp_path, bad))
+            pytest.fail(f"{number} was taken")
+
+
+def test_an_ogg_file_without_its_last_page_is_read_and_it_is_said(tmp_path: Path) -> None:
+    data = compressed("OGG", "VORBIS")
+    path = saved(tmp_path, data[: data.rindex(b"OggS")])
+    info = probe(path)
+    assert info.note is not None and "its last page is missing" in info.note
+    assert 0 < read(path)[0].shape[-1] == info.frames < 48_000
+
+
+@pytest.mark.parametrize("damage", ["cut", "last byte", "a part is gone", "zeros"])
+def test_an_mp3_with_fewer_frames_than_its_header_says_is_refused(damage: str, tmp_path: Path) -> None:
+    data = compressed("MP3", "MPEG_LAYER_III")
+    middle = len(data) // 2
+    bad = {
+        "cut": data[:middle],
+        "last byte": data[:-1],
+        "a part is gone": data[:middle] + data[middle + 777 :],
+        "zeros": data[:middle] + bytes(2000) + data[middle + 2000 :],
+    }[damage]
+    assert probe(saved(tmp_path, data + bytes(1000))).note is None
+    with pytest.raises(InputError, match=r"header claims \d+ frames of MP3, it holds \d+"):
+        probe(saved(tmp_path, bad))
+
+
+def test_an_mp3_that_goes_on_at_another_rate_is_refused_not_cut(tmp_path: Path) -> None:
+    first = compressed("MP3", "MPEG_LAYER_III")
+    file = io.BytesIO()
+    soundfile.write(file, SIGNAL, 32_000, "MPEG_LAYER_III", format="MP3")
+    with pytest.raises(InputError, match="samples end at"):
+        read(saved(tmp_path, first + file.getvalue()))
+
+
+def test_flac_files_in_a_row_are_refused_not_cut(tmp_path: Path) -> None:
+    first, second = encoded("FLAC"), encoded("FLAC", signal=SIGNAL[:7000])
+    for between in (b"", bytes(100)):
+        with pytest.raises(InputError, match="several FLAC files in a row"):
+            probe(saved(tmp_path, first + between + second))
 
 
 def test_a_chained_ogg_file_is_refused_not_cut(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How many samples a FLAC, MP3 or Ogg file holds, by its frames, against what its header claims.
+"""How many samples a FLAC or MP3 file holds, by its frames, against what its header claims.
 
 The encoder of a stream leaves 0 in a FLAC's header. An MP3 has a header with the number of its frames (Xing) or none; then libsndfile
 guesses from the bits per second of the first frame, and gives no more samples than it has guessed.
@@ -10,15 +10,22 @@ import struct
 from pathlib import Path
 
 from sfi_zoo.audio.claims import Repair
+from sfi_zoo.errors import InputError
 
 _STREAMINFO = 34
+_SECOND_FLAC = b"fLaC\x00\x00\x00\x22"
+_MP3_SLACK = 4  # frames that a decoder leaves out at both ends
 _RATES = {"3": (44100, 48000, 32000), "2": (22050, 24000, 16000), "0": (11025, 12000, 8000)}
 _BITS_V1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
 _BITS_V2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 
 
 def flac_repair(path: Path) -> Repair | None:
-    """The repair of a FLAC whose header claims fewer samples than there are, or none; None where it does not, or for another file."""
+    """The repair of a FLAC whose header claims fewer samples than there are, or none; None where it does not, or for another file.
+
+    Raises:
+        InputError: another FLAC file follows in it.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         begin = _after_id3(file.read(10))
@@ -41,6 +48,12 @@ def flac_repair(path: Path) -> Repair | None:
         frames, sync = file.tell(), file.read(4)
         if len(sync) < 4 or sync[0] != 0xFF or sync[1] & 0xFE != 0xF8:
             return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if data.find(_SECOND_FLAC, frames) >= 0:
+                raise InputError(
+                    f"{path}: several FLAC files in a row, of which only the first could be read; join them first: "
+                    "ffmpeg -i FILE joined.wav"
+                )
         reach = 3 * (largest_block * channels * (bits // 8 + 1) + 64) + 2**12  # two frames and a tag at least
         file.seek(max(frames, size - reach))
         held = _samples_until(file.read(reach), sync, largest_block)
@@ -112,34 +125,45 @@ def _crc8(data: bytes) -> int:
     return value
 
 
-def mp3_repair(path: Path, frames: int) -> Repair | None:
-    """The repair of an MP3 (layer III) that holds more than libsndfile takes it to; None for what is right, or no MP3.
+def mp3_repair(path: Path, frames: int) -> tuple[Repair | None, int]:
+    """The repair of an MP3 (layer III) that holds more than libsndfile takes it to, and the samples that a decoder has to find at least.
 
-    It gets a Xing header before its first frame, with the number of frames that a walk over all of them has found.
+    It gets a Xing header before its first frame, with the number of frames that a walk over all of them has found. There is no repair,
+    None, for what is right; 0 samples for what is no MP3.
 
     Args:
         path: the file.
         frames: samples per channel, by libsndfile.
+
+    Raises:
+        InputError: frames that its header claims are missing.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         begin = _after_id3(file.read(10))
         if begin >= size:
-            return None
+            return None, 0
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             length = _mp3_frame(data, begin)
             if length is None or _mp3_frame(data, begin + length) is None:
-                return None
+                return None, 0
             header, tag = data[begin : begin + 4], data[begin : begin + min(length, 256)]
             place = max(tag.find(b"Xing"), tag.find(b"Info"))
-            held = _mp3_count(data, begin) - (place >= 0)
+            held, cut = _mp3_count(data, begin)
+            held -= place >= 0
     claimed = None
     if 0 <= place <= len(tag) - 12:
         flags, count = struct.unpack(">II", tag[place + 4 : place + 12])
         claimed = count if flags & 1 else None
+    if claimed is not None and held < claimed - (not cut):  # some count the frame with the claim too
+        raise InputError(
+            f"{path}: damaged or truncated, its header claims {claimed} frames of MP3, it holds {held}"
+        )
     version = header[1] >> 3 & 3
-    if held * (1152 if version == 3 else 576) <= frames or (claimed is not None and held <= claimed + 1):
-        return None
+    samples = 1152 if version == 3 else 576
+    least = max(0, held - _MP3_SLACK) * samples
+    if held * samples <= frames or (claimed is not None and held <= claimed + 1):
+        return None, least
     # the same kind of frame, without a check sum and with room enough
     header = bytes([0xFF, header[1] | 1, header[2] & 0x0D | 0xE0, header[3]])
     made = bytearray(_mp3_length(header) or 0)
@@ -149,33 +173,11 @@ def mp3_repair(path: Path, frames: int) -> Repair | None:
     made[4 + side : 16 + side] = b"Xing" + struct.pack(">II", 1, held)
     start = begin + length if place >= 0 else begin
     said = "its header claims " + ("no length" if claimed is None else f"{claimed} frames of MP3")
-    return Repair(bytes(made), start, size, f"{said}, it holds {held}{' frames' * (claimed is None)}")
+    return Repair(bytes(made), start, size, f"{said}, it holds {held}{' frames' * (claimed is None)}"), least
 
 
-def is_chained(path: Path) -> bool:
-    """Whether another stream begins in an Ogg file after the samples of the first have begun."""
-    first = re.compile(rb"OggS\x00\x02")
-    later = re.compile(rb"OggS\x00[\x00\x01\x04\x05]")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        begun = later.search(data)
-        while begun is not None:
-            found = first.search(data, begun.end())
-            if found is None:
-                return False
-            if data[found.start() + 28 : found.start() + 36].lstrip(b"\x01")[:4] in (
-                b"vorb",
-                b"Opus",
-                b"Spee",
-                b"FLAC",
-                b"\x7fFLA",
-            ):
-                return True
-            begun = found
-        return False
-
-
-def _mp3_count(data: mmap.mmap, place: int) -> int:
-    """Frames in a row from here; what is between two of them (a second file's tag) is passed over."""
+def _mp3_count(data: mmap.mmap, place: int) -> tuple[int, bool]:
+    """Frames in a row from here, and whether the last is cut; what is between two of them (a second file's tag) is passed over."""
     count, size = 0, len(data)
     while place < size:
         length = _mp3_frame(data, place)
@@ -187,7 +189,7 @@ def _mp3_count(data: mmap.mmap, place: int) -> int:
             continue
         count += place + length <= size
         place += length
-    return count
+    return count, place > size
 
 
 def _next_mp3_frame(data: mmap.mmap, place: int) -> int:

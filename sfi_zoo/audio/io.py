@@ -14,7 +14,8 @@ import torch
 from sfi_zoo.audio import by_ffmpeg
 from sfi_zoo.audio.bounds import check_finite
 from sfi_zoo.audio.claims import TOLERANCE, Repair, View, chunks_repair
-from sfi_zoo.audio.counted import flac_repair, is_chained, mp3_repair
+from sfi_zoo.audio.counted import flac_repair, mp3_repair
+from sfi_zoo.audio.ogg import is_chained, ogg_note
 from sfi_zoo.errors import InputError
 
 # Samples of all channels together in one block: 1 MiB of float32.
@@ -35,6 +36,7 @@ class AudioInfo:
         subtype: sample format, as soundfile names it, or the codec, as ffmpeg does.
         note: a line for the user where the header is wrong and all that the file holds is read.
         repair: what has to be put right before libsndfile reads it.
+        least: samples per channel that are there for certain, where `frames` is a guess.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class AudioInfo:
     subtype: str
     note: str | None = None
     repair: Repair | None = field(default=None, repr=False)
+    least: int | None = field(default=None, repr=False)
 
     @property
     def duration(self) -> float:
@@ -53,7 +56,7 @@ class AudioInfo:
 
 
 def probe(path: str | Path) -> AudioInfo:
-    """Open a sound file, check that it can be read, and describe it. Reads headers only, of FLAC and MP3 those of frames too.
+    """Open a sound file, check that it can be read, and describe it. Reads headers only, of FLAC and MP3 those of frames too, of Ogg all.
 
     What libsndfile cannot open (m4a, webm, video) is read by ffmpeg, where that is installed.
 
@@ -69,9 +72,10 @@ def probe(path: str | Path) -> AudioInfo:
         found = by_ffmpeg.probe(path, str(error))
         return AudioInfo(path, *found)
     if info.format == "MP3" or info.subtype == "MPEG_LAYER_III":
-        repair = mp3_repair(path, info.frames)
+        repair, least = mp3_repair(path, info.frames)
         if repair is not None:
             info, log = _described(path, repair)
+        info = replace(info, least=least)
     if repair is None:
         _check_not_cut(info, log)
     if info.format == "OGG" and is_chained(path):
@@ -81,6 +85,8 @@ def probe(path: str | Path) -> AudioInfo:
         )
     if info.frames <= 0:
         raise InputError(f"{path}: holds no samples (a header and nothing else)")
+    if info.format == "OGG" and (missing := ogg_note(path)):
+        return replace(info, note=f"{path}: {missing}; all {info.duration:.3f} s that it holds are read")
     if repair is None or repair.claimed is None:
         return info
     return replace(info, note=f"{path}: {repair.claimed}; all {info.duration:.3f} s are read")
@@ -123,7 +129,7 @@ def read_blocks(info: AudioInfo, block_frames: int | None = None) -> Iterator[to
             position += len(block)
             yield samples
     # The length of an MP3 without a size header is an estimate: shorter is ordinary.
-    if position == 0 or (position < info.frames and info.subtype != "MPEG_LAYER_III"):
+    if position == 0 or position < (info.frames if info.least is None else info.least):
         raise _broken_at(info, position)
 
 
