@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import DatasetCard, ModelCard, RepoCard
+from huggingface_hub import (
+    DatasetCard,
+    DatasetCardData,
+    ModelCard,
+    ModelCardData,
+    RepoCard,
+    SpaceCardData,
+    metadata_load,
+)
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+from packaging.requirements import Requirement
 
 from sfi_zoo import cli, hub
 from sfi_zoo.errors import InputError
@@ -22,23 +33,26 @@ from tests.tiny_separators import tiny
 
 ORG = "me"
 SCORED = hub.DEFAULT_MODEL
+OTHER = "openunmix.music4"
+NAMES = (SCORED, OTHER, "mine")
+ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def kit(tmp_path: Path) -> Path:
-    hub.save(tiny("convtasnet"), tmp_path / "mine", license="mit")
-    assert (
-        cli.main(["publish", SCORED, str(tmp_path / "mine"), "--kit", str(tmp_path / "kit"), "--to", ORG])
-        == 0
-    )
-    return tmp_path / "kit"
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of three models, one of them of no known scores. No test changes it."""
+    folder = tmp_path_factory.mktemp("kit")
+    hub.save(tiny("convtasnet"), folder / "mine", license="mit")
+    models = (SCORED, OTHER, str(folder / "mine"))
+    assert cli.main(["publish", *models, "--kit", str(folder / "kit"), "--to", ORG]) == 0
+    return folder / "kit"
 
 
 def test_it_has_all_that_goes_online(kit: Path) -> None:
     there = sorted(str(file.relative_to(kit)) for file in kit.rglob("*") if file.is_file())
     assert {"README.md", "push.py", "collection.json", "dataset/README.md"} <= set(there)
     assert {"space/app.py", "space/requirements.txt", "space/README.md"} <= set(there)
-    assert {f"models/{name}/model.safetensors" for name in (SCORED, "mine")} <= set(there)
+    assert {f"models/{name}/model.safetensors" for name in NAMES} <= set(there)
     assert "{{" not in "".join((kit / file).read_text() for file in there if file.endswith((".md", ".json")))
 
 
@@ -99,22 +113,63 @@ def test_pushed_it_is_on_the_hub_and_loads_by_id(
     assert "nothing was sent" in push(kit, hub_recorder.url) and not hub_recorder.repositories
     for _ in range(2):  # it can be run again
         push(kit, hub_recorder.url, "--yes")
-    ids = [f"{ORG}/{name}" for name in (SCORED, "mine", SPACE, DATASET)]
+    ids = [f"{ORG}/{name}" for name in (*NAMES, SPACE, DATASET)]
     assert sorted(hub_recorder.repositories) == sorted(ids)
     assert hub_recorder.collection["title"].startswith("sfi_zoo")
     assert [item["id"] for item in hub_recorder.collection["items"]] == ids
-    card = hub_recorder.repositories[f"{ORG}/{SCORED}"].files["README.md"].decode()
-    hub_recorder.repositories = {k: v for k, v in hub_recorder.repositories.items() if k == f"{ORG}/{SCORED}"}
+    models = {f"{ORG}/{name}": hub_recorder.repositories[f"{ORG}/{name}"] for name in NAMES}
+    hub_recorder.repositories = dict(models)
     hub_recorder.into_git(hub_root)
-    (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    pasted = ""
+    for repository in models.values():
+        (snippet,) = re.findall(r"```python\n(.*?)```", repository.files["README.md"].decode(), re.DOTALL)
+        pasted += snippet + "\nprint(tuple(stems.shape), bool(stems.isfinite().all()))\n"
     done = subprocess.run(
-        [sys.executable, "-c", snippet + "\nprint(tuple(stems.shape))"],
+        [sys.executable, "-c", pasted],
         env=environment(hub_proxy.url, tmp_path / "home"),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.strip() == "(4, 2, 220500)", done.stderr
+    shapes = [f"({len(hub.load(str(kit / 'models' / name)).sources)}, 2, 220500) True" for name in NAMES]
+    assert done.stdout.splitlines() == shapes, done.stderr
+
+
+def test_results_of_cards_are_read_by_the_hubs_client_as_they_were_written(kit: Path) -> None:
+    """Without a network: front matter as YAML, the classes of huggingface_hub, results there and back."""
+    cards = {kit / "models" / name: ModelCardData for name in NAMES}
+    cards |= {kit / "space": SpaceCardData, kit / "dataset": DatasetCardData}
+    for folder, kind in cards.items():
+        text = (folder / "README.md").read_text("utf-8")
+        head = metadata_load(folder / "README.md")
+        assert head == yaml.safe_load(text.split("---\n")[1])
+        data = kind(**head, ignore_metadata_errors=False)
+        assert {key: value for key, value in data.to_dict().items() if value is not None} == head, folder
+        if index := head.get("model-index"):
+            name, results = model_index_to_eval_results(index)
+            assert name == folder.name and eval_results_to_model_index(name, results) == index
+            assert len({(*result.unique_identifier, result.metric_type) for result in results}) == len(
+                results
+            )
+        else:
+            assert folder.name not in (SCORED, OTHER)
+
+
+def test_the_space_starts_our_page_of_requirements_that_pip_reads(
+    kit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tomllib = pytest.importorskip("tomllib")  # of Python 3.11
+    (line,) = (kit / "space" / "requirements.txt").read_text().splitlines()
+    requirement = Requirement(line)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert requirement.name == project["name"] and requirement.extras <= set(project["optional-dependencies"])
+    (gradio,) = [Requirement(x) for x in project["optional-dependencies"]["demo"] if x.startswith("gradio")]
+    head = metadata_load(kit / "space" / "README.md")
+    assert gradio.specifier.contains(head["sdk_version"])
+    started: list[dict[str, object]] = []
+    monkeypatch.setattr("sfi_zoo.demo.app.serve", lambda **given: started.append(given))
+    runpy.run_path(str(kit / "space" / "app.py"), run_name="__main__")
+    assert started == [{}]
 
 
 @pytest.mark.parametrize(

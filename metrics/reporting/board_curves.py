@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 340, 210
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 22, 34
 TICKS = 5
 TITLES = {
-    "gained": "SI-SDR gained in dB",
+    "gained": "SI-SDR gained per pair of track and stem, in dB",
     "lost": "SI-SDR lost in dB",
     "mask": "mask LEE in dB",
     "masked_latent": "masked-latent LEE in dB",

@@ -5,6 +5,7 @@ from typing import Any
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub import expectations
+from sfi_zoo.hub.figures import gained_db
 from sfi_zoo.hub.folder import CARD
 from sfi_zoo.hub.results import SCORES, fill_model_index
 from sfi_zoo.metrics.reporting.looks import decibels_shown
@@ -56,8 +57,11 @@ def scores_table(scores: dict[str, Any]) -> str:
     gained = scores["improvement_at_trained_rate_db"]
     by_source = ", ".join(f"{markdown_text(source)} {decibels_shown(x)}" for source, x in gained.items())
     tracks = max(row["tracks"] for row in scores["rows"])
+    mean = gained_db(scores)
     at_trained = (
-        f"SI-SDR gained at F0 in dB: {by_source}." if gained else "Not scored at F0 natively: no gain there."
+        "Not scored at F0 natively: no gain there."
+        if mean is None
+        else f"SI-SDR gained at F0 in dB: {decibels_shown(mean)}, the mean of {by_source}."
     )
     heading = f"{tracks} tracks of {markdown_text(_dataset(scores['data'])[1])}. {at_trained}"
     return "\n\n".join((heading, LEGEND, markdown_table(COLUMNS, rows)))

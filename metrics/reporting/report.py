@@ -33,18 +33,19 @@ COLUMNS = (
     "predictor LEE",
     "masked-latent LEE",
     "SI-SDR",
-    "gained",
+    "gained per pair",
     "lost",
     "drop",
 )
 QUALITY = ("si_sdr_db", "si_sdr_improvement_db", "si_sdr_lost_db", "si_sdr_drop_db")
 LEGEND = (
-    "All figures but F are in dB. F is the sampling frequency of the song, F0 the one that the model was trained at."
-    " LEE is the local equivariance error, our reading of arXiv:2506.03550: how much masks or latents change when only F changes. Lower is"
-    " better. gained: SI-SDR of the stems less that of the mixture. lost: SI-SDR of the stems at F0, resampled to F, less that of the stems"
-    " at F. drop: SI-SDR at F0 less that at F. Modes: in native the layers adapt to F; in resample the song goes to F0 and the stems back;"
-    " in none the model runs as it is. Controls are no models: fixed_masks cannot depend on F and separates nothing; ratio_masks are"
-    " made of the true stems, about the best that masks can do."
+    "All figures but F are in dB. F is the sampling frequency of the song, F0 the one that the model was trained at. LEE is the local "
+    "equivariance error, our reading of arXiv:2506.03550: how much masks or latents change when only F changes. Lower is better. "
+    "gained per pair: SI-SDR of the stems less that of the mixture, the mean over all pairs of track and stem. Where it says gained "
+    "alone, it is the mean over the stems of each one's mean over the tracks. lost: SI-SDR of the stems at F0, resampled to F, less "
+    "that of the stems at F. drop: SI-SDR at F0 less that at F. Modes: in native the layers adapt to F; in resample the song goes to "
+    "F0 and the stems back; in none the model runs as it is. Controls are no models: fixed_masks cannot depend on F and separates "
+    "nothing; ratio_masks are made of the true stems, about the best that masks can do."
 )
 LAYERS_SHOWN = 8
 STYLE = (

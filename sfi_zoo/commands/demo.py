@@ -13,21 +13,27 @@ def demo_command(
     model: Annotated[
         str,
         typer.Option(
-            "-m", "--model", help="Chosen at first: name, folder or Hub id.", autocompletion=bundled
+            "-m",
+            "--model",
+            help="Model that is chosen at first: a name, folder or Hub id.",
+            autocompletion=bundled,
         ),
     ] = DEFAULT_MODEL,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="Default: the first free one from 7860 on.", min=1, max=65535)
+        int | None,
+        typer.Option(help="Port to listen on; default: the first free one from 7860 on.", min=1, max=65535),
     ] = None,
-    share: Annotated[bool, typer.Option("--share", help="Also at a public address of gradio.live.")] = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Serve it at a public address of gradio.live too.")
+    ] = False,
     device: Device = None,
     results: Annotated[
         Path | None,
         typer.Option(
-            help="Leaderboard of these scores: a folder that `sfi-zoo report --scores-json DIR` wrote.",
+            help="Show the leaderboard of these scores: a folder that `sfi-zoo report --scores-json DIR` wrote.",
             metavar="DIR",
         ),
     ] = None,

@@ -28,7 +28,7 @@ FFMPEG = "not installed; it reads mp4, m4a and video files: apt-get install ffmp
 
 
 def doctor_command(
-    timeout: Annotated[float, typer.Option(help="Seconds that the Hub has to answer.", min=0.1)] = 3.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the Hub.", min=0.1)] = 3.0,
     as_json: AsJson = False,
 ) -> None:
     """Check this machine: versions, device, torchaudio, the Hub and its cache, ffmpeg.

@@ -10,12 +10,14 @@ from sfi_zoo.commands.shared import AsJson
 
 
 def example_command(
-    out: Annotated[Path, typer.Argument(help="File to write, wav or flac ...", metavar="OUT.wav")],
+    out: Annotated[Path, typer.Argument(help="File to write: wav, flac, ogg or mp3.", metavar="OUT.wav")],
     sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 44100,
     seed: Annotated[int, typer.Option(help="Which song.")] = 0,
     duration: Annotated[float, typer.Option(help="In seconds.")] = 12.0,
     channels: Annotated[int, typer.Option(help="1 or 2.")] = 2,
-    stems: Annotated[bool, typer.Option("--stems", help="Write its stems too, to <OUT>/.")] = False,
+    stems: Annotated[
+        bool, typer.Option("--stems", help="Write its stems too, into the folder <OUT>/.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a song made from a formula.

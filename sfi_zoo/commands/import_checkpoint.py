@@ -17,24 +17,34 @@ def import_command(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.")],
-    seed: Annotated[int | None, typer.Option(help="Which of several seeds in a Hub repository.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Which seed to take, where a Hub repository has several.")
+    ] = None,
     sample_rate: Annotated[
-        int | None, typer.Option(help="What it was trained at, in Hz, where the file does not say it.")
+        int | None, typer.Option(help="Sampling frequency of training in Hz, where the file does not say it.")
     ] = None,
     sources: Annotated[
-        str | None, typer.Option(help="Names in output order, for example vocals,drums.")
+        str | None, typer.Option(help="Names of the stems in output order, for example vocals,drums.")
     ] = None,
     mask: Annotated[
-        str | None, typer.Option(help="relu or sigmoid, for a state dict of torchaudio: it does not say it.")
+        str | None,
+        typer.Option(help="Mask activation, relu or sigmoid; a state dict of torchaudio does not say it."),
     ] = None,
-    layers: Annotated[int | None, typer.Option(help="Blocks per repeat, for such a state dict.")] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Blocks per repeat; a state dict of torchaudio does not say it.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="The YAML file that belongs to the checkpoint, where it has one.")
     ] = None,
     activation: Annotated[
-        str | None, typer.Option(help="relu or elu, of a Spleeter: four and five stems have elu.")
+        str | None,
+        typer.Option(
+            help="Activation of a Spleeter model, relu or elu; those with four and five stems have elu."
+        ),
     ] = None,
-    bins: Annotated[int | None, typer.Option(help="That a Spleeter sees: 1024 or 1536.")] = None,
+    bins: Annotated[
+        int | None, typer.Option(help="Frequency bins that a Spleeter model sees: 1024 or 1536.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Convert a published checkpoint: SFI Conv-TasNet, Conv-TasNet of asteroid or torchaudio, Open-Unmix, Spleeter.

@@ -15,18 +15,19 @@ HEADER = ("name", "for", "separates", "F0 kHz", "MB", "licence", "gained dB", "l
 
 
 def list_command(
-    pattern: Annotated[str, typer.Argument(help="Only names that match, * is anything.")] = "*",
+    pattern: Annotated[str, typer.Argument(help="Show only names that match; * stands for any text.")] = "*",
     sort: Annotated[
-        str, typer.Option(help=f"Within a task: {', '.join(SORTS)}.", autocompletion=one_of(*SORTS))
+        str, typer.Option(help=f"Order within a task: {', '.join(SORTS)}.", autocompletion=one_of(*SORTS))
     ] = "gained",
     sources: Annotated[
-        str | None, typer.Option(help="Only models that give these, for example vocals; sorted by them.")
+        str | None,
+        typer.Option(help="Show only models that give these stems, for example vocals, sorted by them."),
     ] = None,
     architectures: Annotated[
-        bool, typer.Option("--architectures", help="Instead, what `sfi_zoo.create` builds untrained.")
+        bool, typer.Option("--architectures", help="List instead what `sfi_zoo.create` builds untrained.")
     ] = False,
     published: Annotated[
-        bool, typer.Option("--published", help="Only models of others, which are fetched on first use.")
+        bool, typer.Option("--published", help="Show only models of others, which are fetched on first use.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def publish_command(
     to: Annotated[
         str,
-        typer.Option(help="Repository on the Hub, org/name; made if it is not there. With --kit: org alone."),
+        typer.Option(help="Repository on the Hub, org/name; it is created if needed. With --kit: org alone."),
     ],
     names: Annotated[
         list[str] | None,
@@ -29,10 +29,10 @@ def publish_command(
         ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Send it; without, only show what would be sent.")
+        bool, typer.Option("--yes", help="Send it. Without this option nothing is sent, only shown.")
     ] = False,
     private: Annotated[
-        bool, typer.Option("--private", help="Only you, or your organisation, see it.")
+        bool, typer.Option("--private", help="Make it visible only to you or your organisation.")
     ] = False,
     kit: Annotated[
         Path | None,
@@ -43,7 +43,7 @@ def publish_command(
     ] = None,
     package: Annotated[
         str,
-        typer.Option(help="With --kit: what pip installs sfi_zoo by, for cards and the Space."),
+        typer.Option(help="With --kit: the requirement that cards and the Space give to pip."),
     ] = "sfi-zoo[demo]",
     as_json: AsJson = False,
 ) -> None:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 Results = Annotated[
     list[Path],
     typer.Argument(
-        help="Folders of `sfi-zoo score -o`, scores.json files, folders of models with one.",
+        help="Folders of `sfi-zoo score -o`, scores.json files, or model folders that hold one.",
         metavar="RESULTS...",
     ),
 ]
-WithZoo = Annotated[bool, typer.Option("--with-zoo", help="Beside the scores of the bundled models.")]
-Resamples = Annotated[int, typer.Option(help="Of the bootstrap.", min=0)]
+WithZoo = Annotated[bool, typer.Option("--with-zoo", help="Show the bundled models beside them.")]
+Resamples = Annotated[int, typer.Option(help="Number of resamples of the bootstrap.", min=0)]
 
 
 def study_command(
@@ -34,15 +34,17 @@ def study_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="Folder for study.json and scatter_*.svg; the first folder of RESULTS."
+            "-o",
+            "--out",
+            help="Folder for study.json and scatter_*.svg; default: the first folder of RESULTS.",
         ),
     ] = None,
-    cost: Annotated[str, typer.Option(help="Which is printed; all are written.")] = "si_sdr_lost",
+    cost: Annotated[str, typer.Option(help="Which cost to print; all are written.")] = "si_sdr_lost",
     families: Annotated[
         list[str] | None,
         typer.Option("--family", help="Models that share what was trained, with commas; may be repeated."),
     ] = None,
-    plots: Annotated[bool, typer.Option(help="Scatter plots, by matplotlib.")] = True,
+    plots: Annotated[bool, typer.Option(help="Draw scatter plots, with matplotlib.")] = True,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A model or a mode to leave out; may be repeated.")
     ] = None,
@@ -97,7 +99,7 @@ def report_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="Folder for report.html and report.md; the first folder of RESULTS."
+            "-o", "--out", help="Folder for report.html and report.md; default: the first folder of RESULTS."
         ),
     ] = None,
     scores_json: Annotated[

@@ -24,7 +24,7 @@ COLUMNS = {
     "predictor_lee_db": "predictor",
     "masked_latent_lee_db": "m. latent",
     "si_sdr_db": "SI-SDR",
-    "si_sdr_improvement_db": "gained",
+    "si_sdr_improvement_db": "gained per pair",
     "si_sdr_lost_db": "lost",
     "si_sdr_drop_db": "drop",
 }
@@ -32,40 +32,57 @@ COLUMNS = {
 
 def score_command(
     names: Annotated[
-        list[str], typer.Argument(help="From `sfi-zoo list`, folders, or Hub ids.", metavar="MODEL...")
+        list[str], typer.Argument(help="Names from `sfi-zoo list`, folders, or Hub ids.", metavar="MODEL...")
     ],
     data: Annotated[
         str, typer.Option(help="synthetic, or a folder like MUSDB18: test/<track>/vocals.wav ...")
     ] = SYNTHETIC,
     sample_rates: Annotated[
-        str, typer.Option(help="In Hz, with commas.")
+        str, typer.Option(help="Sampling frequencies in Hz, with commas between.")
     ] = "8000,16000,24000,32000,44100,48000",
     modes: Annotated[
         str,
-        typer.Option(help="With commas; resample:NAME for other resamplers than soxr."),
+        typer.Option(help="Modes, with commas between; resample:NAME takes another resampler than soxr."),
     ] = "native,resample,none",
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for the records: run again, it goes on.")
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="Folder for the records; the same command again goes on where it was."
+        ),
     ] = None,
-    subset: Annotated[str, typer.Option(help="Of the folder: test or train.")] = "test",
-    tracks: Annotated[int | None, typer.Option(help="So many at most; synthetic: 3 if not given.")] = None,
+    subset: Annotated[str, typer.Option(help="Which part of the folder: test or train.")] = "test",
+    tracks: Annotated[
+        int | None, typer.Option(help="Score at most so many tracks; default for synthetic songs: 3.")
+    ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="So many from the middle of each track; synthetic songs: 8.")
+        float | None,
+        typer.Option(
+            help="Score so many seconds from the middle of each track; default for synthetic songs: 8."
+        ),
     ] = None,
-    local: Annotated[bool, typer.Option("--local", help="Local LEE too, on a second of each.")] = False,
-    layers: Annotated[bool, typer.Option("--layers", help="Also local LEE over the layers.")] = False,
-    round_trip: Annotated[
-        bool, typer.Option("--round-trip", help="Round-trip LEE too: one more pass for each F below F0.")
+    local: Annotated[
+        bool, typer.Option("--local", help="Measure local LEE too, on one second of each track.")
     ] = False,
-    bss: Annotated[bool, typer.Option("--bss", help="BSSEval v4 too, by museval: slow.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Measure local LEE of each layer too.")] = False,
+    round_trip: Annotated[
+        bool,
+        typer.Option(
+            "--round-trip", help="Measure round-trip LEE too; it takes one more pass for each F below F0."
+        ),
+    ] = False,
+    bss: Annotated[
+        bool, typer.Option("--bss", help="Measure BSSEval v4 too, with museval; it is slow.")
+    ] = False,
     controls: Annotated[
         bool,
         typer.Option(
             "--controls",
-            help="Also fixed masks (the floor of the LEE), ratio masks (a ceiling of SDR) and none: doubles a run.",
+            help="Score controls too: fixed masks (the floor of LEE), ratio masks (a ceiling of SDR) and the mode none; doubles the time.",
         ),
     ] = False,
-    threads: Annotated[int, typer.Option(help="Per process; the last bit of sums depends on it.")] = 1,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads of each process; the last digits of results depend on it.")
+    ] = 1,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:

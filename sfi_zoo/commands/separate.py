@@ -35,7 +35,8 @@ def separate_command(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Sound files, videos (by ffmpeg), folders of them; - for standard input.", metavar="FILE..."
+            help="Sound files, videos (read by ffmpeg) or folders of them; - is standard input.",
+            metavar="FILE...",
         ),
     ],
     model: Annotated[
@@ -44,53 +45,64 @@ def separate_command(
             "-m",
             "-n",
             "--model",
-            help=f"Name, folder or Hub id; default: {DEFAULT_MODEL}.",
+            help=f"Model: a name, folder or Hub id; default: {DEFAULT_MODEL}.",
             autocompletion=bundled,
         ),
     ] = None,
     average: Annotated[
         bool,
-        typer.Option(
-            "--average", help="Several -m: the mean of what they say; takes as long as all of them."
-        ),
+        typer.Option("--average", help="With several -m: average their stems; takes as long as all of them."),
     ] = False,
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="Where stems go; - writes one stem to standard output, as wav."),
+        typer.Option(
+            "-o", "--out", help="Folder for the stems; - writes one stem to standard output, as wav."
+        ),
     ] = Path("separated"),
     filename: Annotated[
-        str, typer.Option(help="Names within OUT: {track}, {stem}, {ext}, {folder} (of the file), {model}.")
+        str,
+        typer.Option(
+            help="Names of files within OUT, of {track}, {stem}, {ext}, {folder} (of the song) and {model}."
+        ),
     ] = TEMPLATE,
-    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Folders within folders too.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("-r", "--recursive", help="Take folders within folders too.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace stems that are there.")] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave files whose stems are all there.")
+        bool, typer.Option("--skip-existing", help="Skip files whose stems are all there.")
     ] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", help="Processes that share the files.")] = 1,
     sample_rate: Annotated[
-        int | None, typer.Option(help="Resample to this rate (Hz) first, work and write at it.")
+        int | None, typer.Option(help="Resample the song to this rate (Hz) first; stems have it too.")
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option(help="wav, flac, ogg, mp3; default: as the file, wav for mp3, ogg and video."),
+        typer.Option(
+            help="wav, flac, ogg or mp3; default: that of the file, and wav for mp3, ogg and video."
+        ),
     ] = None,
-    subtype: Annotated[str | None, typer.Option(help="PCM_16, PCM_24, FLOAT; default: as the file.")] = None,
+    subtype: Annotated[
+        str | None, typer.Option(help="PCM_16, PCM_24 or FLOAT; default: that of the file.")
+    ] = None,
     mp3: Annotated[bool, typer.Option("--mp3", help="Short for --format mp3.")] = False,
-    mp3_bitrate: Annotated[int | None, typer.Option(help="kbit/s of an mp3.")] = None,
+    mp3_bitrate: Annotated[int | None, typer.Option(help="Bit rate of mp3 files in kbit/s.")] = None,
     flac: Annotated[bool, typer.Option("--flac", help="Short for --format flac.")] = False,
     float32: Annotated[bool, typer.Option("--float32", help="Short for --subtype FLOAT, as wav.")] = False,
     int24: Annotated[bool, typer.Option("--int24", help="Short for --subtype PCM_24.")] = False,
-    stems: Annotated[str | None, typer.Option(help="Only these, for example vocals,drums.")] = None,
+    stems: Annotated[
+        str | None, typer.Option(help="Write only these stems, for example vocals,drums.")
+    ] = None,
     two_stems: Annotated[
         str | None,
         typer.Option(
-            help="Only this one and the rest, summed; no_vocals: vocals, and the rest by that name."
+            help="Write this stem, and the sum of the others as rest; with no_vocals that sum is called no_vocals."
         ),
     ] = None,
     clip: Annotated[
         str,
         typer.Option(
-            help="Beyond full scale: rescale (all stems alike) or clamp. FLOAT never clips.",
+            help="What to do beyond full scale: rescale (all stems alike) or clamp. FLOAT never clips.",
             autocompletion=one_of("rescale", "clamp"),
         ),
     ] = "rescale",
@@ -112,25 +124,28 @@ def separate_command(
         bool, typer.Option(help="Turn stems down where together they are louder than the mixture.")
     ] = True,
     rescale: Annotated[
-        bool, typer.Option("--rescale", help="A gain for each stem, by least squares onto the mixture.")
+        bool, typer.Option("--rescale", help="Give each stem a gain, fitted to the mixture by least squares.")
     ] = False,
     shifts: Annotated[
-        int, typer.Option(help="Mean over so many delays within a frame; takes so many times as long.")
+        int, typer.Option(help="Average over so many delays within a frame; takes so many times as long.")
     ] = 1,
     chunk_seconds: Annotated[
         float,
         typer.Option(
-            help="Piece separated at once; memory grows with it. With less than seconds of context stems get worse."
+            help="Length of the pieces; memory grows with it. Pieces of a second or two make stems worse."
         ),
     ] = CHUNK_SECONDS,
     overlap_seconds: Annotated[
-        float | None, typer.Option(help="What two pieces share; default: 1.5, at most a quarter of one.")
+        float | None, typer.Option(help="Overlap of two pieces; default: 1.5, at most a quarter of a piece.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Pieces at once; memory grows with it.")] = 1,
+    batch_size: Annotated[
+        int, typer.Option(help="Pieces that are separated at once; memory grows with it.")
+    ] = 1,
     dtype: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(DTYPES)}.", autocompletion=one_of(*DTYPES))
+        str | None,
+        typer.Option(help=f"Precision: one of {', '.join(DTYPES)}.", autocompletion=one_of(*DTYPES)),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: as torch is set.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: those that torch takes.")] = None,
     mode: Annotated[
         str,
         typer.Option(
@@ -140,7 +155,7 @@ def separate_command(
     ] = "native",
     resampler: Annotated[
         str | None,
-        typer.Option(help="With --mode resample: soxr, windowed_sinc, torchaudio, noisy_kernel ..."),
+        typer.Option(help="Resampler of --mode resample: soxr, windowed_sinc, torchaudio, noisy_kernel ..."),
     ] = None,
     device: Device = None,
     as_json: AsJson = False,
