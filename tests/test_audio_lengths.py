@@ -116,6 +116,24 @@ def test_what_follows_the_samples_is_not_read_as_samples(rest: bytes, tmp_path: 
     assert probe(path).note is None and read(path)[0].shape == (2, 20_000)
 
 
+@pytest.mark.parametrize("length", [0, 2**32 - 1, 0x7FFFF000, 5000 * FRAME])
+@pytest.mark.parametrize("container", ["WAV", "AIFF"])
+def test_chunks_behind_samples_of_no_known_length_are_not_read_as_samples(
+    container: str, length: int, tmp_path: Path
+) -> None:
+    order = ">" if container == "AIFF" else "<"
+    noise = np.random.default_rng(2).bytes(3001) + b"\0"
+    tags = (
+        b"LIST" + struct.pack(order + "I", 3001) + noise + b"id3 " + struct.pack(order + "I", 4) + b"ID3\x03"
+    )
+    path = saved(tmp_path, claiming(container, length, "PCM_16") + tags)
+    assert torch.equal(read(path)[0], held(encoded(container))) and probe(path).note
+    path = saved(
+        tmp_path, claiming(container, length, "PCM_16") + tags[:-30] + bytes(26)
+    )  # no chunks: samples, all read
+    assert read(path)[0].shape[-1] > len(SIGNAL)
+
+
 def test_bw64_is_rf64(tmp_path: Path) -> None:
     data = encoded("RF64")
     data[:4] = b"BW64"

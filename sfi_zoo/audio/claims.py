@@ -7,6 +7,7 @@ file that has it.
 """
 
 import io
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ _MOST_CHUNKS = 4096
 _CHUNKS = b"LIST id3  ID3  bext cue  smpl PEAK fact JUNK junk FLLR iXML axml chna _PMX PAD  afsp acid inst DISP minf elm1"
 _CHUNKS += b" umid levl plst note AFAn ANNO NAME AUTH (c)  COMT MARK INST APPL MIDI FVER CHAN basc trns cate"
 _KNOWN = frozenset(_CHUNKS[place : place + 4] for place in range(0, len(_CHUNKS), 5))
+_NAMES = re.compile(b"|".join(map(re.escape, sorted(_KNOWN))))
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 _GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # all chunks of a W64 file end so, but the first
 _UNKNOWN32 = 2**32 - 1
@@ -103,6 +105,7 @@ class _Data:
         block: bytes of a frame.
         rest: whether what follows at a place in the file is no samples.
         corrected: the repair for a length.
+        end: finds where samples end that nothing says the length of; None for the end of the file.
     """
 
     start: int
@@ -110,6 +113,7 @@ class _Data:
     block: int
     rest: Callable[[int], bool]
     corrected: Callable[[int], Repair]
+    end: Callable[[], int] | None = None
 
 
 def chunks_repair(path: Path) -> Repair | None:
@@ -147,6 +151,8 @@ def _judged(path: Path, data: _Data, size: int, head: bytes) -> Repair | None:
             end = data.claimed + wraps * 2**32
             if end <= present and data.rest(data.start + end):
                 length = end
+    if length == present and data.end:
+        length = data.end() - data.start
     return data.corrected(length // data.block * data.block)
 
 
@@ -185,7 +191,14 @@ def _riff(file: BinaryIO, size: int) -> _Data | None:
         head = before[:4] + struct.pack(order + "I", start - 8 + length) + before[8:-4]
         return Repair(head + struct.pack(order + "I", length), start, start + length, said)
 
-    return _Data(start, claimed, max(1, block), lambda place: _is_rest(file, place, size, order), corrected)
+    return _Data(
+        start,
+        claimed,
+        max(1, block),
+        lambda place: _is_rest(file, place, size, order),
+        corrected,
+        lambda: _end(file, start, size, order),
+    )
 
 
 def _rf64_head(form_chunk: bytes, length: int, block: int) -> bytes:
@@ -217,7 +230,14 @@ def _aiff(file: BinaryIO, size: int) -> _Data | None:
             struct.pack_into(">I", head, common + 2, min(length // block, _UNKNOWN32))
         return Repair(bytes(head), start, start + length, _claim(max(0, claimed - 8), length))
 
-    return _Data(start, max(0, claimed - 8), block, lambda place: _is_rest(file, place, size, ">"), corrected)
+    return _Data(
+        start,
+        max(0, claimed - 8),
+        block,
+        lambda place: _is_rest(file, place, size, ">"),
+        corrected,
+        lambda: _end(file, start, size, ">"),
+    )
 
 
 def _au(file: BinaryIO, size: int) -> _Data | None:
@@ -347,6 +367,23 @@ def _is_chain(file: BinaryIO, place: int, size: int, order: str) -> bool:
             return False
         place += 8 + length + length % 2
     return True
+
+
+def _end(file: BinaryIO, start: int, size: int, order: str) -> int:
+    """Where chunks of known names begin, of at most 64 KiB, that end where the file does; the end of the file without any."""
+    begin = max(start, size - 2**16)
+    file.seek(begin)
+    data = file.read(2**16)
+    for found in _NAMES.finditer(data):
+        place = found.start()
+        while len(data) - place >= 8:
+            name, length = struct.unpack_from(order + "4sI", data, place)
+            if not _printable(name):
+                break
+            place += 8 + length + length % 2
+        if place - len(data) in (0, 1):  # the last pad byte may be missing
+            return begin + found.start()
+    return size
 
 
 def _is_tag(file: BinaryIO, place: int, size: int) -> bool:

@@ -208,7 +208,9 @@ def _opened(path: Path, source: str | View) -> soundfile.SoundFile:
         return soundfile.SoundFile(source)
     except soundfile.LibsndfileError as error:
         if "SF_INFO" in str(error):
-            raise InputError(f"{path}: its header claims an impossible sample rate, 0 Hz or so") from error
+            raise InputError(
+                f"{path}: its header contradicts itself, or claims an impossible sample rate, 0 Hz or so"
+            ) from error
         reason = error.error_string.strip(" .\n") or "damaged"
         if "not exist" in reason:  # said of any text that is named .mp3; that the file exists is known here
             reason = "Format not recognised"
