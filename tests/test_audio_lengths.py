@@ -237,19 +237,21 @@ def test_an_ogg_file_without_its_last_page_is_read_and_it_is_said(tmp_path: Path
     assert 0 < read(path)[0].shape[-1] == info.frames < 48_000
 
 
-@pytest.mark.parametrize("damage", ["cut", "last byte", "a part is gone", "zeros"])
-def test_an_mp3_with_fewer_frames_than_its_header_says_is_refused(damage: str, tmp_path: Path) -> None:
+def test_an_mp3_with_fewer_frames_than_its_header_says_is_told(tmp_path: Path) -> None:
+    data = compressed("MP3", "MPEG_LAYER_III")
+    assert probe(saved(tmp_path, data + bytes(1000))).note is None
+    middle = len(data) // 2
+    for cut in (data[:middle], data[:-1], data[:middle] + data[middle + 777 :]):
+        assert re.search(
+            r"header claims \d+ frames of MP3, it holds \d+", str(probe(saved(tmp_path, cut)).note)
+        )
+
+
+def test_an_mp3_that_a_decoder_gives_up_in_its_middle_is_refused(tmp_path: Path) -> None:
     data = compressed("MP3", "MPEG_LAYER_III")
     middle = len(data) // 2
-    bad = {
-        "cut": data[:middle],
-        "last byte": data[:-1],
-        "a part is gone": data[:middle] + data[middle + 777 :],
-        "zeros": data[:middle] + bytes(2000) + data[middle + 2000 :],
-    }[damage]
-    assert probe(saved(tmp_path, data + bytes(1000))).note is None
-    with pytest.raises(InputError, match=r"header claims \d+ frames of MP3, it holds \d+"):
-        probe(saved(tmp_path, bad))
+    with pytest.raises(InputError, match="samples end at"):
+        read(saved(tmp_path, data[:middle] + bytes(2000) + data[middle + 2000 :]))
 
 
 def test_an_mp3_that_goes_on_at_another_rate_is_refused_not_cut(tmp_path: Path) -> None:

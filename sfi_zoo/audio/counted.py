@@ -7,6 +7,7 @@ guesses from the bits per second of the first frame, and gives no more samples t
 import mmap
 import re
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfi_zoo.audio.claims import Repair
@@ -125,28 +126,39 @@ def _crc8(data: bytes) -> int:
     return value
 
 
-def mp3_repair(path: Path, frames: int) -> tuple[Repair | None, int]:
-    """The repair of an MP3 (layer III) that holds more than libsndfile takes it to, and the samples that a decoder has to find at least.
+@dataclass(frozen=True)
+class Mp3:
+    """What a walk over the frames of an MP3 found.
 
-    It gets a Xing header before its first frame, with the number of frames that a walk over all of them has found. There is no repair,
-    None, for what is right; 0 samples for what is no MP3.
+    Attributes:
+        repair: what has to be put right before libsndfile reads all of it.
+        least: samples per channel that a decoder finds at least.
+        missing: in words, that the header claims frames which are not there; None where they are.
+    """
+
+    repair: Repair | None = None
+    least: int = 0
+    missing: str | None = None
+
+
+def mp3_frames(path: Path, frames: int) -> Mp3:
+    """What an MP3 (layer III) holds; nothing is found in another file.
+
+    One that holds more than libsndfile takes it to gets a Xing header before its first frame, with the number of frames that are there.
 
     Args:
         path: the file.
         frames: samples per channel, by libsndfile.
-
-    Raises:
-        InputError: frames that its header claims are missing.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         begin = _after_id3(file.read(10))
         if begin >= size:
-            return None, 0
+            return Mp3()
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             length = _mp3_frame(data, begin)
             if length is None or _mp3_frame(data, begin + length) is None:
-                return None, 0
+                return Mp3()
             header, tag = data[begin : begin + 4], data[begin : begin + min(length, 256)]
             place = max(tag.find(b"Xing"), tag.find(b"Info"))
             held, cut = _mp3_count(data, begin)
@@ -155,15 +167,14 @@ def mp3_repair(path: Path, frames: int) -> tuple[Repair | None, int]:
     if 0 <= place <= len(tag) - 12:
         flags, count = struct.unpack(">II", tag[place + 4 : place + 12])
         claimed = count if flags & 1 else None
+    missing = None
     if claimed is not None and held < claimed - (not cut):  # some count the frame with the claim too
-        raise InputError(
-            f"{path}: damaged or truncated, its header claims {claimed} frames of MP3, it holds {held}"
-        )
+        missing = f"its header claims {claimed} frames of MP3, it holds {held}"
     version = header[1] >> 3 & 3
     samples = 1152 if version == 3 else 576
     least = max(0, held - _MP3_SLACK) * samples
     if held * samples <= frames or (claimed is not None and held <= claimed + 1):
-        return None, least
+        return Mp3(None, least, missing)
     # the same kind of frame, without a check sum and with room enough
     header = bytes([0xFF, header[1] | 1, header[2] & 0x0D | 0xE0, header[3]])
     made = bytearray(_mp3_length(header) or 0)
@@ -173,7 +184,8 @@ def mp3_repair(path: Path, frames: int) -> tuple[Repair | None, int]:
     made[4 + side : 16 + side] = b"Xing" + struct.pack(">II", 1, held)
     start = begin + length if place >= 0 else begin
     said = "its header claims " + ("no length" if claimed is None else f"{claimed} frames of MP3")
-    return Repair(bytes(made), start, size, f"{said}, it holds {held}{' frames' * (claimed is None)}"), least
+    said += f", it holds {held}{' frames' * (claimed is None)}"
+    return Mp3(Repair(bytes(made), start, size, said), least)
 
 
 def _mp3_count(data: mmap.mmap, place: int) -> tuple[int, bool]:

@@ -14,7 +14,7 @@ import torch
 from sfi_zoo.audio import by_ffmpeg
 from sfi_zoo.audio.bounds import check_finite
 from sfi_zoo.audio.claims import TOLERANCE, Repair, View, chunks_repair
-from sfi_zoo.audio.counted import flac_repair, mp3_repair
+from sfi_zoo.audio.counted import flac_repair, mp3_frames
 from sfi_zoo.audio.ogg import is_chained, ogg_note
 from sfi_zoo.errors import InputError
 
@@ -69,13 +69,13 @@ def probe(path: str | Path) -> AudioInfo:
     try:
         info, log = _described(path, repair)
     except InputError as error:
-        found = by_ffmpeg.probe(path, str(error))
-        return AudioInfo(path, *found)
+        return AudioInfo(path, *by_ffmpeg.probe(path, str(error)))
     if info.format == "MP3" or info.subtype == "MPEG_LAYER_III":
-        repair, least = mp3_repair(path, info.frames)
+        found = mp3_frames(path, info.frames)
+        repair = found.repair
         if repair is not None:
             info, log = _described(path, repair)
-        info = replace(info, least=least)
+        info = replace(info, least=found.least, note=found.missing and f"{path}: {found.missing}")
     if repair is None:
         _check_not_cut(info, log)
     if info.format == "OGG" and is_chained(path):
