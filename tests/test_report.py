@@ -240,6 +240,29 @@ def test_json_of_a_report_is_the_leaderboard_with_the_best_first(tmp_path, capsy
     assert {row["mode"] for row in rows} == set(MODES) - {"fixed_masks"}
 
 
+def test_the_bootstrap_of_a_report_runs_once_for_the_page_and_for_json(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    folder, calls = results(tmp_path / "results", records([4.0, 5.0])), []
+
+    def counted(*given, **options):
+        calls.append(given)
+        return leaderboard(*given, **options)
+
+    for place in ("leaderboard", "board"):
+        monkeypatch.setattr(f"sfi_zoo.metrics.reporting.{place}.leaderboard", counted)
+    assert cli.main(["report", str(folder), "--resamples", "5"]) == 0
+    without = (folder / "report.html").read_bytes()
+    assert cli.main(["report", str(folder), "--resamples", "5", "--json"]) == 0
+    assert len(calls) == 2 and (folder / "report.html").read_bytes() == without
+
+
+def test_json_of_scores_alone_is_refused_before_anything_is_written(tmp_path, capsys):
+    files = scores_files(tmp_path, [4.0], "zoo")
+    assert cli.main(["report", *map(str, files), "--json", "-o", str(tmp_path / "page")]) == 2
+    assert "leaderboard of results folders" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()
+
+
 def test_a_leaderboard_of_nothing_is_refused():
     with pytest.raises(InputError, match="no record holds a score"):
         leaderboard([])

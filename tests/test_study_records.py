@@ -139,3 +139,33 @@ def test_rows_that_share_weights_are_one_family(monkeypatch):
         first = next(p for p in part.parameters() if p.ndim > 1).detach().double().sum().item()
         assert families.setdefault(first, row.family) == row.family
     assert len(set(families.values())) == STUDY["kept"]["families"]
+
+
+def of_plan(half, mode):
+    """r, partial r (each with its interval) and the lowest tau, of the metric and cost of the plan."""
+    found = next(
+        r
+        for r in STUDY[half]["correlations"]
+        if (r["group"], r["metric"], r["cost"])
+        == (f"mode {mode}", "scale_invariant", "si_sdr_lost_separated")
+    )
+    taus = [c["tau"] for c in STUDY[half]["choices"] if c["mode"] == mode and c["tau"] is not None]
+    return found["pearson"], found["partial_pearson"], min(taus)
+
+
+def test_the_page_says_what_is_reached_and_what_is_not():
+    """Its sentences anew from the figures, and those from the records by the tests above."""
+    page = " ".join((FOLDER.parent / "results_study.md").read_text("utf-8").split())
+    for half in ("kept", "chosen"):
+        failed = []
+        for mode, called in (("native", "native"), ("resample", "Mode resample")):
+            r, partial, tau = of_plan(half, mode)
+            figures = f"{r['value']:.2f}, given the bandwidth {partial['value']:.2f}, lowest tau {tau:.2f}"
+            assert f"{called} r {figures}." in page, (half, mode)
+            asked = {"r": (r["value"], 0.92), "partial r": (partial["value"], 0.85), "tau": (tau, 0.6)}
+            failed += [f"{name} {mode}" for name, (value, least) in asked.items() if value < least]
+        verdict = f"Not reached there: {', '.join(failed)}." if failed else "and 0.6: reached."
+        start = "- On the half that chose nothing:" if half == "kept" else "- On the half that chose:"
+        assert verdict in page.split(start)[1].split(" - ")[0], half
+    low = [of_plan("kept", mode)[0]["low"] for mode in ("native", "resample")]
+    assert f"are {low[0]:.2f} (native) and {low[1]:.2f} (resample)" in page

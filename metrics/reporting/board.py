@@ -59,19 +59,22 @@ class Entry:
     modes: Mapping[str, InMode]
 
 
-def entries_of_records(records: Sequence[Record], resamples: int = 1000) -> list[Entry]:
+def entries_of_records(
+    records: Sequence[Record], resamples: int = 1000, rows: Sequence[Record] | None = None
+) -> list[Entry]:
     """Entries of scoring runs, the best first.
 
     Args:
         records: of scoring runs on the same data.
         resamples: of the bootstrap.
+        rows: the `leaderboard` of the records, where it is there already.
 
     Raises:
         InputError: no record holds a score.
     """
-    rows = leaderboard(records, resamples)
+    rows = leaderboard(records, resamples) if rows is None else rows
     points = as_json(rows_of(records))
-    return _entries(rows, points, resamples)
+    return _entries(list(rows), points, resamples)
 
 
 def entries_of_scores(scores: Mapping[str, Mapping[str, Any]], resamples: int = 1000) -> list[Entry]:

@@ -79,20 +79,26 @@ class Section:
     board: Sequence[Entry] = ()
 
 
-def sections(records: Sequence[Record], resamples: int = 1000, pictures: bool = True) -> list[Section]:
+def sections(
+    records: Sequence[Record],
+    resamples: int = 1000,
+    pictures: bool = True,
+    rows_of_board: Sequence[Record] | None = None,
+) -> list[Section]:
     """The report: the leaderboard, rankings, what has no score, all figures of each model, the study.
 
     Args:
         records: of scoring runs.
         resamples: of the bootstraps.
         pictures: draw the study too.
+        rows_of_board: the `leaderboard` of the records, where it is there already: its bootstrap is not run again.
 
     Raises:
         InputError: no record holds a score, or matplotlib, which `pictures` need, is not installed.
     """
     if all("failed" in record for record in records):
         raise InputError("no record holds a score: there is nothing to report")
-    parts = [*_board(records, resamples), _ranking(records, resamples), *_failures(records)]
+    parts = [*_board(records, resamples, rows_of_board), _ranking(records, resamples), *_failures(records)]
     rows = rows_of(records)
     for model in sorted({row["model"] for row in rows}):
         own = sorted((row for row in rows if row["model"] == model), key=_place)
@@ -236,12 +242,12 @@ def _by_source(records: Sequence[Record]) -> dict[str, float | None]:
     return {name: math.fsum(values) / len(values) if values else None for name, values in found.items()}
 
 
-def _board(records: Sequence[Record], resamples: int) -> list[Section]:
+def _board(records: Sequence[Record], resamples: int, rows: Sequence[Record] | None) -> list[Section]:
     """The leaderboard, if a model has a score: controls are none."""
     if all("failed" in r or r["mode"] in UNRANKED for r in records):
         return []
     text = "A row for each model. A click on the head of a column sorts by it, and a second click turns the order."
-    return [Section("Leaderboard", text, board=entries_of_records(records, resamples))]
+    return [Section("Leaderboard", text, board=entries_of_records(records, resamples, rows))]
 
 
 def _ranking(records: Sequence[Record], resamples: int) -> Section:

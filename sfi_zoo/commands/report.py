@@ -133,8 +133,13 @@ def report_command(
     records = given.records
     title = "Scores: " + ", ".join(given.own)
     parts = report.beside(given.of_all(), resamples) if given.scores else []
+    if as_json and not records:
+        raise InputError(
+            "--json prints the leaderboard of results folders, and there is none among scores.json files alone"
+        )
+    rows = leaderboard(records, resamples) if as_json else None  # once, for the page and for what is printed
     if records:
-        parts += report.sections(records, resamples, pictures)
+        parts += report.sections(records, resamples, pictures, rows)
     pages = {"report.html": report.as_html(title, parts), "report.md": report.as_markdown(title, parts)}
     with made(folder), Draft(folder) as draft:
         for name, text in pages.items():
@@ -151,7 +156,7 @@ def report_command(
             for path in report.write_scores(there, made_with, cards, dataset):
                 written += [path, update_card(path.parent)]
     if as_json:
-        say_json(leaderboard(records, resamples))
+        say_json(rows)
     else:
         for path in written:
             say(path)
