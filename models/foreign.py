@@ -1,5 +1,7 @@
 """A separator around a network of anyone's, made independent of the sampling frequency by surgery."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,12 +144,21 @@ class ForeignSeparator(Separator):
             return self(waveform.expand(-1, self.channels, -1), sample_rate).mean(2, keepdim=True)
         with at_sample_rate(self.network, self.check_rate(sample_rate)):
             y = self.estimate(self.network, waveform)
+        return self._fitted(y, waveform)
+
+    def _fitted(self, y: Tensor, waveform: Tensor) -> Tensor:
         wanted = (waveform.shape[0], len(self.sources), *waveform.shape[1:])
         if y.shape[:-1] != wanted[:-1]:
             raise InputError(
                 f"estimate of {type(self).__name__} gave {tuple(y.shape)}, not (batch, sources, channels, time) = {wanted}"
             )
         return nn.functional.pad(y, (0, wanted[-1] - y.shape[-1]))
+
+    def at_one_rate(self, sample_rate: float, freeze: Callable[[nn.Module, float], nn.Module]) -> nn.Module:
+        """What `sfi_zoo.freeze` gives: a module on (batch, channels, time) at one rate, with as many channels as the network hears."""
+        copied = copy.copy(self)
+        copied._modules = {"network": freeze(self.network, sample_rate)}
+        return FrozenForeign(copied)
 
     def load_foreign(self, state: dict[str, Tensor]) -> None:
         """Loads weights under the names that the foreign network gives them.
@@ -164,3 +175,22 @@ class ForeignSeparator(Separator):
                 f"these weights are not those of {type(self).__name__}: {', '.join([*strange, *wrong][:6])}"
             )
         self.network.load_state_dict({names[n]: value for n, value in state.items()})
+
+
+class FrozenForeign(nn.Module):
+    """A foreign separator at one sampling frequency.
+
+    Args:
+        separator: with a frozen network.
+    """
+
+    def __init__(self, separator: ForeignSeparator) -> None:
+        super().__init__()
+        self.network = separator.network
+        self._separator = [separator]  # no module of this one: its rates mean nothing any more
+        self.train(separator.training)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, channels, time) -> (batch, sources, channels, time)."""
+        (separator,) = self._separator
+        return separator._fitted(separator.estimate(self.network, waveform), waveform)

@@ -1,5 +1,7 @@
 """Foreign networks as separators of the zoo: files, folders, weights by their own names."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -68,3 +70,17 @@ def test_weights_come_under_their_own_names(architecture):
         assert relative_error(model(x, 8000)[:, :, 0], plain(x)) < 1e-5
     with pytest.raises(InputError, match=r"not those of Mine: another"):
         model.load_foreign({**plain.state_dict(), "another": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_frozen_it_is_a_module_on_waveforms_of_one_rate(architecture, rate):
+    model = sfi_zoo.create("mine", sample_rate=8000).eval()
+    frozen = sfi_zoo.freeze(model, rate)
+    x = band_limited(rate, 2400).float()
+    with torch.no_grad():
+        expected = model(x, rate)
+        assert relative_error(frozen(x), expected) < 1e-5
+        assert relative_error(copy.deepcopy(frozen)(x), expected) < 1e-5
+        program = torch.export.export(frozen, (x,)).module()
+        assert relative_error(program(x), expected) < 1e-5
+    assert not [name for name in frozen.state_dict() if not name.startswith("network.")]

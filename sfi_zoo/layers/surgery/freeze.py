@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import is_half
 from sfi_zoo.layers.designed import DesignedConv
-from sfi_zoo.layers.sample_rate import check_sample_rate
+from sfi_zoo.layers.sample_rate import check_sample_rate, set_sample_rate
 from sfi_zoo.layers.sfi_conv import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers.stft import SFIISTFT, SFISTFT
 from sfi_zoo.layers.surgery.conversion import replace_modules
@@ -19,6 +19,7 @@ from sfi_zoo.layers.surgery.frozen_stft import PlainISTFT, PlainSTFT
 from sfi_zoo.layers.surgery.make_sfi import sfi_layers
 from sfi_zoo.layers.surgery.redirected import Redirected
 from sfi_zoo.layers.surgery.watch import unwatched
+from sfi_zoo.layers.surgery.wrapped import ResampledModel
 
 MOST_PHASES = 640  # enough for any two of 8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 88.2, 96 kHz
 
@@ -33,6 +34,8 @@ def freeze(model: nn.Module, sample_rate: float) -> nn.Module:
 
     A plain decoder gives (frames - 1) hop samples and a kernel less padding. A foreign model that counts hops in samples of F0 (see
     `make_sfi`) therefore wants signals of whole hops at this rate: multiples of S0 F / F0 samples, whole numbers.
+
+    A model between two resamplings (`fallback`) has no SFI layer: its copy stays between them, and is set to this rate.
 
     To ONNX: `torch.onnx.export(frozen, (waveform,), path, dynamo=True, optimize=False)`; the optimiser takes floors of 1e-12 for zero.
 
@@ -55,6 +58,13 @@ def freeze(model: nn.Module, sample_rate: float) -> nn.Module:
     rate = float(sample_rate)
     if isinstance(model, Redirected):
         return _frozen_calls(model, rate)
+    if isinstance(model, ResampledModel):
+        wrapped = copy.deepcopy(model)
+        set_sample_rate(wrapped, rate)
+        return wrapped
+    if callable(own := getattr(model, "at_one_rate", None)):  # it knows what it is made of
+        frozen: nn.Module = own(rate, freeze)
+        return frozen
     model = unwatched(copy.deepcopy(model))
     known = dict(model.named_modules())
     plain = {known[name]: _plain(name, known[name], rate) for name in layers}
