@@ -1,4 +1,4 @@
-"""The one exception for whatever a user can pass wrongly."""
+"""The exception for every mistake in what a user passes."""
 
 
 class InputError(ValueError):

@@ -31,10 +31,10 @@ class ProgressBar:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "ProgressBar":
-        """Show it."""
+        """Show the bar."""
         self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Wipe it."""
+        """Wipe the bar away."""
         self._progress.stop()

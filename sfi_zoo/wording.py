@@ -1,4 +1,4 @@
-"""How this package names many things in a message, quotes another library, and sets a Markdown table."""
+"""Wording of messages: long lists shortened, errors of other libraries in one line, Markdown tables."""
 
 import re
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ _MARKS = re.compile(
 
 
 def shortened(names: list[str]) -> str:
-    """The first of them, and how many more there are."""
+    """The first few items, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The message of an error, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -96,12 +96,12 @@ def test_by_default_stems_of_the_page_add_up_to_the_song(tmp_path: Path) -> None
         (
             OWN,
             {"data": np.zeros((4000 * 601, 1), np.int16), "samplerate": 4000},
-            "song.wav: 10.0 min in 1 channels, this page takes 10 min of such; `sfi-zoo separate` takes any length",
+            "song.wav: 10.0 min in 1 channels, this page takes 10 min of that many channels; `sfi-zoo separate` takes any length",
         ),
         (
             OWN,
             {"data": np.zeros((4000 * 301, 4), np.int16), "samplerate": 4000},
-            "song.wav: 5.0 min in 4 channels, this page takes 5 min of such; `sfi-zoo separate` takes any length",
+            "song.wav: 5.0 min in 4 channels, this page takes 5 min of that many channels; `sfi-zoo separate` takes any length",
         ),
     ],
 )

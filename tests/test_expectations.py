@@ -46,7 +46,7 @@ def test_every_figure_is_one_of_the_scores(folder: Path) -> None:
 
 def test_a_source_that_gets_worse_is_told() -> None:
     row = Row("m", "t", ("a", "b"), 16000, None, "mit", 1.0, 0.2, {"a": 3.0, "b": -1.0}, 5, "songs")
-    assert "b least (-1.0), which is worse than the mixture" in paragraph(row)
+    assert "b least (-1.0 dB, which is worse than the mixture)" in paragraph(row)
     assert "has not been scored" in paragraph(Row("m", "t", ("a", "b"), 16000, None, "mit"))
 
 

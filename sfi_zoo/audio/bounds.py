@@ -10,7 +10,7 @@ MAX_SAMPLE_RATE = 192_000
 
 
 def check_sample_rate(sample_rate: float, subject: str = "sample_rate") -> float:
-    """The plain number of a sample rate (Hz), if separators work at it.
+    """Check that separators work at a sample rate (Hz), and return it as a plain number.
 
     Args:
         sample_rate: in Hz, need not be an integer; see `sfi_zoo.audio.rates.hertz`.

@@ -97,7 +97,9 @@ def blocks(path: Path, channels: int, size: int, select: str | None = None) -> I
                 yield torch.from_numpy(whole.reshape(-1, channels).T.copy())
             said = process.stderr.read(2**12).decode(errors="replace")
             if process.wait():
-                raise InputError(f"{path}: ffmpeg cannot read it ({' '.join(said.split()) or 'no reason'})")
+                raise InputError(
+                    f"{path}: ffmpeg cannot read it ({' '.join(said.split()) or 'it gives no reason'})"
+                )
         finally:
             process.kill()
 

@@ -36,10 +36,10 @@ NEAREST = {
 
 
 def check_format(format: str | None, subtype: str | None) -> None:
-    """Refuse names of containers and sample formats that there are not.
+    """Refuse unknown names of containers and sample formats.
 
     Raises:
-        InputError: there is no such.
+        InputError: a name is unknown.
     """
     if format and format.upper() not in EXTENSIONS:
         known = ", ".join(sorted({extension[1:] for extension in EXTENSIONS.values()}))

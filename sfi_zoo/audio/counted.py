@@ -22,7 +22,7 @@ _BITS_V2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 
 
 def flac_repair(path: Path) -> Repair | None:
-    """The repair of a FLAC whose header claims fewer samples than there are, or none; None where it does not, or for another file.
+    """The repair of a FLAC whose header claims fewer samples than there are, or none; None where it is right, or for other files.
 
     Raises:
         InputError: another FLAC file follows in it.

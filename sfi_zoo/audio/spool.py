@@ -1,4 +1,4 @@
-"""Blocks of samples on disk, for what has to be read once more when all of it is known."""
+"""Blocks of samples on disk, for signals that are read a second time once all of them is known."""
 
 import tempfile
 from collections import deque

@@ -89,7 +89,7 @@ class StemWriter:
 
     @property
     def scratch(self) -> Path:
-        """A folder on the same disk, for what goes when the block ends."""
+        """A folder on the same disk for temporary files; it is removed when the block ends."""
         return self._draft.path
 
     def __enter__(self) -> "StemWriter":

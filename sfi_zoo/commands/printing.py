@@ -67,13 +67,13 @@ def say_table(table: Table) -> None:
 
 
 def remark(line: str) -> None:
-    """A line on standard error; where that is full there is nothing left to do."""
+    """Print a line on standard error; if that cannot be written to, nothing happens."""
     with suppress(OSError, ValueError, AttributeError):
         print(line, file=sys.stderr, flush=True)
 
 
 def end() -> str | None:
-    """A note on lines with escapes, once all is said; None for none.
+    """The note that lines held escape characters, at the end of all output; None where there were none.
 
     Raises:
         OSError: lines are lost; the message says how many, and the first of them.

@@ -17,17 +17,12 @@ if TYPE_CHECKING:
 
 SYNTHETIC = "synthetic"
 SHOWN_FAILURES = 20
-COLUMNS = {
-    "mode": "mode",
-    "sample_rate": "Hz",
-    "mask_lee_db": "mask",
-    "predictor_lee_db": "predictor",
-    "masked_latent_lee_db": "m. latent",
-    "si_sdr_db": "SI-SDR",
-    "si_sdr_improvement_db": "gained per pair",
-    "si_sdr_lost_db": "lost",
-    "si_sdr_drop_db": "drop",
-}
+HEADINGS = ("mode", "Hz", "mask", "predictor", "m. latent", "SI-SDR", "gained per pair", "lost", "drop")
+LEGEND = (
+    "mask, predictor, masked latent: LEE, how much each changes when only the rate changes; lower is better."
+    " gained: SI-SDR over that of the mixture, the mean over all pairs of track and stem."
+    " lost, drop: what is lost against the same model at its own rate."
+)
 
 
 def score_command(
@@ -140,18 +135,14 @@ def score_command(
 
 def show(scored: list[dict[str, Any]]) -> None:
     """Prints a table for each model."""
+    from sfi_zoo.metrics.reporting.report import scores_cells
+
     for name in dict.fromkeys(row["model"] for row in scored):
-        table = Table(title=f"{name}: three LEE, SI-SDR, all in dB", box=SIMPLE)
-        for heading in COLUMNS.values():
+        table = Table(title=f"{name}: three LEE, SI-SDR, all in dB", box=SIMPLE, caption=LEGEND)
+        for heading in HEADINGS:
             table.add_column(heading, justify="right")
         for row in sorted((row for row in scored if row["model"] == name), key=_place):
-            values = (row[key] for key in COLUMNS)
-            table.add_row(
-                *(
-                    f"{x:.2f}" if isinstance(x, float) and x != row["sample_rate"] else _plain(x)
-                    for x in values
-                )
-            )
+            table.add_row(*scores_cells(row))
         say_table(table)
 
 
@@ -160,10 +151,6 @@ def _place(row: dict[str, Any]) -> tuple[tuple[int, str], float]:
     from sfi_zoo.metrics.scoring.unit import place
 
     return place(row["mode"]), row["sample_rate"]
-
-
-def _plain(x: Any) -> str:
-    return f"{x:g}" if isinstance(x, float) else str(x)
 
 
 def _songs(data: str, subset: str, tracks: int | None, seconds: float | None) -> "Songs":

@@ -33,14 +33,14 @@ def place_among_processes() -> tuple[int, int]:
                 place = (-1, 0)
             if not 0 <= place[0] < place[1]:
                 raise InputError(
-                    f"{rank}={os.environ[rank]}, {world}={os.environ[world]}: no place among processes"
+                    f"{rank}={os.environ[rank]}, {world}={os.environ[world]}: not a valid rank among processes"
                 )
             return place
     return 0, 1
 
 
 class Claim:
-    """A file that a process works on: a lock that goes with the process, whatever ends it.
+    """A lock on a file that a process works on. It ends with the process, even when that is killed.
 
     Args:
         out: the folder of the stems; locks lie in `.sfi-zoo-claims` in it, and are taken away at the end.

@@ -18,14 +18,14 @@ Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, m
 
 
 def available(device: str | None) -> str | None:
-    """Check that a device is there, before a model is moved to it."""
+    """Check that a device exists before a model is moved to it."""
     if device is None:
         return None
     import torch
 
     try:
         if torch.empty(1, device=device).is_meta:
-            raise InputError(f"--device {device}: computes nothing; give cpu, cuda or mps")
+            raise InputError(f"--device {device}: cannot compute; give cpu, cuda or mps")
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: not available here") from error
     return device

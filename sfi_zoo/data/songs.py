@@ -42,7 +42,7 @@ class Songs(Protocol):
         """The names of the tracks, in order."""
 
     def clip(self, name: str, sources: Sequence[str], channels: int) -> Clip:
-        """A track for a model with these sources that hears so many channels together."""
+        """A track as a model with these sources and this number of channels hears it."""
 
 
 def references(stems: Mapping[str, Tensor], sources: Sequence[str], where: str) -> list[Tensor]:

@@ -68,7 +68,7 @@ def serve(
 
 
 def started(blocks: "gradio.Blocks", host: str | None, port: int | None, share: bool) -> str:
-    """Starts to serve a page, once more where the machine is too busy to answer itself in time.
+    """Starts to serve a page. Where the machine is too busy to answer itself in time, it tries again.
 
     Returns:
         The address.

@@ -19,7 +19,7 @@ UPLOAD_SECONDS = 600.0  # that one upload may take
 
 
 def sweep(folder: Path, age: float = AGE, most_bytes: int = MOST_BYTES, now: float | None = None) -> None:
-    """Removes what is old, and the oldest of the rest as long as all of it takes too much.
+    """Removes what is old; then, while the rest takes too much space, the oldest of it.
 
     Args:
         folder: of the page; each thing in it, a file or a folder, stays or goes as a whole, and is as old as the last change in it.

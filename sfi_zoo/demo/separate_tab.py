@@ -22,15 +22,15 @@ from sfi_zoo.wording import markdown_text
 
 MODE_LABELS = {
     "native": "native: the layers adapt to the song's sampling frequency (SF)",
-    "resample": "resample: the song goes to the SF of the training, the stems back",
-    "none": "none: the model runs as it is, to hear what goes wrong",
+    "resample": "resample: the song is resampled to the SF of training, and the stems back",
+    "none": "none: nothing is adapted; to hear what goes wrong",
 }
 ABOVE_LABELS = {
     "masks": "shared among the stems as the octave below it",
     "equal": "shared equally",
     "none": "nothing, as in the scores",
 }
-HINT = "Stems to hear, and spectrograms, appear here."
+HINT = "The stems and their spectrograms appear here."
 STEMS_IN_ROW = 2
 
 
@@ -56,7 +56,7 @@ def separate_tab(folder: Path, models: Sequence[str], chosen: str, load: Callabl
         try:
             if song is not None and not Path(song).is_file():
                 raise InputError(
-                    f"{Path(song).name}: is not here any more, songs stay for an hour; drop it once more"
+                    f"{Path(song).name}: is no longer here, songs are kept for an hour; drop it again"
                 )
             if song is not None:
                 Path(song).touch()  # it is needed now

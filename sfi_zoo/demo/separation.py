@@ -119,7 +119,7 @@ def _check_length(info: AudioInfo) -> None:
     if info.duration > longest:
         raise InputError(
             f"{info.path.name}: {info.duration / 60:.1f} min in {info.channels} channels, this page takes"
-            f" {longest / 60:.3g} min of such; `sfi-zoo separate` takes any length"
+            f" {longest / 60:.3g} min of that many channels; `sfi-zoo separate` takes any length"
         )
 
 

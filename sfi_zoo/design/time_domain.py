@@ -35,7 +35,7 @@ def time_domain_taps(
 
 
 def alive_filters(bank: AnalogFilterBank, sample_rate: float, trained_rate: float) -> Tensor:
-    """(C,) bool: the filters whose centre lies below min(F, F0) / 2, the only ones that are used at F (all, if none is dropped)."""
+    """(C,) bool: which filters are used at F: those whose centre lies below min(F, F0) / 2."""
     if not bank.drops_dead:
         return torch.ones(bank.num_filters, dtype=torch.bool, device=bank.device)
     nyquist = min(sample_rate, trained_rate) / 2

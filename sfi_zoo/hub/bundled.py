@@ -1,4 +1,4 @@
-"""The models that come with the package, by name; torch, which takes seconds, is not imported for it."""
+"""The models that come with the package, by name. This module does not import torch, which takes seconds."""
 
 import fnmatch
 

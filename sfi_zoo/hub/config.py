@@ -17,7 +17,7 @@ MOST_CONFIG_BYTES = 2**20
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The checked content of a config.json, lists made tuples where the setting is one; the digest of its weights where it has one.
+    """Read and check a config.json, with lists turned into tuples where the setting is a tuple; also the digest of the weights, if any.
 
     Raises:
         InputError: not JSON, an architecture that is not known, or settings that do not fit it.

@@ -1,4 +1,4 @@
-"""The digest in config.json of the weights that it belongs to: files of two models, or damaged weights, are no model.
+"""config.json holds a digest of its weights, so that files of two models, or damaged weights, are refused.
 
 A config.json without one, of an earlier version or of somebody's own hand, is taken as it is.
 """

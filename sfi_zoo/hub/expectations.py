@@ -36,11 +36,15 @@ def _quality(row: Row) -> str:
     gains = sorted(row.by_source.items(), key=lambda gain: -gain[1])
     (best, most), (worst, least) = gains[0], gains[-1]
     where = f" ({row.scored_on})" if row.scored_on else ""
-    failing = "which is worse than the mixture" if least < 0 else "where it fails first"
-    spread = f": {best} most ({most:.1f}), {worst} least ({least:.1f}), {failing}" if len(gains) > 1 else ""
+    spread = ""
+    if len(gains) > 1:
+        failing = ", which is worse than the mixture" * (least < 0)
+        spread = (
+            f" Of the stems, {best} gains most ({most:.1f} dB) and {worst} least ({least:.1f} dB{failing})."
+        )
     return (
-        f"On {row.tracks} tracks{where} its stems are {row.gained_db:.1f} dB (SI-SDR) better than the mixture{spread}; expect less of"
-        " sounds unlike those it was trained on."
+        f"On {row.tracks} tracks{where} its stems are {row.gained_db:.1f} dB (SI-SDR) closer to the true ones than the mixture is."
+        f"{spread} Expect less of sounds unlike those it was trained on."
     )
 
 

@@ -87,7 +87,7 @@ class Published:
 
     @property
     def by_hand(self) -> bool:
-        """Whether its licence is not stated: then nothing is fetched, and who has the files imports them."""
+        """Whether its licence is not stated. Then nothing is fetched; a user who has the files can import them."""
         return self.license == NOT_STATED
 
     @property
@@ -114,7 +114,7 @@ class Published:
 
 
 def list_published(pattern: str = "*") -> list[Published]:
-    """The models of others whose names match a shell pattern, sorted. Nothing is downloaded."""
+    """List the models of others whose names match a shell pattern, sorted; downloads nothing."""
     names = sorted(path.parent.name for path in bundled.BUNDLED.glob(f"*/{SOURCE}"))
     return [read_source(bundled.BUNDLED / name) for name in fnmatch.filter(names, pattern)]
 

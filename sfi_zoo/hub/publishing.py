@@ -59,7 +59,7 @@ class Parcel:
     """A folder that may be sent.
 
     Attributes:
-        folder: it.
+        folder: where it is.
         sizes: bytes of each file.
         metadata: head of the card.
     """
@@ -74,7 +74,7 @@ class Parcel:
 
 
 def parcel(name: str | Path, repo_id: str) -> Parcel:
-    """What would be sent, once it is found fit; the Hub is not asked.
+    """Check a model's folder and return what would be sent; does not contact the Hub.
 
     Args:
         name: a bundled name or a folder.
@@ -112,7 +112,7 @@ def card_metadata(card: Path) -> dict[str, Any]:
     """The head of a model card.
 
     Raises:
-        InputError: there is none, or what has to be in it.
+        InputError: there is no head, or it lacks what a card must have.
     """
     from huggingface_hub import ModelCardData, metadata_load
     from yaml import YAMLError
@@ -161,10 +161,10 @@ def _check_secrets(file: Path) -> None:
 
 
 def full_id(repo_id: str, token: str | None) -> str:
-    """A name without an owner gets that of the user: org/name.
+    """The id org/name; a name without an owner gets the user's own.
 
     Raises:
-        HubError: the Hub does not know whose the token is.
+        HubError: the Hub does not recognise the token.
     """
     from huggingface_hub import HfApi
 

@@ -20,7 +20,7 @@ ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Softmax": "softmax"}
 
 
 def is_asteroid(graph: Graph) -> bool:
-    """Whether a graph has the weights of one."""
+    """Whether a graph has the weights of an asteroid Conv-TasNet."""
     return {ENCODER, "masker.bottleneck.1.weight", "masker.mask_net.1.weight"} <= set(graph.weights)
 
 

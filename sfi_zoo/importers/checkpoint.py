@@ -1,4 +1,4 @@
-"""Which project wrote a checkpoint, told by its content, and what to say about it."""
+"""Tells by the content of a checkpoint which project wrote it, and converts it."""
 
 import reprlib
 from dataclasses import dataclass, fields, replace
@@ -93,7 +93,7 @@ class Imported:
 
 
 def convert_checkpoint(path: Path | str, given: Given) -> Imported:
-    """The model in a file that another project wrote.
+    """Convert a checkpoint that another project wrote into a model of the zoo.
 
     Args:
         path: a `torch.save` file of one of `FORMS`, or a folder of one of them.

@@ -60,7 +60,7 @@ BLOCK = {
 
 
 def is_roformer(content: Any) -> bool:
-    """Whether a state dict is that of one."""
+    """Whether a state dict is that of a RoFormer."""
     return isinstance(content, dict) and any(str(k).startswith("band_split.to_features.") for k in content)
 
 

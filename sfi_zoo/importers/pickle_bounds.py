@@ -73,10 +73,10 @@ class Source:
         self._texts = TEXTS
 
     def read(self, length: int) -> bytes:
-        """So many bytes.
+        """Read this number of bytes.
 
         Raises:
-            EOFError: there are no more so many.
+            EOFError: fewer bytes are left.
         """
         if length == 1:  # an opcode, or the one byte behind it
             self._budget.spend()
@@ -94,7 +94,7 @@ class Source:
         return line
 
     def text(self, length: int) -> Any:
-        """A text of so many bytes; a long one is the bytes of an array, in latin1."""
+        """Read a text of this number of bytes; a long one holds the bytes of an array, in latin1."""
         if length <= LONG:
             self._texts -= length
             if self._texts < 0:

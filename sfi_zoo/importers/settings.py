@@ -79,7 +79,7 @@ class Given:
     config: Any = None
 
     def settled(self, key: str, in_file: Any, hint: str = "") -> Any:
-        """The one value of a setting that the file, the user, or both give.
+        """The value of a setting, which the file, the user or both may give.
 
         Args:
             key: field of this class.

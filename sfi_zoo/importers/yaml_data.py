@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         return node
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        """A mapping as it is written, before others are merged into it."""
+        """Composes a mapping as written, before others are merged into it."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
             raise InputError(

@@ -9,7 +9,7 @@ CPU_BLOCK = 64  # sequences at a time: they stay in the cache, which halves the 
 
 
 def fast_length(length: int) -> int:
-    """The smallest number >= `length` that has no prime factor above 5: fast Fourier transforms like it."""
+    """The smallest number >= `length` without a prime factor above 5; fast Fourier transforms are fastest at such lengths."""
     while True:
         rest = length
         for prime in (2, 3, 5):

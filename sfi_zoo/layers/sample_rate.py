@@ -98,7 +98,7 @@ class SampleRateAware(AtSampleRate):
 
 
 def renamed(message: str, stacklevel: int = 3) -> None:
-    """Warns of an old name, which works for one more version, at the line that uses it."""
+    """Warns, at the line that uses it, of an old name that works for one more version."""
     warnings.warn(f"{message}; the old name will go", DeprecationWarning, stacklevel=stacklevel)
 
 

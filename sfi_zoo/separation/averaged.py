@@ -11,7 +11,7 @@ from sfi_zoo.separation.rates import trained_rate
 
 
 class Averaged(nn.Module):
-    """A separator whose estimates are the means of those of others. It costs what they cost together.
+    """A separator that averages the estimates of several others. It costs as much as all of them together.
 
     Args:
         models: separators of the same sources, in any order.

@@ -48,7 +48,7 @@ class Buffer:
         return self._pieces[0][:, start - self.start : end - self.start]
 
     def forget_before(self, position: int) -> None:
-        """Let go of everything before `position`."""
+        """Drop everything before `position`."""
         if position > self.start:
             self._pieces = [self._pieces[0][:, position - self.start :].clone()]
             self.start = position

@@ -31,7 +31,7 @@ class Ceiling:
 
     Args:
         sample_rate: F in Hz.
-        above: who gets what lies above the model's band; None for nobody.
+        above: which stems get what lies above the model's band; None: no stem does.
 
     Attributes:
         hop: distance of frames in samples.

@@ -81,10 +81,10 @@ class FilePlan:
         return len(self.there) == len(self.paths)
 
     def check_resumable(self) -> None:
-        """Refuse to go on with stems that are not of this model.
+        """Refuse to resume beside stems that another model made.
 
         Raises:
-            InputError: stems of another model are there, or a part of the stems that nobody knows the model of.
+            InputError: stems of another model are there, or some of the stems, of a model that is not known.
         """
         for path, model in self.others:
             raise InputError(f"{path}: is of another model, {model}; {_WAYS_OUT}")

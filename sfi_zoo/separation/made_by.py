@@ -43,7 +43,7 @@ def maker_of(path: Path) -> Maker | None:
 
 
 def name_of(models: Sequence[str]) -> str:
-    """One name for the models of a run; a path shows where it ends, not whose home it begins in."""
+    """One name for the models of a run. Of a path only the end is shown, not the user's home."""
     return "+".join(_short(model) for model in models)
 
 

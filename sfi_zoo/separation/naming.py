@@ -1,4 +1,4 @@
-"""Where stems go: names by a template, and the files of folders. torch, which takes seconds, is not imported for it."""
+"""Where stems go: names by a template, and the files of folders. This module does not import torch, which takes seconds."""
 
 import os
 import string
@@ -83,10 +83,10 @@ def stem_names(template: str, found: Found, stems: Sequence[str], model: str = "
 
 
 def check_distinct(files: Iterable[Found], template: str = TEMPLATE, model: str = "") -> None:
-    """Refuse files whose stems would land in the same place.
+    """Refuse files whose stems would overwrite each other.
 
     Raises:
-        InputError: there are such; the message names a template that tells them apart.
+        InputError: two files would share a place; the message names a template that keeps them apart.
     """
     seen: dict[str, Path] = {}
     for found in files:

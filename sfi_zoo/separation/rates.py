@@ -1,10 +1,10 @@
-"""The rates of a model, be it a `Separator` or a module of somebody's own."""
+"""The rates of a model: a `Separator`, or any other module."""
 
 from torch import nn
 
 
 def trained_rate(model: nn.Module) -> float:
-    """F0 in Hz; what is no `Separator` may have it under its former name, `sample_rate`."""
+    """F0 in Hz. A module that is no `Separator` may have it under the former name `sample_rate`."""
     rate = getattr(model, "trained_rate", None)
     return float(model.sample_rate if rate is None else rate)  # type: ignore[arg-type]
 

@@ -52,10 +52,10 @@ class AugmentConfig(Table):
         return self.altered > 0 and (self.speed, self.tempo, self.pitch) != ((1, 1), (1, 1), (0, 0))
 
     def check_libraries(self) -> None:
-        """Fails at the start where a library is missing, and not in the first worker that needs it.
+        """Check at the start that the libraries are installed, not in the first worker that needs them.
 
         Raises:
-            InputError: tempo or pitch is to be changed, and what does it is not installed.
+            InputError: tempo or pitch is to be changed, and the library for it is not installed.
         """
         if self.alters and (self.tempo != (1, 1) or self.pitch != (0, 0)):
             _signalsmith()

@@ -31,7 +31,7 @@ WINDOWS = (512, 1024, 2048)
 
 
 class Objective(nn.Module):
-    """A separator and the loss of its estimates: one forward pass, so that engines may wrap it.
+    """A separator and its loss in one module, so that engines can wrap one forward pass.
 
     Args:
         model: what is trained.

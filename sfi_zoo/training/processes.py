@@ -17,7 +17,7 @@ LAUNCH = "accelerate launch --multi_gpu --num_processes N -m sfi_zoo.cli train .
 
 
 def on_cpu(device: str | None) -> bool:
-    """Whether training is on a CPU: it is asked for, or nothing was and there is no accelerator.
+    """Whether to train on a CPU: it was asked for, or no device was named and there is no accelerator.
 
     Accelerate has to be told: left to itself it takes several processes without a GPU for as many runs of one process.
     """

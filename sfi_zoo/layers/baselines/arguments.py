@@ -10,7 +10,7 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 def check_arguments(in_channels: int, out_channels: int, groups: int, **samples: Any) -> None:
-    """Refuse arguments that a plain convolution cannot have.
+    """Refuse arguments that a plain convolution does not allow.
 
     Args:
         in_channels: of the layer.

@@ -34,7 +34,7 @@ class Convolution(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """The tensors of such a call."""
+    """The tensors of a convolution or transform call."""
 
     x: Tensor
     weight: Tensor

@@ -64,7 +64,7 @@ class SharedLength:
             self._signals.popitem(last=False)
 
     def length(self, frames: int, made: Callable[[int], int]) -> int | None:
-        """Samples that a decoder gives of so many frames; None where no signal became so many.
+        """Length in samples that a decoder makes of this number of frames; None where no signal had as many frames.
 
         A signal that plain layers leave at its length at F0 is left at its length. A model that has padded it to whole hops in samples gets
         what plain layers would make of so many samples. Else it is the length at F0, in seconds.
@@ -178,7 +178,7 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
         return self.filters.weight  # type: ignore[return-value]
 
     def made(self, frames: int) -> int:
-        """Samples that the plain layer makes of so many frames."""
+        """Length in samples that the plain layer makes of this number of frames."""
         return self._layout(self.trained_rate).output_length(frames, self.output_padding)
 
     def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:

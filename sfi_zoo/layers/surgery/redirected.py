@@ -103,7 +103,7 @@ class Redirected(SampleRateAware):
             return call(*args, **kwargs)
 
     def shared_length(self, hop: int) -> SharedLength:
-        """What encoders with a hop of so many samples of F0 tell their decoders."""
+        """The lengths that encoders with this hop (in samples at F0) pass on to their decoders."""
         return self.shared.setdefault(hop, SharedLength())
 
     def layer(self, key: Key, weight: Tensor | None, arguments: dict[str, Any] | None) -> nn.Module:

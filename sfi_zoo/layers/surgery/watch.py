@@ -84,7 +84,7 @@ def watched(model: nn.Module, flows: Iterable[Flow]) -> nn.Module:
 
 
 def unwatched(model: nn.Module) -> nn.Module:
-    """The model, without it."""
+    """The model without the watch."""
     hooks = [key for key, hook in model._forward_pre_hooks.items() if isinstance(hook, Watch)]
     for key in hooks:
         del model._forward_pre_hooks[key]

@@ -1,4 +1,4 @@
-"""The way out for what cannot be converted: the model runs at its own rate, between two resamplings."""
+"""For models that cannot be converted: the model runs at its own rate, between two resamplings."""
 
 from typing import Any
 
