@@ -91,6 +91,7 @@ def layer_lee(
     probes: int = 4,
     seed: int = 0,
     margin: float = ALIVE_MARGIN,
+    call_sites: bool = False,
 ) -> LayerLEE:
     """Splits the local mask LEE of one clip over the parts of a network.
 
@@ -103,6 +104,8 @@ def layer_lee(
         probes: random signs, two or more.
         seed: of the probes.
         margin: features count up to this fraction of min(F, F0) / 2.
+        call_sites: parts of "functions" too, under "file.py:line function" (of the model's code). "functions" is then what is left: what
+            is written in place, and rounding.
 
     Raises:
         InputError: an unknown layer, one inside another, too few probes, or a layer that works in place.
@@ -110,7 +113,7 @@ def layer_lee(
     if probes < 2:
         raise InputError(f"probes must be 2 or more to have a variance, got {probes}")
     modules = modules_of(model, layers)
-    with torch.enable_grad(), noted_calls(modules) as calls:
+    with torch.enable_grad(), noted_calls(modules, call_sites) as calls:
         z = motion.latent.values.detach().requires_grad_()
         masks = model.predict_masks(Latent(z, motion.latent.grid))
     check_nothing_in_place(calls)
@@ -171,9 +174,9 @@ def _fading(model: Separator, motion: Motion, modules: dict[nn.Module, str]) -> 
     return rates[0] if rates else None
 
 
-def mixes(module: nn.Module) -> bool:
+def mixes(module: nn.Module | None) -> bool:
     """Whether a layer mixes features: it has a weight matrix."""
-    return any(p.ndim > 1 for p in module.parameters())
+    return module is not None and any(p.ndim > 1 for p in module.parameters())
 
 
 class _Action:
@@ -181,7 +184,9 @@ class _Action:
 
     def __init__(self, motion: Motion, rates: Tensor | None, calls: list[Call]) -> None:
         self.motion, self.rates = motion, rates
-        self._known: dict[tuple[Any, ...], Tensor | None] = {}
+        z = motion.latent.values.detach()  # fades at its own rates, also where the first layer sees others
+        of_latent = motion.carried(z) + motion.fade.to(z.real.dtype)[:, None] * z
+        self._known: dict[tuple[Any, ...], Tensor | None] = {(*_same(z), True): of_latent}
         # features are an axis of the inputs up to the first layer that mixes them, and of the outputs before it
         self.first_mixing = next((i for i, call in enumerate(calls) if mixes(call.module)), len(calls))
 
@@ -195,12 +200,7 @@ class _Action:
 
     def _of(self, x: Tensor, has_features: bool) -> Tensor | None:
         x = x.detach()
-        key = (
-            x.data_ptr(),
-            x.shape,
-            x.stride(),
-            has_features,
-        )  # the output of a layer is the input of the next
+        key = (*_same(x), has_features)  # the output of a layer is the input of the next
         if key not in self._known:
             self._known[key] = self.apply(x, has_features)
         return self._known[key]
@@ -214,6 +214,12 @@ class _Action:
             faded = rates.repeat(x.shape[-2] // len(rates)).to(x.real.dtype)[:, None] * x
             result = faded if result is None else result + faded
         return result
+
+
+def _same(x: Tensor) -> tuple[Any, ...]:
+    """Equal for tensors that show the same numbers in the same order: views of an axis of length one may differ in its stride."""
+    strides = tuple(step for step, size in zip(x.stride(), x.shape, strict=True) if size > 1)
+    return x.data_ptr(), x.shape, strides
 
 
 # the parts -----------------------------------------------------------------------------------------------------

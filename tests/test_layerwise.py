@@ -201,6 +201,50 @@ def test_blocks_can_be_layers():
     assert split.value() == pytest.approx(local_mask_lee(moved).value(), rel=1e-9)
 
 
+class Functions(Chain):
+    """No layers: a sum along frames, and a sigmoid."""
+
+    def predict_masks(self, latent):
+        summed = latent.values.cumsum(-1)
+        masks = torch.sigmoid(summed)
+        return masks[:, None]
+
+
+def test_functions_between_layers_are_named_by_their_call_sites():
+    """Each under its file, line and name, with its Lie derivative pushed through what follows: written out here."""
+    model = Functions()
+    moved = moving(model, 1.0)
+    z, first = moved.latent.values, Functions.predict_masks.__code__.co_firstlineno
+    y, slope = z.cumsum(-1), torch.sigmoid(z.cumsum(-1)) * torch.sigmoid(-z.cumsum(-1))
+    parts = {
+        "encoder": slope * (moved.latent_slope - moved.carried(z)).cumsum(-1),
+        f"test_layerwise.py:{first + 1} cumsum": slope * (moved.carried(z).cumsum(-1) - moved.carried(y)),
+        f"test_layerwise.py:{first + 2} sigmoid": slope * moved.carried(y) - moved.carried(torch.sigmoid(y)),
+    }
+    whole = torch.stack(list(parts.values())).sum(0)
+    split = layer_lee(model, moved, call_sites=True)
+    found = dict(zip(split.names, split.contribution.tolist(), strict=True))
+    for name, part in parts.items():
+        assert found.pop(name) == pytest.approx(float((part * whole).sum()), rel=1e-9)
+    assert set(found) == {f"test_layerwise.py:{first + 3} getitem", "functions"}
+    assert all(abs(rest) < 1e-9 * float((whole * whole).sum()) for rest in found.values())
+
+
+@pytest.mark.parametrize("mode", ["native", "none"])
+def test_call_sites_share_what_the_functions_had(mode):
+    """The other parts and the whole are as without call sites, and almost nothing is left without a name."""
+    model = small_tasnet("complex")
+    moved = motion(Adapted(model, mode), tones(11025, 0.1, high=3500), 11025)
+    plain, named = (layer_lee(model, moved, call_sites=sites) for sites in (False, True))
+    before, after = plain.by_layer(), named.by_layer()
+    assert named.value() == pytest.approx(plain.value(), rel=1e-9)
+    sites = [name for name in after if name not in before]
+    assert sites and all(".py:" in name for name in sites)
+    for name in before.keys() - {"functions"}:
+        assert after[name] == pytest.approx(before[name], rel=1e-9, abs=1e-12 * plain.value())
+    assert abs(after["functions"]) < 1e-9 * plain.value()
+
+
 def test_masks_that_do_not_see_the_latent_have_no_parts():
     oracle = EquivariantOracle(small_tasnet("linear"))
     split = layer_lee(oracle, motion(oracle, tones(8000, 0.05)))

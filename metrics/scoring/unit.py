@@ -283,7 +283,7 @@ class _AtRate:
         """v_i . L m of each part, which add up to ||P L m||^2, and ||P m||^2."""
         from sfi_zoo.metrics.layerwise import layer_lee
 
-        split = layer_lee(self.track.model, moved, margin=self.track.measures.margin)
+        split = layer_lee(self.track.model, moved, margin=self.track.measures.margin, call_sites=True)
         contribution = dict(zip(split.names, split.contribution.tolist(), strict=True))
         return {"contribution": contribution, "reference": float(split.reference)}
 
