@@ -134,6 +134,13 @@ def test_chunks_behind_samples_of_no_known_length_are_not_read_as_samples(
     assert read(path)[0].shape[-1] > len(SIGNAL)
 
 
+@pytest.mark.parametrize("block", [0, 1, 3, 2**16 - 1])
+def test_a_wrong_size_of_a_frame_takes_no_samples(block: int, tmp_path: Path) -> None:
+    data = claiming("WAV", 0)
+    struct.pack_into("<H", data, 32, block)
+    assert torch.equal(read(saved(tmp_path, data))[0], held(encoded("WAV")))
+
+
 def test_bw64_is_rf64(tmp_path: Path) -> None:
     data = encoded("RF64")
     data[:4] = b"BW64"

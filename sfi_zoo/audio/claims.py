@@ -26,6 +26,7 @@ _NAMES = re.compile(b"|".join(map(re.escape, sorted(_KNOWN))))
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 _GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # all chunks of a W64 file end so, but the first
 _UNKNOWN32 = 2**32 - 1
+_PCM = (1, 3, 0xFFFE)  # tags of whole numbers, floats, and either with more said of them
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,10 @@ def _riff(file: BinaryIO, size: int) -> _Data | None:
     (start, claimed), (place, length) = found[b"data"], found[b"fmt "]
     file.seek(place)
     form_chunk = file.read(min(length, 2**10))
-    (block,) = struct.unpack_from(order + "H", form_chunk, 12)
+    kind, channels, _, _, block, bits = struct.unpack_from(order + "HHIIHH", form_chunk)
+    least = channels * -(-bits // 8)
+    if kind in _PCM and block not in (least, 4 * channels):  # 24 bits may lie in 4 bytes
+        block = least
     wide = tag in (b"RF64", b"BW64")
     if wide and claimed == _UNKNOWN32:
         claimed = 0
