@@ -337,10 +337,16 @@ def test_frozen_at_its_own_rate_it_is_the_model():
     assert type(freeze(make_sfi(Functional().eval(), F0), F0)) is Functional
 
 
-@pytest.mark.parametrize(("model", "match"), [(WaveNet, "ResampledModel.*no plain form")])
-def test_a_wrapped_model_cannot_be_frozen(model, match):
-    with pytest.raises(InputError, match=match):
-        freeze(make_sfi(model().eval(), F0, fallback="resample"), 16000)
+def test_a_wrapped_model_stays_between_resamplings_at_one_rate():
+    wrapped = make_sfi(WaveNet().eval(), F0, fallback="resample")
+    frozen = freeze(wrapped, 16000)
+    x = 0.1 * torch.randn(1, 1, 3200)
+    with torch.no_grad():
+        with at_sample_rate(wrapped, 16000):
+            expected = wrapped(x)
+        assert torch.equal(frozen(x), expected)
+        assert relative_error(torch.export.export(frozen, (x,)).module()(x), expected) < 1e-6
+    assert wrapped.current_rate == F0  # it was copied
 
 
 def test_a_compiled_model_is_right_at_every_rate():
