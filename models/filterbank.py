@@ -51,6 +51,8 @@ class FilterbankConfig:
         hilbert: discrete Hilbert pairs (reference).
         padding: zeros on both sides of the signal in samples at F0; None for (L0 - S0) / 2.
         pad_end: zeros at the end until the frames cover the signal; without, what is left over stays silent (native).
+        pad_multiple: zeros at the end until the signal is a multiple of so many samples at F0, whatever `pad_end` says; None for none
+            (native).
         alive_norm: the statistics of the network's first norm leave dead features out, see `sfi_zoo.models.parts.norms.over_alive`.
         dead_fill: the network sees "noise" (or True), or a constant "level", where features are dead, see
             `sfi_zoo.models.parts.dead_features`; False for what is there, zeros.
@@ -72,6 +74,7 @@ class FilterbankConfig:
     hilbert: bool = False
     padding: int | None = later(None)
     pad_end: bool = later(True)
+    pad_multiple: int | None = later(None)
     alive_norm: bool = later(False)
     dead_fill: bool | str = later(False)
 
@@ -84,6 +87,8 @@ class FilterbankConfig:
         for name in ("sample_rate", "features", "kernel_size", "stride"):
             check_size(self, name)
         check_size(self, "padding", optional=True)
+        if self.pad_multiple is not None:
+            check_size(self, "pad_multiple")
 
 
 def compressed_magnitude(values: Tensor) -> Tensor:
@@ -198,7 +203,9 @@ class FilterbankSeparator(Separator):
         rate = self.check_rate(sample_rate)
         check_floating(waveform)
         x = to_items(waveform.to(at_least_float32(waveform.dtype)))
-        if self.config.flavour == "native" and self.config.pad_end:
+        if self.config.flavour == "native" and self.config.pad_multiple is not None:
+            x = functional.pad(x, (0, self._multiple_length(x.shape[-1], rate) - x.shape[-1]))
+        elif self.config.flavour == "native" and self.config.pad_end:
             x = functional.pad(x, (0, self._covered_length(x.shape[-1], rate) - x.shape[-1]))
         elif self.encoder.num_frames(x.shape[-1], rate) < 1:
             x = functional.pad(x, (0, math.ceil(self.encoder.duration * rate)))
@@ -230,6 +237,20 @@ class FilterbankSeparator(Separator):
         beyond = config.kernel_size - both
         frames = max(1, 1 - (beyond * up - length * down) // (config.stride * up))
         return max(length, -(-((frames - 1) * config.stride + beyond) * up // down))
+
+    def _multiple_length(self, length: int, rate: float) -> int:
+        """A length, in samples, that has just the frames of the next multiple of `pad_multiple` at F0.
+
+        F0 samples of it: M ceil(length F0 / F / M); its frames, K, reach over (K - 1) S0 + L0 - 2 p of them.
+        """
+        config = self.config
+        assert config.pad_multiple is not None
+        up, down = rate_ratio(primal(rate), config.sample_rate)
+        multiple = config.pad_multiple
+        whole = -(-length * down // (up * multiple)) * multiple
+        reach = config.stride if config.padding is None else config.kernel_size - 2 * config.padding
+        frames = max(1, (whole - reach) // config.stride + 1)
+        return max(length, -(-((frames - 1) * config.stride + reach) * up // down))
 
     def seen(self, values: Tensor) -> Tensor:
         """What the network sees of a latent's values: themselves where they are real, sqrt |z| where they are complex.

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator
 from sfi_zoo.models.parts.cheap_gradients import Depthwise, PReLU
-from sfi_zoo.models.parts.config import check_choice, check_size
+from sfi_zoo.models.parts.config import check_choice, check_size, later
 from sfi_zoo.models.parts.masks import MASKS, masks_from
 from sfi_zoo.models.parts.norms import create_norm, over_alive
 from sfi_zoo.models.parts.pointwise import Pointwise
@@ -44,6 +44,7 @@ class SuDoRMRFConfig(FilterbankConfig):
         variant: "improved" (a plain residual in a block; all masks from one 1x1 convolution), or "original" (two norms and a PReLU
             around the residual; masks from one convolution over the features for each source).
         mask: "softmax" over the sources (the original), "sigmoid", "relu" (the improved) or "linear".
+        channel_slopes: the second PReLU of a block has a slope for each channel, as always in the original; else one for all of them.
     """
 
     bottleneck: int = 128
@@ -52,12 +53,14 @@ class SuDoRMRFConfig(FilterbankConfig):
     levels: int = 5
     variant: str = "improved"
     mask: str = "softmax"
+    channel_slopes: bool = later(False)
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
         super().__post_init__()
         check_choice(self, "variant", VARIANTS)
         check_choice(self, "mask", MASKS)
+        check_choice(self, "channel_slopes", (False, True))
         for name in ("bottleneck", "hidden", "blocks", "levels"):
             check_size(self, name)
 
@@ -72,10 +75,13 @@ class UConvBlock(nn.Module):
         bottleneck: channels of input and output.
         hidden: channels within.
         levels: Q.
-        original: the block of the MLSP paper: a PReLU for each channel, out = PReLU(norm(norm(reduced) + x)).
+        original: the block of the MLSP paper: PReLUs with a slope for each channel, out = PReLU(norm(norm(reduced) + x)).
+        channel_slopes: the second PReLU has them in the other block too.
     """
 
-    def __init__(self, bottleneck: int, hidden: int, levels: int, original: bool) -> None:
+    def __init__(
+        self, bottleneck: int, hidden: int, levels: int, original: bool, channel_slopes: bool = False
+    ) -> None:
         super().__init__()
         self.expand = Pointwise(bottleneck, hidden)
         self.norm_1 = create_norm("global", 1, hidden)
@@ -88,7 +94,7 @@ class UConvBlock(nn.Module):
             for stride in (1, *[2] * (levels - 1))
         )
         self.norm_2 = create_norm("global", 1, hidden)
-        self.prelu_2 = PReLU(hidden if original else 1)
+        self.prelu_2 = PReLU(hidden if original or channel_slopes else 1)
         self.reduce = Pointwise(hidden, bottleneck)
         self.norm_3 = create_norm("global", 1, bottleneck) if original else nn.Identity()
         self.norm_4 = create_norm("global", 1, bottleneck) if original else nn.Identity()
@@ -153,7 +159,7 @@ class SuDoRMRFMasker(nn.Module):
         self.bottleneck = Pointwise(features, config.bottleneck)
         self.blocks = nn.Sequential(
             *(
-                UConvBlock(config.bottleneck, config.hidden, config.levels, original)
+                UConvBlock(config.bottleneck, config.hidden, config.levels, original, config.channel_slopes)
                 for _ in range(config.blocks)
             )
         )

@@ -104,7 +104,7 @@ def replaced(key, value):
         (replaced("masker.mask_net.1.bias", torch.zeros(24, dtype=torch.int64)), r"kind masker\.mask_net\.1\.bias"),
         (lambda c: c.update(state_dict=[1]), "not a dictionary of tensors"),
         (lambda c: c.update(model_name="DCUNet"), "'DCUNet'"),
-        (lambda c: c["model_args"].update(fb_name="STFTFB"), "fb_name='STFTFB'"),
+        (lambda c: c["model_args"].update(fb_name="TorchSTFTFB"), "fb_name='TorchSTFTFB'"),
         (lambda c: c["model_args"].update(norm_type="gGN"), "norm_type='gGN'"),
         (lambda c: c["model_args"].update(mask_act="swish"), "mask_act='swish'"),
         (lambda c: c["model_args"].update(encoder_activation=["relu"]), "encoder_activation"),

@@ -13,7 +13,7 @@ from sfi_zoo.layers.designed import DesignedConv
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.filterbank import FilterbankSeparator, set_dual_gains
 
-SHARED = ("sample_rate", "features", "latent", "kernel_size", "stride", "padding", "pad_end")
+SHARED = ("sample_rate", "features", "latent", "kernel_size", "stride", "padding", "pad_end", "pad_multiple")
 RIDGE = 1e-6  # of the mean energy of the basis
 
 

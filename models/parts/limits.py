@@ -18,7 +18,7 @@ MOST = 2**20  # for any whole number in a configuration
 MOST_SAMPLES = 2**18  # for lengths in samples: windows, kernels, hops
 MOST_TAPS = 2**28  # features x kernel
 MOST_REACH = 2**20  # frames that a convolution looks at
-_SAMPLES = {"n_fft", "hop_length", "kernel_size", "stride", "padding", "frequency_points"}
+_SAMPLES = {"n_fft", "hop_length", "kernel_size", "stride", "padding", "pad_multiple", "frequency_points"}
 
 
 def check_sizes(settings: Mapping[str, Any]) -> None:

@@ -7,18 +7,27 @@ which are the same convolution at the trained rate, so the imported model runs a
 import reprlib
 from typing import Any
 
-from torch import Tensor
-
 from sfi_zoo.errors import InputError
+from sfi_zoo.importers.asteroid_filterbanks import SETTINGS, check_features, made_kernels
 from sfi_zoo.importers.settings import Given, Settings
 from sfi_zoo.models.conv_tasnet import ConvTasNet, ConvTasNetConfig
 
 NORMS = {"gLN": "global", "fgLN": "feature", "cLN": "frame", "cgLN": "cumulative", "bN": "batch"}
 MASKS = {x: x for x in ("sigmoid", "relu", "softmax", "linear")}
 LATENTS = {None: "linear", "linear": "linear", "relu": "relu"}
-KNOWN = {
-    *("fb_name", "n_filters", "kernel_size", "stride", "sample_rate", "in_chan", "out_chan", "bn_chan"),
-    *("hid_chan", "skip_chan", "conv_kernel_size", "n_blocks", "n_repeats", "n_src", "norm_type"),
+KNOWN = SETTINGS | {
+    *(
+        "in_chan",
+        "out_chan",
+        "bn_chan",
+        "hid_chan",
+        "skip_chan",
+        "conv_kernel_size",
+        "n_blocks",
+        "n_repeats",
+        "n_src",
+        "norm_type",
+    ),
     *("mask_act", "causal", "encoder_activation"),
 }
 BLOCK = {
@@ -59,7 +68,9 @@ def convert(content: dict[str, Any], given: Given) -> ConvTasNet:
     from sfi_zoo.models.weights import filled
 
     config = convert_config(content["model_args"], given)
-    return filled(ConvTasNet, config, plain_kernels(content["state_dict"]), file_names)
+    args = Settings(content["model_args"], "model_args")
+    weights = made_kernels(content["state_dict"], args, config.sample_rate, software(content))
+    return filled(ConvTasNet, config, weights, file_names)
 
 
 def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
@@ -72,11 +83,7 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
     unknown = sorted(str(key) for key in set(args.values) - KNOWN)
     if unknown:
         raise InputError(f"its model_args have {', '.join(unknown)}, which cannot be imported")
-    args.choice("fb_name", {"free": None, "FreeFB": None}, "free")
-    features, kernel_size = args.get("n_filters", int), args.get("kernel_size", int)
-    for key in ("in_chan", "out_chan"):
-        if args.get(key, (int, type(None)), None) not in (None, features):
-            raise InputError(f"its model_args have {key}={args.values[key]}, not n_filters ({features})")
+    features, kernel_size = check_features(args), args.get("kernel_size", int)
     stride = args.get("stride", (int, type(None)), None)
     skip = args.get("skip_chan", (int, type(None)))
     causal = args.get("causal", bool, False)
@@ -116,20 +123,10 @@ def sample_rate(args: Settings) -> int | None:
     return None if rate is None else int(rate)
 
 
-def plain_kernels(state: Any) -> dict[str, Tensor]:
-    """A state dict with encoder and decoder kernels (C, 1, L) as (C, L).
-
-    Raises:
-        InputError: not a dictionary of tensors.
-    """
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError("its state_dict is not a dictionary of tensors")
-    return {
-        str(key): value[:, 0]
-        if str(key).startswith(("encoder.", "decoder.")) and value.ndim == 3 and value.shape[1] == 1
-        else value
-        for key, value in state.items()
-    }
+def software(content: dict[str, Any]) -> Any:
+    """The versions with which a file was written, as it says them; None where it does not."""
+    infos = content.get("infos")
+    return infos.get("software_versions") if isinstance(infos, dict) else None
 
 
 def file_names(model: ConvTasNet) -> dict[str, str]:

@@ -1,22 +1,32 @@
 """DPRNN and DPTNet of asteroid (`DPRNNTasNet`, `DPTNet`): their checkpoints as models of ours.
 
-Files have the form of `model.serialize()`, as those of Conv-TasNet; encoders are free filters.
+Files have the form of `model.serialize()`, as those of Conv-TasNet; encoders are any of `asteroid_filterbanks`.
 """
 
 from typing import Any
 
-from torch import Tensor
-
 from sfi_zoo.errors import InputError
-from sfi_zoo.importers.asteroid_convtasnet import LATENTS, MASKS, plain_kernels, sample_rate
+from sfi_zoo.importers.asteroid_convtasnet import LATENTS, MASKS, sample_rate, software
+from sfi_zoo.importers.asteroid_filterbanks import SETTINGS, check_features, made_kernels
 from sfi_zoo.importers.settings import Given, Settings
 from sfi_zoo.models.dual_path_tasnet import DualPathTasNet, DualPathTasNetConfig
 
 MODELS = {"DPRNNTasNet": "recurrent", "DPTNet": "attention_recurrent"}
 NORMS = {"gLN": "global", "fgLN": "feature", "cLN": "frame"}
-KNOWN = {
-    *("fb_name", "n_filters", "kernel_size", "stride", "sample_rate", "in_chan", "out_chan", "bn_chan"),
-    *("hid_size", "chunk_size", "hop_size", "n_repeats", "n_src", "norm_type", "mask_act", "bidirectional"),
+KNOWN = SETTINGS | {
+    *(
+        "in_chan",
+        "out_chan",
+        "bn_chan",
+        "hid_size",
+        "chunk_size",
+        "hop_size",
+        "n_repeats",
+        "n_src",
+        "norm_type",
+        "mask_act",
+        "bidirectional",
+    ),
     *("rnn_type", "num_layers", "dropout", "use_mulcat", "encoder_activation", "ff_hid", "n_heads"),
     "ff_activation",
 }
@@ -49,7 +59,8 @@ def convert(content: dict[str, Any], given: Given) -> DualPathTasNet:
     from sfi_zoo.models.weights import filled
 
     config = convert_config(content["model_name"], content["model_args"], given)
-    weights: dict[str, Tensor] = plain_kernels(content["state_dict"])
+    args = Settings(content["model_args"], "model_args")
+    weights = made_kernels(content["state_dict"], args, config.sample_rate, software(content))
     key = "masker.first_out.1.weight"
     if key in weights and weights[key].ndim == 4:
         weights[key] = weights[key][..., 0]
@@ -66,13 +77,9 @@ def convert_config(name: str, values: Any, given: Given) -> DualPathTasNetConfig
     unknown = sorted(str(key) for key in set(args.values) - KNOWN)
     if unknown:
         raise InputError(f"its model_args have {', '.join(unknown)}, which cannot be imported")
-    args.choice("fb_name", {"free": None, "FreeFB": None}, "free")
     args.choice("use_mulcat", {False: None}, False)
     args.choice("ff_activation", {"relu": None}, "relu")
-    features, kernel = args.get("n_filters", int), args.get("kernel_size", int)
-    for key in ("in_chan", "out_chan"):
-        if args.get(key, (int, type(None)), None) not in (None, features):
-            raise InputError(f"its model_args have {key}={args.values[key]}, not n_filters ({features})")
+    features, kernel = check_features(args), args.get("kernel_size", int)
     recurrent, sources = block == "recurrent", args.get("n_src", int)
     mask = args.choice("mask_act", MASKS)
     if mask == "softmax" and recurrent and sources > 1:
@@ -81,7 +88,8 @@ def convert_config(name: str, values: Any, given: Given) -> DualPathTasNetConfig
         )
     heads = 1 if recurrent else args.get("n_heads", int)
     if features % heads:
-        raise InputError(f"its n_filters ({features}) is no multiple of n_heads ({heads}); not imported")
+        name = "n_filters" if features == args.values["n_filters"] else "number of features"
+        raise InputError(f"its {name} ({features}) is no multiple of n_heads ({heads}); not imported")
     segment = args.get("chunk_size", int)
     stride = args.get("stride", (int, type(None)), None)
     return DualPathTasNetConfig(

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.importers import asteroid_convtasnet
+from sfi_zoo.importers import asteroid_convtasnet, asteroid_filterbanks
 from sfi_zoo.importers.onnx_file import Graph, Node
 from sfi_zoo.importers.settings import Given
 from sfi_zoo.models.conv_tasnet import ConvTasNet
@@ -42,7 +42,7 @@ def convert(graph: Graph, given: Given) -> ConvTasNet:
     blocks = settings.layers * settings.repeats
     if f"masker.TCN.{blocks - 1}.res_conv.weight" not in weights:
         settings = replace(settings, last_residual=False)
-    plain = asteroid_convtasnet.plain_kernels(weights)
+    plain = asteroid_filterbanks.plain_kernels(weights)
     return filled(ConvTasNet, settings, plain, asteroid_convtasnet.file_names)
 
 

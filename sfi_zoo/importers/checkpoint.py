@@ -10,6 +10,7 @@ from sfi_zoo.importers import (
     asteroid_convtasnet,
     asteroid_dual_path,
     asteroid_onnx,
+    asteroid_sudormrf,
     msst,
     openunmix,
     sfi_convtasnet,
@@ -26,7 +27,8 @@ from sfi_zoo.models.base import Separator
 
 BUNDLE = "torchaudio:"
 FORMS = (
-    "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet, DPRNNTasNet, DPTNet (model_name, model_args, state_dict), "
+    "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFNet, SuDORMRFImprovedNet "
+    "(model_name, model_args, state_dict), "
     "SepFormer of SpeechBrain (a folder of hyperparams.yaml, encoder.ckpt, masknet.ckpt, decoder.ckpt), "
     "torchaudio ConvTasNet (a state dict with mask_generator...), openunmix (a state dict of a target or a Separator, or a folder of "
     "them), "
@@ -53,6 +55,11 @@ IEEE/ACM Transactions on Audio, Speech, and Language Processing, vol. 27, no. 8,
 _DUAL_PATH = """
 Papers: Y. Luo, Z. Chen, T. Yoshioka, "Dual-path RNN", ICASSP 2020; J. Chen, Q. Mao, D. Liu, "Dual-path transformer network", Interspeech
 2020; C. Subakan, M. Ravanelli, S. Cornell, M. Bronzi, J. Zhong, "Attention is all you need in speech separation", ICASSP 2021.
+"""
+_SUDORMRF = """
+Papers: E. Tzinis, Z. Wang, P. Smaragdis, "Sudo rm -rf: Efficient networks for universal audio source separation", MLSP 2020; E. Tzinis,
+Z. Wang, X. Jiang, P. Smaragdis, "Compute and memory efficient universal sound source separation", Journal of Signal Processing Systems,
+vol. 94, pp. 245-259, 2022.
 """
 _UNMIX = """The weights are those of the authors; at the trained rate outputs are those of openunmix with niter=0 to float32
 precision: masks, without the multichannel Wiener filter that it offers after them.
@@ -189,7 +196,9 @@ def _convert_asteroid(content: dict[str, Any], given: Given) -> Imported:
         return Imported(asteroid_convtasnet.convert(content, given), _LEARNED + _PAPER + notes)
     if isinstance(name, str) and name in asteroid_dual_path.MODELS:
         return Imported(asteroid_dual_path.convert(content, given), _LEARNED + _DUAL_PATH + notes)
-    known = ", ".join(["ConvTasNet", *asteroid_dual_path.MODELS])
+    if isinstance(name, str) and name in asteroid_sudormrf.MODELS:
+        return Imported(asteroid_sudormrf.convert(content, given), _LEARNED + _SUDORMRF + notes)
+    known = ", ".join(["ConvTasNet", *asteroid_dual_path.MODELS, *asteroid_sudormrf.MODELS])
     raise InputError(f"it is a {reprlib.repr(name)} of asteroid; of its models {known} can be imported")
 
 

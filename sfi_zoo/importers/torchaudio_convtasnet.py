@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.importers.asteroid_convtasnet import plain_kernels
+from sfi_zoo.importers.asteroid_filterbanks import plain_kernels
 from sfi_zoo.importers.settings import Given
 from sfi_zoo.models.conv_tasnet import ConvTasNet, ConvTasNetConfig
 
