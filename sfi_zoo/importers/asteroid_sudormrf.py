@@ -3,8 +3,8 @@
 Files have the form of `model.serialize()`, as those of Conv-TasNet. The signal is filled up to a multiple of
 lcm(L0 // 2, 2^upsampling_depth) samples at F0, and a filter bank has the padding L0 // 2.
 
-One sample differs from asteroid: with a stride of nearly L0 its decoder leaves out the last sample that the last frame reaches, which the signal has
-where its length is such a multiple; ours gives it.
+One sample differs from asteroid: with a stride of nearly L0 its decoder leaves out the last sample that the last frame reaches; where the
+signal is such a multiple long it has that sample, and ours gives it.
 """
 
 import math
