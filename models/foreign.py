@@ -158,6 +158,7 @@ class ForeignSeparator(Separator):
         """What `sfi_zoo.freeze` gives: a module on (batch, channels, time) at one rate, with as many channels as the network hears."""
         copied = copy.copy(self)
         copied._modules = {"network": freeze(self.network, sample_rate)}
+        copied._masked = None  # it holds the network that is not frozen
         return FrozenForeign(copied)
 
     def load_foreign(self, state: dict[str, Tensor]) -> None:

@@ -84,3 +84,10 @@ def test_frozen_it_is_a_module_on_waveforms_of_one_rate(architecture, rate):
         program = torch.export.export(frozen, (x,)).module()
         assert relative_error(program(x), expected) < 1e-5
     assert not [name for name in frozen.state_dict() if not name.startswith("network.")]
+
+
+def test_frozen_it_does_not_keep_the_network_that_is_not(architecture):
+    model = sfi_zoo.create("mine", sample_rate=8000).eval()
+    model._masked = masked = object()  # where masks are named it holds the network
+    frozen = sfi_zoo.freeze(model, 8000)
+    assert frozen._separator[0]._masked is None and model._masked is masked

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import sfi_zoo
 from sfi_zoo.errors import InputError
-from sfi_zoo.layers.surgery.watch import Watch
+from sfi_zoo.layers.surgery.watch import Watch, not_watched
 
 F0, F, HOP = 8000, 11025, 16
 
@@ -172,3 +172,33 @@ def test_looking_changes_nothing_and_is_not_in_the_way() -> None:
     kept = pickle.loads(pickle.dumps(sfi_zoo.make_sfi(nn.Sequential(nn.Conv1d(1, 4, 32, 16)), F0)))
     assert any(isinstance(hook, Watch) for hook in kept._forward_pre_hooks.values())
     assert not sfi_zoo.freeze(kept, F)._forward_pre_hooks
+
+
+def test_what_was_never_run_is_not_said_to_be_checked() -> None:
+    class Louder(Net):
+        def forward(self, x: Tensor, gain: Tensor) -> Tensor:
+            return self.net(x * gain)
+
+    converted = sfi_zoo.make_sfi(Louder(LONG, pieces), F0, layers=["encoder", "decoder"])
+    assert "missing 1 required" in converted.report.error
+    with warnings.catch_warnings(), sfi_zoo.at_sample_rate(converted, F):
+        warnings.simplefilter("error")
+        converted(torch.randn(1, 1, 40_000), torch.ones(1))
+
+
+def test_runs_that_do_not_reach_their_end_leave_the_next_to_be_looked_at() -> None:
+    def breaks(self: nn.Module, x: Tensor) -> Tensor:
+        if self.broken:
+            raise RuntimeError
+        return pooled(self, x)
+
+    converted = sfi_zoo.make_sfi(Net(LONG, breaks), F0)
+    x, converted.broken = KINDS["long"][1], True
+    with pytest.raises(RuntimeError):
+        run(converted, x)
+    converted.broken = False
+    with warnings.catch_warnings(), not_watched(converted):
+        warnings.simplefilter("error")
+        run(converted, x)
+    with pytest.warns(UserWarning, match=r"avg_pool1d in .*pooled"):
+        run(converted, x)

@@ -1,12 +1,12 @@
 """What goes to the Hub: the folder of a model, looked through before anything is sent."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.digest import sha256_of
 from sfi_zoo.hub.download import HubError, hub_errors
 from sfi_zoo.hub.folder import CARD, CONFIG, WEIGHTS
 from sfi_zoo.hub.loading import load, local_folder
@@ -70,7 +70,7 @@ class Parcel:
 
     def sha256(self, name: str) -> str:
         """The SHA-256 of one of the files."""
-        return hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
+        return sha256_of(self.folder / name)
 
 
 def parcel(name: str | Path, repo_id: str) -> Parcel:

@@ -80,9 +80,7 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
         InputError: a setting is missing, unknown, or has no counterpart.
     """
     args = Settings(args, "model_args")
-    unknown = sorted(str(key) for key in set(args.values) - KNOWN)
-    if unknown:
-        raise InputError(f"its model_args have {', '.join(unknown)}, which cannot be imported")
+    args.refuse_unknown(KNOWN)
     features, kernel_size = check_features(args), args.get("kernel_size", int)
     stride = args.get("stride", (int, type(None)), None)
     skip = args.get("skip_chan", (int, type(None)))

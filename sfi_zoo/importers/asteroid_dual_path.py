@@ -74,9 +74,7 @@ def convert_config(name: str, values: Any, given: Given) -> DualPathTasNetConfig
         InputError: a setting is missing, unknown, or has no counterpart.
     """
     args, block = Settings(values, "model_args"), MODELS[name]
-    unknown = sorted(str(key) for key in set(args.values) - KNOWN)
-    if unknown:
-        raise InputError(f"its model_args have {', '.join(unknown)}, which cannot be imported")
+    args.refuse_unknown(KNOWN)
     args.choice("use_mulcat", {False: None}, False)
     args.choice("ff_activation", {"relu": None}, "relu")
     features, kernel = check_features(args), args.get("kernel_size", int)

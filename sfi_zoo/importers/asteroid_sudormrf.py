@@ -70,9 +70,7 @@ def convert_config(name: str, values: Any, given: Given) -> SuDoRMRFConfig:
         InputError: a setting is missing, unknown, or has no counterpart.
     """
     args, variant = Settings(values, "model_args"), MODELS[name]
-    unknown = sorted(str(key) for key in set(args.values) - KNOWN)
-    if unknown:
-        raise InputError(f"its model_args have {', '.join(unknown)}, which cannot be imported")
+    args.refuse_unknown(KNOWN)
     args.choice("encoder_activation", {ACTIVATIONS[variant]: None}, ACTIVATIONS[variant])
     features, kernel = check_features(args), args.get("kernel_size", int)
     levels, half = args.get("upsampling_depth", int), kernel // 2

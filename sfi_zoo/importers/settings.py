@@ -1,6 +1,7 @@
 """The settings that a checkpoint carries, and what its user adds to them."""
 
 import reprlib  # a short form, also of what holds the same thing over and over
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,16 @@ class Settings:
         raise InputError(
             f"its {self.name} has {key}={reprlib.repr(value)}, which cannot be imported (known: {known})"
         )
+
+    def refuse_unknown(self, known: Iterable[str]) -> None:
+        """Refuses settings of other names.
+
+        Raises:
+            InputError: there are some; they are named.
+        """
+        unknown = sorted(str(key) for key in set(self.values).difference(known))
+        if unknown:
+            raise InputError(f"its {self.name} have {', '.join(unknown)}, which cannot be imported")
 
     def part(self, key: str) -> "Settings":
         """A dictionary within the settings, as settings of its own."""

@@ -91,7 +91,7 @@ def make_sfi(
         )
         if check:
             _warn(model, converted, report, seen)
-        return _with_report(watched(converted, seen.flows) if check else converted, report)
+        return _finished(converted, report, seen, check)
     try:
         converted = convert(twin_model, sample_rate, seen, report, check)
         if check and seen.inputs:
@@ -102,7 +102,7 @@ def make_sfi(
         if fallback is None:
             raise
         return ResampledModel(_copied(model), sample_rate, seen, fallback, report)
-    return _with_report(watched(converted, seen.flows) if check and seen.inputs else converted, report)
+    return _finished(converted, report, seen, check)
 
 
 def sfi_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -182,6 +182,11 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
             f"differ more between rates: {shortened([str(p) for p in hidden])}",
             stacklevel=3,
         )
+
+
+def _finished(converted: nn.Module, report: Report, seen: Probe, check: bool) -> nn.Module:
+    """With its report; and with a `Watch`, where it was run and checked."""
+    return _with_report(watched(converted, seen.flows) if check and seen.inputs else converted, report)
 
 
 def _with_report(model: nn.Module, report: Report) -> nn.Module:

@@ -15,6 +15,7 @@ from sfi_zoo.layers.surgery.converted import (
 )
 from sfi_zoo.layers.surgery.places import ANALYSIS, SYNTHESIS, Place
 from sfi_zoo.layers.surgery.redirected import Key, Redirected, Taps
+from sfi_zoo.layers.surgery.watch import not_watched
 from sfi_zoo.layers.surgery.wrapped import ResampledModel
 
 ROLES: dict[type, str] = {
@@ -59,7 +60,8 @@ def tapped(
     if isinstance(network, Redirected):
         network.taps = taps
     try:
-        yield
+        with not_watched(network):
+            yield
     finally:
         if isinstance(network, Redirected):
             network.taps = None

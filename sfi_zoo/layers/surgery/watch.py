@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,26 +27,32 @@ class Watch:
 
     Args:
         flows: what the probe saw.
+
+    Attributes:
+        paused: nothing is looked at, see `not_watched`.
     """
 
     def __init__(self, flows: Iterable[Flow]) -> None:
+        self.paused = False
         self.known = {(flow.call.site, flow.call.name) for flow in flows}
         self.kinds: set[Kind] = set()
 
     def __call__(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Warns where there is something to say."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if self.paused or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return
         signals = tensors_in((args, kwargs))
         kind = (model.training, torch.is_grad_enabled(), *(_octaves(x) for x in signals))
-        rate = _other_rate(model)
-        if kind in self.kinds or rate is None or not signals:
+        if kind in self.kinds or not signals:
             return
-        self.kinds.add(kind)
+        rate = _other_rate(model)
+        if rate is None:
+            return
         try:
             calls = self._calls(model, args, kwargs)
         except Exception:  # the call itself will say so
             return
+        self.kinds.add(kind)
         unseen = dict.fromkeys(self._unseen(calls, max(size for x in signals for size in x.shape)))
         self.known.update(unseen)
         if unseen:
@@ -81,6 +88,19 @@ def watched(model: nn.Module, flows: Iterable[Flow]) -> nn.Module:
     """The model, with a `Watch`."""
     model.register_forward_pre_hook(Watch(flows), with_kwargs=True)
     return model
+
+
+@contextmanager
+def not_watched(model: nn.Module) -> Iterator[None]:
+    """Runs in this block are no runs of the whole model: its `Watch` looks away."""
+    watches = [hook for hook in model._forward_pre_hooks.values() if isinstance(hook, Watch)]
+    for watch in watches:
+        watch.paused = True
+    try:
+        yield
+    finally:
+        for watch in watches:
+            watch.paused = False
 
 
 def unwatched(model: nn.Module) -> nn.Module:
