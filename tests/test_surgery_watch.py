@@ -1,9 +1,11 @@
 """Models that take another way for other inputs: seen when they are converted, or told when it happens."""
 
 import copy
+import math
 import pickle
 import warnings
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 
 import sfi_zoo
 from sfi_zoo.errors import InputError
+from sfi_zoo.layers.surgery.self_check import noise_of, spectrum
 from sfi_zoo.layers.surgery.watch import Watch, not_watched
+from tests.signals import relative_error
 
 F0, F, HOP = 8000, 11025, 16
 
@@ -68,7 +72,7 @@ def rolled(self: nn.Module, x: Tensor) -> Tensor:
     return self.net(x.roll(5, -1))
 
 
-WAYS = (pieces, sliced, padded, pooled, windows, rolled)
+WAYS = (pieces, sliced, pooled, windows, rolled)
 LONG = lambda self, x: x.shape[-1] > 30_000  # noqa: E731
 KINDS = {
     "long": (LONG, torch.randn(1, 1, 40_000)),
@@ -174,12 +178,83 @@ def test_looking_changes_nothing_and_is_not_in_the_way() -> None:
     assert not sfi_zoo.freeze(kept, F)._forward_pre_hooks
 
 
+LIMITS = (7000, 12_000, 20_000)
+
+
+class Pieces(Net):
+    """It always works on pieces of a fixed number of samples."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(lambda self, x: False, pieces)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.net(part) for part in x.split(self.size, -1)], -1)
+
+
+class ByLength(TransformNet):
+    """Another transform, or another gain, for signals of more samples than a limit."""
+
+    def __init__(self, limit: int, what: str) -> None:
+        super().__init__(lambda self, x: False, pooled)
+        self.limit, self.what = limit, what
+
+    def forward(self, x: Tensor) -> Tensor:
+        long = x.shape[-1] > self.limit
+        if self.what == "gain":
+            return self.net(x) * (0.25 if long else 1.0)
+        n_fft = 512 if long else 256
+        window = torch.hann_window(n_fft)
+        z = torch.stft(x[:, 0], n_fft, n_fft // 4, window=window, return_complex=True)
+        return torch.istft(z * z.abs(), n_fft, n_fft // 4, window=window, length=x.shape[-1])[:, None]
+
+
+COUNTS_SAMPLES = [
+    *(lambda size=size: Pieces(size) for size in (5000, 8000, 12_000, 16_000)),
+    *(lambda limit=limit, what=what: ByLength(limit, what) for limit in LIMITS for what in ("n_fft", "gain")),
+]
+
+
+@pytest.mark.parametrize("model", COUNTS_SAMPLES)
+@pytest.mark.parametrize("rate", [6000, 11_025, 16_000, 44_099])
+def test_limits_and_pieces_in_samples_are_refused_or_told(model: Callable[[], nn.Module], rate: int) -> None:
+    """Whatever the length of a call, it is told where its output is not that of as many seconds at F0."""
+    model = model()
+    try:
+        converted = sfi_zoo.make_sfi(model, F0)
+    except InputError as error:
+        assert any(reason in str(error) for reason in ("not the same at other rates", "in the way: split in"))
+        return
+    up, down = Fraction(rate, F0).numerator, Fraction(rate, F0).denominator
+    # as long at both rates
+    for periods in sorted({math.ceil(seconds * rate / up) for seconds in (0.5, 1.0, 1.5, 2.0, 3.0)}):
+        x = [noise_of(1, periods * n, periods * down, 0.25)[None].float() for n in (up, down)]
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            y = run(converted, x[0], rate)
+        z = model(x[1])
+        error = relative_error(
+            spectrum(y, rate, periods * down / F0, 2000), spectrum(z, F0, periods * down / F0, 2000)
+        )
+        assert told or error < 1e-3, (periods * up, error)
+
+
+def test_what_differs_by_nothing_that_matters_is_not_told() -> None:
+    converted = sfi_zoo.make_sfi(Net(LONG, padded), F0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(converted, KINDS["long"][1])
+
+
 def test_what_was_never_run_is_not_said_to_be_checked() -> None:
     class Louder(Net):
         def forward(self, x: Tensor, gain: Tensor) -> Tensor:
             return self.net(x * gain)
 
-    converted = sfi_zoo.make_sfi(Louder(LONG, pieces), F0, layers=["encoder", "decoder"])
+    with pytest.warns(
+        UserWarning, match=r"nothing is checked, as Louder could not be run .*missing 1 required"
+    ):
+        converted = sfi_zoo.make_sfi(Louder(LONG, pieces), F0, layers=["encoder", "decoder"])
     assert "missing 1 required" in converted.report.error
     with warnings.catch_warnings(), sfi_zoo.at_sample_rate(converted, F):
         warnings.simplefilter("error")

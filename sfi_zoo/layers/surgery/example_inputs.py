@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -107,13 +107,22 @@ class ExampleInputs:
         )
 
 
-def as_arguments(arguments: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and named arguments."""
+class Arguments(NamedTuple):
+    """What a call is made with: positional and named arguments."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def as_arguments(arguments: Any) -> Arguments:
+    """Positional and named arguments of what may stand for `example_inputs`."""
+    if isinstance(arguments, Arguments):
+        return arguments
     if isinstance(arguments, dict):
-        return (), arguments
+        return Arguments((), arguments)
     if isinstance(arguments, (tuple, list)):
-        return tuple(arguments), {}
-    return (arguments,), {}
+        return Arguments(tuple(arguments), {})
+    return Arguments((arguments,), {})
 
 
 def time_axis(leaf: Any, shortest: int) -> int | None:

@@ -23,6 +23,7 @@ from sfi_zoo.layers.surgery.wrapped import ResampledModel
 from sfi_zoo.wording import shortened
 
 TOLERABLE = 1e-2  # relative error, -40 dB, that is warned of where nothing is suspected
+USUAL = 1e-4  # relative error, -80 dB, that needs no word
 
 
 def make_sfi(
@@ -130,7 +131,13 @@ def _seen_of_ones(model: nn.Module, sample_rate: float, example_inputs: Any) -> 
 
 def _warn(model: nn.Module, converted: nn.Module, report: Report, seen: Probe) -> None:
     """Says what is not right of a model whose layers were named."""
+    name = type(model).__name__
     if not seen.inputs or seen.error:
+        warnings.warn(
+            f"the layers that were named are converted, but nothing is checked, as {name} could not be run {seen.error}; "
+            "give example_inputs",
+            stacklevel=3,
+        )
         return
     report.findings = check_converted(model, converted, seen, report.sample_rate)
     if all(finding.passed for finding in report.findings):
@@ -139,7 +146,7 @@ def _warn(model: nn.Module, converted: nn.Module, report: Report, seen: Probe) -
         str(p) for p in report.places if p.verdict != CONVERTED or not _is_replaced(converted, p.site.module)
     ]
     warnings.warn(
-        f"the layers that were named are converted, but {type(model).__name__} is not the same at other rates "
+        f"the layers that were named are converted, but {name} is not the same at other rates "
         f"({'; '.join(map(str, report.findings[1:3]))}); left as they are: {shortened(rest) or 'nothing'}",
         stacklevel=3,
     )
@@ -162,10 +169,13 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
     doubtful = report.of(DOUBTFUL)
     name = type(model).__name__
     figures = "; ".join(map(str, failed))
-    if failed and not doubtful and all(f.error < TOLERABLE and not f.message for f in failed):
+    rests = [finding for finding in report.findings[1:] if finding.error > USUAL]
+    if (failed and not doubtful and all(f.error < TOLERABLE and not f.message for f in failed)) or (
+        rests and not failed
+    ):
         warnings.warn(
-            f"{name} is converted, with a larger rest than usual ({figures}) that no call explains; windows and kernels with jumps "
-            "at their ends do that",
+            f"{name} is converted, with a larger rest than usual ({'; '.join(map(str, rests))}); windows and kernels with jumps at their "
+            "ends do that, and norms that make much of rounding errors",
             stacklevel=3,
         )
     elif failed:
@@ -186,7 +196,9 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
 
 def _finished(converted: nn.Module, report: Report, seen: Probe, check: bool) -> nn.Module:
     """With its report; and with a `Watch`, where it was run and checked."""
-    return _with_report(watched(converted, seen.flows) if check and seen.inputs else converted, report)
+    if check and report.findings:
+        converted = watched(converted, seen, max(finding.error for finding in report.findings[1:]))
+    return _with_report(converted, report)
 
 
 def _with_report(model: nn.Module, report: Report) -> nn.Module:

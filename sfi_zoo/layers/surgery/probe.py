@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -173,10 +173,10 @@ def noise(rows: int, samples: int) -> Tensor:
 def probe(model: nn.Module, sample_rate: float, example_inputs: Any = None) -> Probe:
     """Runs a copy of `model` on noise of two lengths and records what they call.
 
-    The second length is about twice the first. Calls that only the longer signal takes are seen, too, and examples of more than `LONG`
-    seconds are run at their own length: some models take another way there. Without example inputs, noise of the shapes (1, 1, time),
-    (1, 2, time), (1, time), (2, time) and (time,) is tried: the first shape that runs through a convolution or a transform at the waveform
-    is taken, else the first that runs.
+    The second length is about twice the first. Where the model takes another way there (other calls, more of them, other numbers), the
+    check is run at that length, too; examples of more than `LONG` seconds are run at their own length. Without example inputs, noise of
+    the shapes (1, 1, time), (1, 2, time), (1, time), (2, time) and (time,) is tried: the first shape that runs through a convolution or a
+    transform at the waveform is taken, else the first that runs.
 
     Args:
         model: any model; it is not touched.
@@ -222,15 +222,23 @@ def _probe(model: nn.Module, inputs: ExampleInputs, samples: int, longest: int =
     shapes = [[tuple(x.shape) for x in tensors_in(out)] for out in (output, longer)]
     common = {(call.site, call.name) for call in short}
     of_long = [call for call in long if (call.site, call.name) not in common]
+    another = Counter(map(_way, short)) != Counter(map(_way, long))
     return Probe(
         inputs,
         [*_matched(short, long, grown, samples), *(Flow(c, c, 0, samples + grown) for c in of_long)],
         [growth(a, b, grown, samples) for a, b in zip(*shapes, strict=False)],
         shapes[0],
         samples,
-        max(longest, samples + grown if of_long else 0),
+        max(longest, samples + grown if another else 0),
         error_text,
     )
+
+
+def _way(call: Call) -> tuple[Any, ...]:
+    """What is the same of a call at every length, unless the model goes by the length."""
+    numbers = [x for x in call.numbers.values() if isinstance(x, float)]
+    sizes = [(call.transform or {}).get(key) for key in ("n_fft", "hop_length", "win_length")]
+    return call.site, call.name, *numbers, call.convolution, *sizes
 
 
 def _record(model: nn.Module, inputs: ExampleInputs, samples: int) -> tuple[list[Call], Any]:

@@ -111,7 +111,7 @@ def check(
     tones = lambda rate: lambda rows, count: tones_of(rows, count, rate, sample_rate)  # noqa: E731
     trained = run(plain, sample_rate, samples, tones(sample_rate))
     findings = [
-        _guarded(
+        guarded(
             sample_rate,
             lambda: _same(run(converted, sample_rate, samples, tones(sample_rate)), trained),
             SAME,
@@ -119,17 +119,19 @@ def check(
     ]
     for up, down in RATES:
         rate, count = sample_rate * up / down, samples * up // down
-        compared = lambda: compare(run(converted, rate, count, tones(rate)), trained, seen)  # noqa: E731, B023
-        findings.append(_guarded(rate, compared, ALIKE))
+        compared = lambda: compare(run(converted, rate, count, tones(rate)), trained, seen.outputs)  # noqa: E731, B023
+        findings.append(guarded(rate, compared, ALIKE))
     if loud and all(f.passed for f in findings):
         (up, down), louder = RATES[0], lambda at: lambda rows, n: LOUD * tones(at)(rows, n)
         rate = sample_rate * up / down
         trained = run(plain, sample_rate, samples, louder(sample_rate))
-        compared = lambda: compare(run(converted, rate, samples * up // down, louder(rate)), trained, seen)  # noqa: E731
-        findings.append(_guarded(rate, compared, ALIKE))
+        compared = lambda: compare(  # noqa: E731
+            run(converted, rate, samples * up // down, louder(rate)), trained, seen.outputs
+        )
+        findings.append(guarded(rate, compared, ALIKE))
     if any(not f.passed and not f.message for f in findings):
-        moved = lambda rows, n: _moved(tones(sample_rate)(rows, n))  # noqa: E731
-        sensitivity = _error(run(plain, sample_rate, samples, moved, seed=1).tensors, trained.tensors)
+        moved = lambda rows, n: shifted(tones(sample_rate)(rows, n))  # noqa: E731
+        sensitivity = error_of(run(plain, sample_rate, samples, moved, seed=1).tensors, trained.tensors)
         allowed = max(ALIKE, SENSITIVE * sensitivity)
         findings = [findings[0], *(Finding(f.rate, f.error, f.message, allowed) for f in findings[1:])]
         if allowed > ALIKE and all(f.passed for f in findings):
@@ -137,15 +139,20 @@ def check(
     return findings
 
 
-def compare(output: Outputs, trained: Outputs, seen: Probe) -> float:
+def compare(output: Outputs, trained: Outputs, slopes: list[tuple[float, ...]]) -> float:
     """Relative error of all outputs at one rate against those at F0.
+
+    Args:
+        output: at the one rate.
+        trained: at F0, as many seconds of the same sound.
+        slopes: growth per sample of every axis of every output.
 
     Raises:
         ValueError: another length than that of the input, or than that at F0 in seconds.
     """
     numbers = [
-        _compared(y, z, slopes, output, trained)
-        for y, z, slopes in zip(output.tensors, trained.tensors, seen.outputs, strict=False)
+        _compared(y.detach(), z.detach(), axes, output, trained)
+        for y, z, axes in zip(output.tensors, trained.tensors, slopes, strict=False)
         if z.is_floating_point() or z.is_complex()
     ]
     whole = sum(norm for _, norm in numbers)
@@ -205,12 +212,19 @@ def tones_of(rows: int, samples: int, rate: float, trained_rate: float) -> Tenso
     return 0.04 * waves.sum(1) * envelope(samples)
 
 
-def noise_of(rows: int, samples: int, trained: int) -> Tensor:
-    """White noise up to almost half of F0, silent at both ends, the same at every rate above it: (rows, samples) float64."""
+def noise_of(rows: int, samples: int, trained: int, band: float = WHITE) -> Tensor:
+    """White noise up to `band` F0, silent at both ends, the same at every rate that has the band: (rows, samples) float64.
+
+    Args:
+        rows: different signals.
+        samples: at the rate that is wanted.
+        trained: as many seconds in samples of F0.
+        band: where it ends, in parts of F0.
+    """
     generator = torch.Generator().manual_seed(4)
     x = torch.randn(rows, trained, generator=generator, dtype=torch.float64)
     spectrum_of_it = torch.fft.rfft(x)
-    spectrum_of_it[..., int(WHITE * trained) :] = 0
+    spectrum_of_it[..., int(band * trained) :] = 0
     return 0.1 * torch.fft.irfft(spectrum_of_it, n=samples) * (samples / trained) * envelope(samples)
 
 
@@ -237,34 +251,38 @@ def _on_noise(
 
     def compared() -> float:
         trained = run(plain, sample_rate, samples, white(sample_rate))
-        return compare(run(converted, rate, count, white(rate)), trained, seen)
+        return compare(run(converted, rate, count, white(rate)), trained, seen.outputs)
 
-    return _guarded(rate, compared, ALIKE)
+    return guarded(rate, compared, ALIKE)
 
 
 def _same(output: Outputs, trained: Outputs) -> float:
     shapes = [[tuple(x.shape) for x in out.tensors] for out in (output, trained)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"outputs of shapes {shapes[0]} come out, of the plain model {shapes[1]}")
-    return _error(output.tensors, trained.tensors)
+    return error_of(output.tensors, trained.tensors)
 
 
-def _error(outputs: list[Tensor], expected: list[Tensor]) -> float:
+def error_of(outputs: list[Tensor], expected: list[Tensor]) -> float:
+    """Relative error over all tensors of numbers."""
     pairs = [
-        (a, b) for a, b in zip(outputs, expected, strict=False) if b.is_floating_point() or b.is_complex()
+        (a.detach(), b.detach())
+        for a, b in zip(outputs, expected, strict=False)
+        if b.is_floating_point() or b.is_complex()
     ]
     error = sum(float((a.to(torch.complex128) - b).abs().square().sum()) for a, b in pairs)
     norm = sum(float(b.to(torch.complex128).abs().square().sum()) for _, b in pairs)
     return math.sqrt(error / norm) if norm else 0.0
 
 
-def _moved(x: Tensor) -> Tensor:
+def shifted(x: Tensor) -> Tensor:
+    """A signal that is moved by `MOVED`."""
     generator = torch.Generator().manual_seed(5)
     shift = torch.randn(x.shape, generator=generator, dtype=x.dtype)
     return x + shift * (MOVED * x.norm() / shift.norm())
 
 
-def _guarded(rate: float, compared: Callable[[], float], allowed: float) -> Finding:
+def guarded(rate: float, compared: Callable[[], float], allowed: float) -> Finding:
     """The finding: the error, or a message where the run failed."""
     try:
         error = compared()

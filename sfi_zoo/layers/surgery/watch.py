@@ -1,40 +1,50 @@
 """A converted model that takes another way than it was converted with says so: with longer signals, larger batches, in training."""
 
+import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sfi_zoo.layers.sample_rate import SampleRateAware
+from sfi_zoo.layers.sample_rate import SampleRateAware, primal
 from sfi_zoo.layers.surgery.call_sites import LIBRARY, ModuleNames, Site
+from sfi_zoo.layers.surgery.example_inputs import Arguments
 from sfi_zoo.layers.surgery.operations import CREATE, QUERIES
-from sfi_zoo.layers.surgery.probe import SAMPLES, Call, Flow, Recorder, isolated, tensors_in, undisturbed
+from sfi_zoo.layers.surgery.probe import SAMPLES, Call, Probe, Recorder, isolated, tensors_in, undisturbed
+from sfi_zoo.layers.surgery.redirected import Redirected
+from sfi_zoo.layers.surgery.second_check import check_call
+from sfi_zoo.layers.surgery.self_check import ALIKE, SENSITIVE, Finding
 from sfi_zoo.wording import shortened
 
 Kind = tuple[Any, ...]
 
 
 class Watch:
-    """A hook before `forward` that looks for calls which the probe has not seen.
+    """A hook before `forward` that checks a converted model again on inputs of another kind than it was checked on.
 
-    A model may branch on its input: cut long signals into pieces, pad short ones, treat a batch of one apart. What the probe has not run
-    has not been checked. So at another rate than F0 the first input of each kind is run twice, once to see its calls: kinds are the
-    octave of each axis, training or evaluation, with or without gradients. Calls on samples at places that the probe has not seen
-    are warned of, by name. Under `torch.compile` and in traces nothing is looked at.
+    A model may branch on its input: cut long signals into pieces, choose its transform by their length, treat a batch of one apart. What
+    the probe has not run has not been checked, and a limit that is counted in samples is another time at another rate. So at another rate
+    than F0 the first input of each kind makes the model run twice more, in evaluation: on noise of that length at F, and on as many
+    seconds of it at F0 (see `check_call`). What differs is warned of, with the calls that the probe has not seen. In training, and where
+    nothing can be compared (in half precision), the input itself is run, and calls that are new are warned of. Kinds are quarters of an
+    octave of each axis, training or evaluation, with or without gradients. Under `torch.compile` and in traces nothing is looked at.
 
     Args:
-        flows: what the probe saw.
+        seen: what the probe saw.
+        worst: relative error of the check at other rates.
 
     Attributes:
         paused: nothing is looked at, see `not_watched`.
     """
 
-    def __init__(self, flows: Iterable[Flow]) -> None:
+    def __init__(self, seen: Probe, worst: float) -> None:
         self.paused = False
-        self.known = {(flow.call.site, flow.call.name) for flow in flows}
+        self.known = {(flow.call.site, flow.call.name) for flow in seen.flows}
+        self.outputs = seen.outputs
+        self.allowed = max(ALIKE, SENSITIVE * worst)
         self.kinds: set[Kind] = set()
 
     def __call__(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -42,37 +52,43 @@ class Watch:
         if self.paused or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return
         signals = tensors_in((args, kwargs))
-        kind = (model.training, torch.is_grad_enabled(), *(_octaves(x) for x in signals))
+        kind = (model.training, torch.is_grad_enabled(), *(_quarter_octaves(x) for x in signals))
         if kind in self.kinds or not signals:
             return
-        rate = _other_rate(model)
-        if rate is None:
+        rates = _rates(model)
+        if rates is None:
             return
-        try:
-            calls = self._calls(model, args, kwargs)
-        except Exception:  # the call itself will say so
-            return
+        names = ModuleNames(model.model if isinstance(model, Redirected) else model)
+        compared, here = Recorder(names), Recorder(names)
+        finding = self._compared(model, Arguments(args, kwargs), rates, compared)
+        passed = finding is not None and finding.passed
+        if passed:  # whatever it calls there
+            self.known.update((call.site, call.name) for call in compared.calls)
+            finding = None
+        if finding is None and (model.training or not passed):
+            try:
+                with isolated(), undisturbed(model), here:
+                    model.forward(*args, **kwargs)
+            except Exception:  # the call itself will say so
+                return
         self.kinds.add(kind)
-        unseen = dict.fromkeys(self._unseen(calls, max(size for x in signals for size in x.shape)))
+        calls = compared.calls if finding else here.calls
+        unseen = list(dict.fromkeys(self._unseen(calls, max(size for x in signals for size in x.shape))))
         self.known.update(unseen)
-        if unseen:
-            said = shortened([f"{name} in {site}" for site, name in unseen])
-            shapes = " and ".join(str(tuple(x.shape)) for x in signals)
-            warnings.warn(
-                f"{type(model).__name__} takes another way with inputs of shapes {shapes} than with those that it was converted and "
-                f"checked with, so that at {rate:g} Hz its output may be wrong: {said}; call make_sfi with example_inputs as long as "
-                "these, or with fallback='resample'",
-                stacklevel=2,
-            )
+        if finding or unseen:
+            _warn(names.model, signals, rates[0], finding, unseen)
 
-    @staticmethod
-    def _calls(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Call]:
-        from sfi_zoo.layers.surgery.redirected import Redirected
+    def _compared(
+        self, model: nn.Module, arguments: Arguments, rates: tuple[float, float], recorder: Recorder
+    ) -> Finding | None:
+        def observed(call: Callable[[], Any]) -> Any:
+            with recorder:
+                return call()
 
-        recorder = Recorder(ModuleNames(model.model if isinstance(model, Redirected) else model))
-        with isolated(), undisturbed(model), recorder:
-            model.forward(*args, **kwargs)
-        return recorder.calls
+        try:
+            return check_call(model, arguments, rates, self.outputs, self.allowed, observed)
+        except Exception:  # it does not take a signal that is a little shorter
+            return None
 
     def _unseen(self, calls: list[Call], samples: int) -> Iterator[tuple[Site, str]]:
         for call in calls:
@@ -84,9 +100,28 @@ class Watch:
                 yield key
 
 
-def watched(model: nn.Module, flows: Iterable[Flow]) -> nn.Module:
+def _warn(
+    model: nn.Module,
+    signals: list[Tensor],
+    rate: float,
+    finding: Finding | None,
+    unseen: list[tuple[Site, str]],
+) -> None:
+    shapes = " and ".join(str(tuple(x.shape)) for x in signals)
+    said = shortened([f"{name} in {site}" for site, name in unseen])
+    if not unseen:
+        said = "it counts samples (a limit, pieces of a fixed length), or makes much of rounding errors"
+    warnings.warn(
+        f"{type(model).__name__} takes another way with inputs of shapes {shapes} than with those that it was converted and checked "
+        f"with, so that at {rate:g} Hz its output {f'is wrong ({finding})' if finding else 'may be wrong'}: {said}; call make_sfi with "
+        "example_inputs as long as these, or with fallback='resample'",
+        stacklevel=3,
+    )
+
+
+def watched(model: nn.Module, seen: Probe, worst: float) -> nn.Module:
     """The model, with a `Watch`."""
-    model.register_forward_pre_hook(Watch(flows), with_kwargs=True)
+    model.register_forward_pre_hook(Watch(seen, worst), with_kwargs=True)
     return model
 
 
@@ -112,11 +147,13 @@ def unwatched(model: nn.Module) -> nn.Module:
     return model
 
 
-def _octaves(x: Tensor) -> tuple[int, ...]:
-    return tuple(size.bit_length() for size in x.shape)
+def _quarter_octaves(x: Tensor) -> tuple[int, ...]:
+    return tuple(round(4 * math.log2(size)) if size else -1 for size in x.shape)
 
 
-def _other_rate(model: nn.Module) -> float | None:
-    """F, where it is not F0."""
+def _rates(model: nn.Module) -> tuple[float, float] | None:
+    """F and F0, where they differ."""
     layer = next((m for m in model.modules() if isinstance(m, SampleRateAware)), None)
-    return None if layer is None or layer.current_rate == layer.trained_rate else float(layer.current_rate)
+    if layer is None or layer.current_rate == layer.trained_rate:
+        return None
+    return primal(layer.current_rate), primal(layer.trained_rate)
