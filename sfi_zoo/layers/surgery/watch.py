@@ -30,7 +30,8 @@ class Watch:
     than F0 the first input of each kind makes the model run twice more, in evaluation: on noise of that length at F, and on as many
     seconds of it at F0 (see `check_call`). What differs is warned of, with the calls that the probe has not seen. In training, and where
     nothing can be compared (in half precision), the input itself is run, and calls that are new are warned of. Kinds are quarters of an
-    octave of each axis, training or evaluation, with or without gradients. Under `torch.compile` and in traces nothing is looked at.
+    octave of each axis and of F / F0, training or evaluation, with or without gradients. Under `torch.compile` and in traces nothing is
+    looked at.
 
     Args:
         seen: what the probe saw.
@@ -52,11 +53,12 @@ class Watch:
         if self.paused or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return
         signals = tensors_in((args, kwargs))
-        kind = (model.training, torch.is_grad_enabled(), *(_quarter_octaves(x) for x in signals))
-        if kind in self.kinds or not signals:
-            return
         rates = _rates(model)
-        if rates is None:
+        if rates is None or not signals:
+            return
+        sizes = [tuple(map(_quarter_octaves, x.shape)) for x in signals]
+        kind = (model.training, torch.is_grad_enabled(), _quarter_octaves(rates[0] / rates[1]), *sizes)
+        if kind in self.kinds:
             return
         names = ModuleNames(model.model if isinstance(model, Redirected) else model)
         compared, here = Recorder(names), Recorder(names)
@@ -147,8 +149,8 @@ def unwatched(model: nn.Module) -> nn.Module:
     return model
 
 
-def _quarter_octaves(x: Tensor) -> tuple[int, ...]:
-    return tuple(round(4 * math.log2(size)) if size else -1 for size in x.shape)
+def _quarter_octaves(size: float) -> int:
+    return round(4 * math.log2(size)) if size else -1
 
 
 def _rates(model: nn.Module) -> tuple[float, float] | None:
