@@ -7,6 +7,7 @@ from sfi_zoo.models.parts.cheap_gradients import Depthwise, PReLU
 from sfi_zoo.models.parts.masks import masks_from
 from sfi_zoo.models.parts.norms import create_norm, over_alive
 from sfi_zoo.models.parts.pointwise import Pointwise
+from sfi_zoo.models.parts.tcn_rows import run_in_rows, runs_in_rows
 
 
 class TCNBlock(nn.Module):
@@ -175,6 +176,14 @@ class MaskTCN(nn.Module):
             alive = None if alive is None else alive.repeat(self.branches)
         x = self.bottleneck(over_alive(self.norm_1, x, alive))
         x = self.norm_2(self.prelu_2(x))
+        blocks = list(self.blocks)
+        summed = run_in_rows(blocks, x) if runs_in_rows(blocks, x) else self._run(x)
+        scores = self.norm_4(self.prelu_4(self.output(self.norm_3(self.prelu_3(summed)))))
+        scores = scores.unflatten(1, (self.sources, features))
+        return masks_from(scores, self.mask)
+
+    def _run(self, x: Tensor) -> Tensor:
+        """Block by block, what `run_in_rows` computes."""
         total = None
         for number, block in enumerate(self.blocks, 1):
             residual, skip = block(x, number == len(self.blocks))
@@ -182,7 +191,4 @@ class MaskTCN(nn.Module):
                 x = x + residual
             if skip is not None:
                 total = skip if total is None else total + skip
-        summed = x if total is None else total
-        scores = self.norm_4(self.prelu_4(self.output(self.norm_3(self.prelu_3(summed)))))
-        scores = scores.unflatten(1, (self.sources, features))
-        return masks_from(scores, self.mask)
+        return x if total is None else total
