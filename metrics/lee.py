@@ -29,7 +29,7 @@ from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.frames import at_times, common_times, turn
-from sfi_zoo.models.base import Latent, LatentGrid, Separator
+from sfi_zoo.models.base import Latent, LatentGrid, Separator, predicted
 
 ALIVE_MARGIN = 0.9
 
@@ -42,11 +42,13 @@ class Observation:
         latent: z_F.
         masks: m_F, (items, sources, features, frames).
         sample_rate: F in Hz.
+        residual: what the model adds to mask * latent, as large; no LEE looks at it.
     """
 
     latent: Latent
     masks: Tensor
     sample_rate: float
+    residual: Tensor | None = None
 
     @cached_property
     def energies(self) -> Tensor:
@@ -78,7 +80,8 @@ def observe(model: Separator, waveform: Tensor, sample_rate: float) -> Observati
         InputError: the masks are not finite, or what the model's encoder raises.
     """
     latent = model.encode(waveform, sample_rate)
-    return Observation(latent, finite(model.predict_masks(latent)), sample_rate)
+    masks, residual = predicted(model, latent)
+    return Observation(latent, finite(masks), sample_rate, residual)
 
 
 def finite(masks: Tensor) -> Tensor:

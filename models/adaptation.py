@@ -11,7 +11,7 @@ from torch.nn import functional
 from sfi_zoo.audio.resample import resampled_length
 from sfi_zoo.audio.resampling import Resampler, create_resampler
 from sfi_zoo.errors import InputError
-from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_waveform
+from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_waveform, predicted, with_residual
 from sfi_zoo.separation.above import band_edge
 
 MODES = ("native", "resample", "none")
@@ -94,16 +94,29 @@ class Adapted(Separator):
         """The model's masks: (items, sources, features, frames)."""
         return self.model.predict_masks(latent)
 
-    def output(self, latents: Tensor, sample_rate: float, length: int) -> Tensor:
-        """(items, sources, features, frames) -> (items, sources, length) at F."""
+    def predict(self, latent: Latent) -> tuple[Tensor, Tensor | None]:
+        """The model's masks and residual."""
+        return predicted(self.model, latent)
+
+    def output(
+        self, latents: Tensor, sample_rate: float, length: int, residual: Tensor | None = None
+    ) -> Tensor:
+        """(items, sources, features, frames), and what `predict` gives beside the masks -> (items, sources, length) at F."""
+        added = with_residual(residual)
         if self.mode == "resample":
             trained_length = max(1, resampled_length(length, sample_rate, self.trained_rate))
-            estimates = self.model.decode(latents, self.trained_rate, trained_length)
+            estimates = self.model.decode(latents, self.trained_rate, trained_length, **added)
             return self.from_trained(estimates, sample_rate, length)
         rate = sample_rate if self.mode == "native" else self.trained_rate
-        return self.model.decode(latents, rate, length)
+        return self.model.decode(latents, rate, length, **added)
 
-    def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
+    def decode(
+        self,
+        latents: Tensor,
+        sample_rate: float | None = None,
+        length: int | None = None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         """`output`, at `current_rate` when no rate is given.
 
         Raises:
@@ -111,7 +124,7 @@ class Adapted(Separator):
         """
         if length is None:
             raise InputError("decode of an adapted separator needs the length of the signal in samples")
-        return self.output(latents, self.check_rate(sample_rate), length)
+        return self.output(latents, self.check_rate(sample_rate), length, residual)
 
     def to_trained(self, waveform: Tensor, sample_rate: float) -> Tensor:
         """A signal at F resampled to F0: (..., time) -> (..., time F0 / F), one sample at least."""

@@ -108,6 +108,13 @@ class Separator(AtSampleRate, OnHub):
         """Latent -> masks of (items, sources, features, frames)."""
         raise NotImplementedError
 
+    def predict(self, latent: Latent) -> tuple[Tensor, Tensor | None]:
+        """Latent -> masks, and what is added to mask * latent, as large; None for nothing.
+
+        A model with such a residual overrides this one, and its `decode` takes it as `residual`. LEEs look at the masks.
+        """
+        return self.predict_masks(latent), None
+
     def decode(self, latents: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """(items, sources, features, frames) -> (items, sources, time)."""
         raise NotImplementedError
@@ -142,7 +149,8 @@ class Separator(AtSampleRate, OnHub):
             InputError: wrong shape, empty signal, or a sampling frequency out of range or below the lowest band.
         """
         latent = encoded(self, waveform, sample_rate)
-        return decoded(self, masked(latent, self.predict_masks(latent)), waveform, sample_rate)
+        masks, residual = self.predict(latent)
+        return decoded(self, masked(latent, masks), waveform, sample_rate, residual)
 
     def separate(
         self,
@@ -240,10 +248,32 @@ def masked(latent: Latent, masks: Tensor) -> Latent:
         return Latent(masks * latent.values[:, None], latent.grid)
 
 
-def decoded(model: Separator, latent: Latent, waveform: Tensor, sample_rate: float | None = None) -> Tensor:
-    """What a masked latent of the waveform sounds like: (batch, sources, channels, time); in full precision also under autocast."""
+def predicted(model: Any, latent: Latent) -> tuple[Tensor, Tensor | None]:
+    """Masks and residual, see `Separator.predict`; of a model that has no such method the masks alone."""
+    if hasattr(model, "predict"):
+        both: tuple[Tensor, Tensor | None] = model.predict(latent)
+        return both
+    return model.predict_masks(latent), None
+
+
+def with_residual(residual: Tensor | None) -> dict[str, Tensor]:
+    """The argument of `decode` that adds a residual; none where there is none, for models that know of none."""
+    return {} if residual is None else {"residual": residual}
+
+
+def decoded(
+    model: Separator,
+    latent: Latent,
+    waveform: Tensor,
+    sample_rate: float | None = None,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """What a masked latent of the waveform, with a residual, sounds like: (batch, sources, channels, time).
+
+    In full precision also under autocast.
+    """
     with full_precision(waveform.device):
-        estimates = model.decode(latent.values, sample_rate, waveform.shape[-1])
+        estimates = model.decode(latent.values, sample_rate, waveform.shape[-1], **with_residual(residual))
     return rearrange(estimates, "(b c) s t -> b s c t", b=waveform.shape[0])
 
 

@@ -7,8 +7,10 @@ from torch import nn
 
 import sfi_zoo
 from sfi_zoo import InputError
-from sfi_zoo.models.bsrnn import ResidualRNN
+from sfi_zoo.models.bsrnn import JointRNN, ResidualRNN
+from sfi_zoo.models.parts.bands import norm_of_part
 from sfi_zoo.models.parts.dual_path import DualPath
+from sfi_zoo.models.parts.norms import ItemNorm
 
 SMALL = {"sources": ("a", "b"), "sample_rate": 16000, "n_fft": 320, "hop_length": 160, "bands": "half"}
 SMALL |= {"width": 6, "hidden": 5, "mask_hidden": 4, "layers": 2}
@@ -97,6 +99,45 @@ def test_dual_paths_run_along_the_frames_of_each_band_then_along_the_bands_of_ea
     assert torch.allclose(network(x), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("bands", [False, True])
+def test_a_joint_rnn_has_one_norm_over_all_frames_and_bands(bands):
+    torch.manual_seed(0)
+    layer = JointRNN(4, 3, False, bands).double()
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, 5, 3, 4, dtype=torch.float64)
+    expected = x.clone()
+    for item in range(2):
+        y = x[item].numpy()
+        y = (y - y.mean()) / np.sqrt(y.var() + 1e-5)
+        y = y * layer.norm.weight.detach().numpy() + layer.norm.bias.detach().numpy()
+        for i in range(5 if bands else 3):
+            sequence = y[i] if bands else y[:, i]
+            h = [
+                lstm_in_numpy(layer.rnn, sequence),
+                lstm_in_numpy(layer.rnn, sequence[::-1], "_reverse")[::-1],
+            ]
+            made = layer.linear(torch.from_numpy(np.concatenate(h, axis=1))).detach()
+            part = expected[item, i] if bands else expected[item, :, i]
+            part += made
+    assert torch.allclose(layer(x), expected, rtol=0, atol=1e-12)
+
+
+def test_a_norm_over_items_leaves_out_dead_bins_where_asked():
+    """Bins above F / 2, here those of the last band after its third, change nothing that is alive."""
+    torch.manual_seed(0)
+    norm = ItemNorm(8)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = torch.randn(2, 5, 8)
+    counted = torch.arange(8) < 6
+    alone = ItemNorm(6)
+    alone.load_state_dict({key: value[:6] for key, value in norm.state_dict().items()})
+    y = norm_of_part(norm, x, counted)
+    assert torch.allclose(y[..., :6], alone(x[..., :6]), atol=1e-6)
+    assert not y[..., 6:].any()
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_only_a_causal_network_leaves_earlier_masks_as_they_are(causal):
     model = create(causal=causal)
@@ -110,7 +151,13 @@ def test_only_a_causal_network_leaves_earlier_masks_as_they_are(causal):
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"), [({"hidden": 0}, "hidden must be.*0"), ({"causal": 1}, "causal must be.*1")]
+    ("settings", "named"),
+    [
+        ({"hidden": 0}, "hidden must be.*0"),
+        ({"causal": 1}, "causal must be.*1"),
+        ({"norms": "all"}, "norms must be.*all"),
+        ({"residual": True}, "residual must be.*True"),
+    ],
 )
 def test_settings_that_are_not_allowed_are_named(settings, named):
     with pytest.raises(InputError, match=named):

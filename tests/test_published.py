@@ -78,7 +78,7 @@ def test_without_a_licence_nothing_is_fetched(row, monkeypatch, tmp_path):
     monkeypatch.setattr(first_use, "fetch", None)
     monkeypatch.setattr(first_use, "_kept_at", lambda published: tmp_path / "none")
     with pytest.raises(
-        InputError, match=r"not stated.*sfi-zoo import \S+\.ckpt --config \S+\.yaml"
+        InputError, match=r"not stated.*sfi-zoo import \S+\.ckpt (--config \S+\.yaml )?-o " + row.name
     ) as caught:
         hub.load(row.name)
     assert "\n" not in str(caught.value)

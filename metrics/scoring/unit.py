@@ -189,7 +189,7 @@ class _Track:
             masks = self.adapted[mode].predict_masks(seen.latent)
         else:
             masks = ratio_masks(self.model, seen.latent, signals.references, seen.sample_rate)
-        return replace(seen, masks=masks)
+        return replace(seen, masks=masks, residual=None)
 
     def there_and_back(self, rate: float, length: int) -> Latent:
         """The latent at F0 of T x = R(F -> F0) R(F0 -> F) x."""
@@ -200,7 +200,7 @@ class _Track:
 
     def estimate(self, mode: str, seen: Observation, length: int) -> _Estimated:
         masked = replace(seen, masks=seen.masked)
-        estimates = self.adapted[mode].output(masked.masks, seen.sample_rate, length)
+        estimates = self.adapted[mode].output(masked.masks, seen.sample_rate, length, seen.residual)
         if not torch.isfinite(estimates.sum()) and not torch.isfinite(estimates).all():
             raise InputError("the model's estimates are not finite")
         return _Estimated(seen, masked, rearrange(estimates, "c s t -> s c t"))

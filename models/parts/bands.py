@@ -27,7 +27,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.models.base import Latent
 from sfi_zoo.models.parts.config import check_choice, check_size, later
 from sfi_zoo.models.parts.masks import MASKS, masks_from
-from sfi_zoo.models.parts.norms import UnitNorm
+from sfi_zoo.models.parts.norms import ItemNorm, UnitNorm
 from sfi_zoo.models.stft import STFTConfig, STFTSeparator
 
 # <how many>x<Hz each>, from 0 Hz on. A band holds the bins from its lower edge on, its upper edge left out.
@@ -143,6 +143,8 @@ class BandSplitConfig(STFTConfig):
         mask_layers: hidden layers of these perceptrons.
         mask_per_source: each source has perceptrons of its own.
         zero_dc: masks are zero at 0 Hz.
+        residual: what is added to mask * latent, of perceptrons like those of complex masks: "none"; "equal", which is as strong at every
+            sampling frequency F; "samples", F0 / F times that: as strong beside the sums over samples that `torch.stft` gives at F.
         chunk: length of the chunks that `separate` cuts long signals into, in samples at F0; None for its default.
     """
 
@@ -157,12 +159,14 @@ class BandSplitConfig(STFTConfig):
     mask_per_source: bool = later(False)
     zero_dc: bool = later(False)
     chunk: int | None = later(None)
+    residual: str = later("none")
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
         super().__post_init__()
         check_choice(self, "mask", ("complex", *MASKS))
         check_choice(self, "absent", ("dropped", "silent"))
+        check_choice(self, "residual", ("none", "equal", "samples"))
         for name in ("alive_norm", "mask_per_source", "zero_dc"):
             check_choice(self, name, (False, True))
         for name in ("width", "layers", "mask_hidden"):
@@ -188,7 +192,7 @@ class BandSplit(nn.Module):
         edges: see `band_edges`, or ranges of bins, which may overlap.
         channels: heard together.
         width: size of the vectors.
-        norm: makes the norm of so many values, `nn.LayerNorm`, `nn.RMSNorm` or `UnitNorm`.
+        norm: makes the norm of so many values, `nn.LayerNorm`, `nn.RMSNorm`, `UnitNorm` or `ItemNorm`.
     """
 
     def __init__(self, edges: tuple[int, ...] | Ranges, channels: int, width: int, norm: Norm) -> None:
@@ -219,7 +223,7 @@ class BandSplit(nn.Module):
 
 
 def norm_of_part(norm: nn.Module, x: Tensor, counted: Tensor) -> Tensor:
-    """An `nn.LayerNorm`, `nn.RMSNorm` or `UnitNorm` of some of the values, as if there were no others; zero for these.
+    """An `nn.LayerNorm`, `nn.RMSNorm`, `UnitNorm` or `ItemNorm` of some of the values, as if there were no others; zero for these.
 
     Args:
         norm: the norm.
@@ -233,6 +237,9 @@ def norm_of_part(norm: nn.Module, x: Tensor, counted: Tensor) -> Tensor:
         )
     elif isinstance(norm, nn.RMSNorm):
         part = functional.rms_norm(part, part.shape[-1:], norm.weight[counted], norm.eps)
+    elif isinstance(norm, ItemNorm):
+        part = functional.layer_norm(part, part.shape[1:], eps=norm.eps)
+        part = part * norm.weight[counted] + norm.bias[counted]
     elif isinstance(norm, UnitNorm):
         part = functional.normalize(part, dim=-1) * (part.shape[-1] ** 0.5 * norm.weight[counted])
     y[..., counted] = part
@@ -353,18 +360,23 @@ class BandSplitSeparator(STFTSeparator):
         ranges, channels, width = config.ranges, config.channels, config.width
         self.split = BandSplit(ranges, channels, width, norm)
         self.network = network
-        self.masks = BandMasks(
-            ranges,
-            channels,
-            len(config.sources),
-            width,
-            config.mask_hidden,
-            norm if mask_norm else nn.Identity,
-            config.mask,
-            config.mask_layers,
-            config.mask_per_source,
-            config.zero_dc,
-        )
+
+        def masks(kind: str) -> BandMasks:
+            return BandMasks(
+                ranges,
+                channels,
+                len(config.sources),
+                width,
+                config.mask_hidden,
+                norm if mask_norm else nn.Identity,
+                kind,
+                config.mask_layers,
+                config.mask_per_source,
+                config.zero_dc,
+            )
+
+        self.masks = masks(config.mask)
+        self.residuals = None if config.residual == "none" else masks("complex")
 
     @property
     def chunk_seconds(self) -> float | None:
@@ -389,10 +401,39 @@ class BandSplitSeparator(STFTSeparator):
 
     def predict_masks(self, latent: Latent) -> Tensor:
         """Masks, (items, sources, features, frames); zero for dead features."""
+        return self.masks(*self._seen(latent))
+
+    def predict(self, latent: Latent) -> tuple[Tensor, Tensor | None]:
+        """Masks, and the residual where the model has one; zero for dead features."""
+        seen = self._seen(latent)
+        return self.masks(*seen), None if self.residuals is None else self.residuals(*seen)
+
+    def decode(
+        self,
+        latents: Tensor,
+        sample_rate: float | None = None,
+        length: int | None = None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """Synthesise, see `STFTSeparator.decode`.
+
+        Args:
+            latents: (items, sources, features, frames).
+            sample_rate: F in Hz; `current_rate` when omitted.
+            length: samples wanted; by default what the frames cover.
+            residual: what `predict` gives beside the masks, which is added to the latents.
+        """
+        if residual is not None:
+            ratio = self.trained_rate / self.check_rate(sample_rate)
+            latents = latents + (residual * ratio if self.config.residual == "samples" else residual)
+        return super().decode(latents, sample_rate, length)
+
+    def _seen(self, latent: Latent) -> tuple[Tensor, int]:
+        """What the network gives for each band that exists, (items, frames, bands, width), and how many bins are alive."""
         alive, ranges = self.alive_bins(latent), self.split.ranges
         bands = sum(low < alive for low, _ in ranges)
         seen = bands if self.config.absent == "dropped" else len(ranges)
         x = torch.view_as_real(latent.values).to(next(self.split.parameters()).dtype)
         x = rearrange(x, "i (c f) k r -> i k c f r", c=self.config.channels)
         h = self.network(self.split(x, seen, alive if self.config.alive_norm else None))
-        return self.masks(h[:, :, :bands], alive)
+        return h[:, :, :bands], alive

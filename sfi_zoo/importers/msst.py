@@ -8,7 +8,6 @@ are put in our order. Bands of a BS-RoFormer are given in bins (`freqs_per_bands
 import re
 import reprlib
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,24 +68,23 @@ def is_msst(values: dict[str, Any]) -> bool:
     return isinstance(values.get("audio"), dict) and isinstance(values.get("training"), dict)
 
 
-def convert(state: dict[str, Tensor], config: Path | None, given: Given) -> BSRoFormer:
+def convert(state: dict[str, Tensor], given: Given) -> BSRoFormer:
     """The model of a state dict and its YAML, in evaluation mode.
 
     Args:
         state: its weights.
-        config: the YAML file.
-        given: names of the sources, and the sample rate where the YAML has none.
+        given: its YAML file; names of the sources, and the sample rate where the YAML has none.
 
     Raises:
         InputError: no YAML, or one of another type; settings that cannot be imported; weights that do not fit the YAML; all named.
     """
     from sfi_zoo.models.weights import filled
 
-    if config is None:
+    if given.config is None:
         raise InputError(
             "it is a RoFormer, and its second file is missing: the YAML that was published with it; give config="
         )
-    settings = convert_config(read_yaml(config), state, given)
+    settings = convert_config(read_yaml(given.config), state, given)
     mel = settings.bands.startswith("mel")
     check_rotation(state, settings)
     names: dict[str, str] = {}
@@ -141,7 +139,7 @@ def convert_config(values: dict[str, Any], state: dict[str, Tensor], given: Give
     depth = model.get("mask_estimator_depth", int, 1 if mel else 2)
     hidden = model.get("mlp_hidden_layers", (int, type(None)), None)
     counts = () if mel else model.get("freqs_per_bands", (list, tuple), FINE)
-    bands = f"mel {model.get('num_bands', int)}" if mel else _bands(counts, rate, n_fft)
+    bands = f"mel {model.get('num_bands', int)}" if mel else bands_of(counts, rate, n_fft)
     return BSRoFormerConfig(
         sources=_names(training, sources, given),
         sample_rate=rate,
@@ -180,7 +178,7 @@ def _names(training: Settings, count: int, given: Given) -> tuple[str, ...]:
     return given.names(count, told if len(told) == count else ())
 
 
-def _bands(counts: Any, rate: int, n_fft: int) -> str:
+def bands_of(counts: Any, rate: int, n_fft: int) -> str:
     """Numbers of bins as runs of bands in Hz, exactly."""
     if not counts or any(type(n) is not int or n < 1 for n in counts):
         raise InputError(f"its freqs_per_bands is {reprlib.repr(counts)}, not positive whole numbers")

@@ -89,6 +89,8 @@ OMEGACONF = {
     ),
     *((module, f"{name}Node") for name in _NODES for module in ("omegaconf.nodes", "omegaconf.base")),
 }
+# Settings that a training program keeps beside its weights in a class of its own: nothing of them is used.
+SETTINGS = {("baseline_code.config", "Config")}  # of the URGENT 2026 baseline
 # Types that OmegaConf's metadata mention; nobody calls them here.
 MENTIONED = {("typing", "Any")} | {
     ("builtins", name) for name in ("dict", "list", "tuple", "int", "float", "str", "bool", "bytes", "object")
@@ -296,7 +298,7 @@ class _Unpickler(_InPython):  # type: ignore[misc]
             return STORAGES[name]
         if key == ("torch.torch_version", "TorchVersion"):
             return type(name, (_Text,), {})
-        if key in OMEGACONF or key in MENTIONED:
+        if key in OMEGACONF or key in SETTINGS or key in MENTIONED:
             return type(name, (Inert,), {})
         raise InputError(f"it names {module}.{name}, which is neither a tensor nor a plain container")
 

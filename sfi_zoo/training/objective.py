@@ -18,7 +18,7 @@ Sources: Le Roux et al., ICASSP 2019 (SI-SDR); Wisdom et al., ICASSP 2021 (soft 
 import torch
 from torch import Tensor, nn
 
-from sfi_zoo.models.base import Latent, LatentGrid, Separator, decoded, encoded, masked
+from sfi_zoo.models.base import Latent, LatentGrid, Separator, decoded, encoded, masked, predicted
 from sfi_zoo.training.bands import band_limit
 from sfi_zoo.training.recipe import LossConfig
 from sfi_zoo.training.round_trip import round_trip_lee
@@ -63,23 +63,26 @@ class Objective(nn.Module):
             (items,).
         """
         mixture = targets.sum(1)
-        latent = masked_latent(self.model, mixture, limited, rate)
-        losses = example_losses(decoded(self.model, latent, mixture), targets, mixture, self.weights)
+        latent, residual = masked_latent(self.model, mixture, limited, rate)
+        estimates = decoded(self.model, latent, mixture, residual=residual)
+        losses = example_losses(estimates, targets, mixture, self.weights)
         trained = self.model.trained_rate
         if tripped is None or trip_rate is None or trip_rate >= trained or not bool(tripped.any()):
             return losses  # a round trip through F0 or above loses nothing
         chosen = tripped.repeat_interleave(len(latent.values) // len(mixture))
         reference = Latent(latent.values[chosen], latent.grid)
         there = band_limit(mixture[tripped], trained, trip_rate / 2)
-        moved = masked_latent(self.model, there, torch.ones_like(tripped[tripped]), trip_rate)
+        moved, _ = masked_latent(self.model, there, torch.ones_like(tripped[tripped]), trip_rate)
         errors = round_trip_lee(moved, reference, trip_rate, trained, int(tripped.sum()))
         return losses.index_add(0, tripped.nonzero()[:, 0], self.weights.lee * errors.to(losses))
 
 
 def masked_latent(
     model: Separator, mixture: Tensor, limited: Tensor | None = None, rate: float | None = None
-) -> Latent:
-    """The latent times the masks, (items, sources, features, frames); the `limited` items have the latent they would have at `rate`.
+) -> tuple[Latent, Tensor | None]:
+    """The latent times the masks, (items, sources, features, frames), and a residual where the model has one (see `Separator.predict`).
+
+    The `limited` items have the latent they would have at `rate`.
 
     The features that are dead at `rate` are left out of the latent and of its grid, so the mask network sees what it will see there.
     The grid that is returned is that at F0.
@@ -92,16 +95,19 @@ def masked_latent(
     """
     latent = encoded(model, mixture)
     if limited is None or rate is None or not bool(limited.any()):
-        return masked(latent, model.predict_masks(latent))
+        masks, residual = predicted(model, latent)
+        return masked(latent, masks), residual
     values, grid = latent.values, latent.grid
     limited = limited.repeat_interleave(len(values) // len(mixture))
     alive = grid.alive & (grid.frequencies < rate / 2)
     values = torch.where(limited[:, None, None] & ~alive[:, None], torch.zeros_like(values), values)
     places = LatentGrid(grid.times, grid.frequencies, alive)
     parts = [(limited, places)] if bool(limited.all()) else [(~limited, grid), (limited, places)]
-    predicted = [model.predict_masks(Latent(values[chosen], where)) for chosen, where in parts]
+    found = [predicted(model, Latent(values[chosen], where)) for chosen, where in parts]
     order = torch.cat([chosen.nonzero()[:, 0] for chosen, _ in parts]).argsort()
-    return masked(Latent(values, grid), torch.cat(predicted)[order])
+    masks = torch.cat([m for m, _ in found])[order]
+    residuals = [r for _, r in found if r is not None]
+    return masked(Latent(values, grid), masks), torch.cat(residuals)[order] if residuals else None
 
 
 def example_losses(estimates: Tensor, targets: Tensor, mixture: Tensor, weights: LossConfig) -> Tensor:

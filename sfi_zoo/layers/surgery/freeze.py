@@ -102,13 +102,18 @@ class FrozenSeparator(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, channels, time) -> (batch, sources, channels, time)."""
         latent = self.model.encode(waveform, self.rate)
-        masks, values = self.model.predict_masks(latent), latent.values
+        if hasattr(self.model, "predict"):
+            masks, residual = self.model.predict(latent)
+        else:
+            masks, residual = self.model.predict_masks(latent), None
+        values = latent.values
         if values.is_complex():  # product in real numbers: exporters know few complex operations
             parts = _product(torch.view_as_real(values).unsqueeze(1), masks)
             masked = torch.view_as_complex(parts.contiguous())
         else:
             masked = values.unsqueeze(1) * masks
-        y = self.model.decode(masked, self.rate, waveform.shape[-1])
+        added = {} if residual is None else {"residual": residual}
+        y = self.model.decode(masked, self.rate, waveform.shape[-1], **added)
         return y.unflatten(0, (waveform.shape[0], -1)).transpose(1, 2)
 
 
