@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfi_zoo.audio.resample import rate_ratio
+from sfi_zoo.errors import InputError
 from sfi_zoo.filters import FILTER_FAMILIES
 from sfi_zoo.filters.base import at_least_float32
 from sfi_zoo.filters.quadrature import QuadratureBank
@@ -26,6 +27,7 @@ from sfi_zoo.models.parts.norms import fit_norm
 
 MAGNITUDE_FLOOR = 1e-12  # |z|^2 at which a magnitude counts as silence: -120 dB
 LATENTS = ("relu", "linear", "complex")
+OF_EACH_SIDE = ("filters", "design", "frequency_points", "hilbert")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class FilterbankConfig:
         taper: fraction of the kernel that the compact taper takes (native).
         frequency_points: grid of the reference frequency-domain design.
         hilbert: discrete Hilbert pairs (reference).
+        decoder_settings: filters, design, frequency_points and hilbert of the decoder, where it has others than the encoder (of a latent
+            that is not complex); None for the same.
         padding: zeros on both sides of the signal in samples at F0; None for (L0 - S0) / 2.
         pad_end: zeros at the end until the frames cover the signal; without, what is left over stays silent (native).
         pad_multiple: zeros at the end until the signal is a multiple of so many samples at F0, whatever `pad_end` says; None for none
@@ -77,6 +81,7 @@ class FilterbankConfig:
     pad_multiple: int | None = later(None)
     alive_norm: bool = later(False)
     dead_fill: bool | str = later(False)
+    decoder_settings: dict[str, Any] | None = later(None)  # noqa: RUF009 (a field)
 
     def __post_init__(self) -> None:
         """Checks what the layers do not check themselves."""
@@ -89,6 +94,11 @@ class FilterbankConfig:
         check_size(self, "padding", optional=True)
         if self.pad_multiple is not None:
             check_size(self, "pad_multiple")
+        own = {} if self.decoder_settings is None else self.decoder_settings
+        if not isinstance(own, dict) or set(own) - set(OF_EACH_SIDE):
+            raise InputError(f"decoder_settings may hold {', '.join(OF_EACH_SIDE)}; got {own!r}")
+        if own and self.latent == "complex":
+            raise InputError(f"decoder_settings must be empty with latent='complex', got {own!r}")
 
 
 def compressed_magnitude(values: Tensor) -> Tensor:
@@ -156,7 +166,10 @@ class FilterbankSeparator(Separator):
         }
         self.encoder = SFIConv1d(1, filters, filter_options=pairs | config.encoder_filters, **common)
         self.decoder = SFIConvTranspose1d(
-            filters, 1, filter_options=pairs | gains | config.decoder_filters, **common
+            filters,
+            1,
+            filter_options=pairs | gains | config.decoder_filters,
+            **common | (config.decoder_settings or {}),
         )
         if paired:  # start from a decoder that inverts the encoder
             self.decoder.filters.load_state_dict(self.encoder.filters.state_dict(), strict=False)

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from sfi_zoo.hub import import_checkpoint, load
+from sfi_zoo.importers.safe_unpickle import read_checkpoint
 from sfi_zoo.layers import SFIConv1d
 
 HERE = Path(__file__).parent / "golden"
@@ -48,6 +49,47 @@ def test_imported_checkpoint_gives_the_published_numbers(file, tmp_path):
                 continue
         assert ours.shape == expected.shape
         assert relative(ours, expected) < 5e-5, key
+
+
+@pytest.mark.parametrize("hilbert_side", ["encoder", "decoder"])
+def test_hilbert_pairs_on_one_side_only_are_imported(hilbert_side, tmp_path):
+    """That side has half as many filters, then their discrete Hilbert transforms; the other one is as published."""
+    checkpoint = read_checkpoint(HERE / "td_mgf.best_checkpoint")
+    args, state = checkpoint["args"], checkpoint["state_dict"]
+    args[f"{hilbert_side}_params"]["use_Hilbert_transforms"] = True
+    for key, value in state.items():
+        if f"{hilbert_side}.conv.continuous_filters" in key and value.ndim:
+            state[key] = value[:16]
+    torch.save({"args": args, "state_dict": state}, tmp_path / "file")
+    model = load(import_checkpoint(tmp_path / "file", tmp_path / "out"))
+    golden = load_file(HERE / "td_mgf.golden.safetensors")
+    for rate in (8000, 22050):
+        for side in ("encoder", "decoder"):
+            expected = golden[f"{rate}.{side}_weight"][:, 0]
+            if side == hilbert_side:
+                expected = torch.from_numpy(hilbert(expected[:16].double().numpy())).float()
+            assert relative(getattr(model, side).weights(rate)[0][0].detach(), expected) < 5e-5
+    with torch.no_grad():
+        mixture, published = golden["8000.mixture"][None], golden["8000.latent"]
+        latent = model.encode(mixture, 8000).values[0]
+        assert relative(latent[:16], published[:16]) < 5e-5
+        assert (relative(latent, published) < 5e-5) == (hilbert_side == "decoder")
+        assert model(mixture, 8000).isfinite().all()
+
+
+def test_designs_that_differ_from_side_to_side_are_imported(tmp_path):
+    """The encoder of one published checkpoint, the decoder of another."""
+    parts = {name: read_checkpoint(HERE / f"{name}.best_checkpoint") for name in ("fd_mgf", "td_mgf")}
+    mixed, other = parts["fd_mgf"], parts["td_mgf"]
+    mixed["args"]["decoder_params"] = other["args"]["decoder_params"]
+    mixed["state_dict"] |= {key: x for key, x in other["state_dict"].items() if ".decoder." in key}
+    torch.save({key: mixed[key] for key in ("args", "state_dict")}, tmp_path / "file")
+    model = load(import_checkpoint(tmp_path / "file", tmp_path / "out"))
+    for side, name in (("encoder", "fd_mgf"), ("decoder", "td_mgf")):
+        golden = load_file(HERE / f"{name}.golden.safetensors")
+        for rate in (8000, 22050):
+            ours = getattr(model, side).weights(rate)[0][0].detach()
+            assert relative(ours, golden[f"{rate}.{side}_weight"][:, 0]) < 5e-5
 
 
 def layer(design, length, **options):

@@ -97,13 +97,9 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
                 f"it has {key}={reprlib.repr(top.values[key])}; only {key}={value!r} can be imported"
             )
     sides = [top.part(side) for side in ("encoder_params", "decoder_params")]
-    (family, options), (_, decoder_options) = (_filters(side, top) for side in sides)
-    shared = [_shared_settings(side) for side in sides]
-    differing = [key for key in shared[0] if shared[0][key] != shared[1][key]]
-    if differing:
-        raise InputError(
-            f"its encoder and decoder differ in {', '.join(differing)}, which cannot be imported"
-        )
+    options, decoder_options = (_filters(side, top) for side in sides)
+    settings, decoder_settings = (_design(side) for side in sides)
+    own = {key: value for key, value in decoder_settings.items() if value != settings[key]}
     nonlinearity = sides[0].get("nonlineartity", (str, type(None)), "relu")  # spelt so by the authors
     if nonlinearity not in ("relu", None):
         raise InputError(
@@ -120,14 +116,12 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
         kernel_size=top.get("L", int),
         stride=top.get("W", int),
         latent="linear" if nonlinearity is None else "relu",
-        filters=family,
+        **settings,
+        decoder_settings=own or None,
         encoder_filters=options,
         decoder_filters=decoder_options,
-        design=DESIGNS[shared[0]["fir_computation_type"], shared[0]["ContFilterType"]][0],
         flavour="reference",
         taper=0.0,
-        frequency_points=shared[0].get("n_samples_freq_resp", 640),
-        hilbert=shared[0]["use_Hilbert_transforms"],
         branches=len(SOURCES),
         bottleneck=b,
         hidden=h,
@@ -140,27 +134,30 @@ def convert_config(args: Any, given: Given) -> ConvTasNetConfig:
     )
 
 
-def _shared_settings(side: Settings) -> dict[str, Any]:
-    """What encoder and decoder must agree on."""
-    kind = {key: side.get(key, str) for key in ("fir_computation_type", "ContFilterType")}
-    kind["use_Hilbert_transforms"] = side.get("use_Hilbert_transforms", bool, False)
-    if kind["fir_computation_type"] == "freq_resp_samp":
-        points = side.get("n_samples_freq_resp", int, 640)
-        if points < 2:
-            raise InputError(f"its {side.name} has n_samples_freq_resp={points}")
-        kind["n_samples_freq_resp"] = points
-    return kind
-
-
-def _filters(side: Settings, top: Settings) -> tuple[str, dict[str, Any]]:
-    """Family and options of one side's analog filters. The options tell how they were initialised."""
+def _kind(side: Settings) -> tuple[str, str]:
+    """Design and filter family of one side."""
     kind = (side.get("fir_computation_type", str), side.get("ContFilterType", str))
     if kind not in DESIGNS:
         known = ", ".join(" with ".join(pair) for pair in DESIGNS)
         raise InputError(
             f"its {side.name} has {' with '.join(kind)}, which cannot be imported (known: {known})"
         )
-    design, family = DESIGNS[kind]
+    return DESIGNS[kind]
+
+
+def _design(side: Settings) -> dict[str, Any]:
+    """The settings of one side's layer."""
+    design, family = _kind(side)
+    points = side.get("n_samples_freq_resp", int, 640) if design == "frequency" else 640
+    if points < 2:
+        raise InputError(f"its {side.name} has n_samples_freq_resp={points}")
+    hilbert = side.get("use_Hilbert_transforms", bool, False)
+    return {"filters": family, "design": design, "frequency_points": points, "hilbert": hilbert}
+
+
+def _filters(side: Settings, top: Settings) -> dict[str, Any]:
+    """Options of one side's analog filters. They tell how they were initialised."""
+    design, family = _kind(side)
     params = side.part("filter_params")
     rate = top.get("sampling_rate", int)
     if design == "time" and params.values.get("train_sample_rate", rate) != rate:
@@ -178,14 +175,14 @@ def _filters(side: Settings, top: Settings) -> tuple[str, dict[str, Any]]:
         )
     options: dict[str, Any] = {"frequency_range": [float(x) for x in low_high]}
     if gammatone:
-        return family, options | {"num_centers": params.get("n_center_freqs", int, 24)}
+        return options | {"num_centers": params.get("n_center_freqs", int, 24)}
     sigma = params.get("init_sigma", (int, float), 2 * math.pi * 100)
     options |= {"scale": params.get("init_type", str, "erb"), "bandwidth": sigma / (2 * math.pi)}
     if params.get("one_sided", bool, False):
         if design == "time":
             raise InputError(f"its {params.name} has one_sided=True, which no time-domain design has")
         options["one_sided"] = True
-    return family, options
+    return options
 
 
 def convert_state(published: Any, config: ConvTasNetConfig) -> dict[str, Tensor]:
@@ -206,12 +203,6 @@ def convert_state(published: Any, config: ConvTasNetConfig) -> dict[str, Tensor]
 
 def file_names(model: ConvTasNet) -> dict[str, str]:
     """What the authors call each of our weights."""
-    gammatone = model.config.filters == "multi_phase_gammatone"
-    filters = {
-        "center_khz": "center_freqs_in_hz" if gammatone else "mus",
-        "log_bandwidth_hz": "_ln_sigma2s",
-        "phase": "phases" if gammatone else "phase",
-    }
     names = {}
     for key in model.state_dict():
         module, _, weight = key.rpartition(".")
@@ -220,19 +211,32 @@ def file_names(model: ConvTasNet) -> dict[str, str]:
             block = f"tcn.{inside[1]}." if inside[0] == "blocks" else ""
             names[key] = f"stage.mask.{block}{MASKER_NAMES[inside[-1]]}.{weight}"
         else:
+            gammatone = _of_side(model.config, side, "filters") == "multi_phase_gammatone"
+            filters = {
+                "center_khz": "center_freqs_in_hz" if gammatone else "mus",
+                "log_bandwidth_hz": "_ln_sigma2s",
+                "phase": "phases" if gammatone else "phase",
+            }
             names[key] = f"stage.{side}.conv.continuous_filters.{filters[weight]}"
     return names
+
+
+def _of_side(config: ConvTasNetConfig, side: str, key: str) -> Any:
+    """A setting of the encoder or the decoder."""
+    own = (config.decoder_settings or {}) if side == "decoder" else {}
+    return own.get(key, getattr(config, key))
 
 
 def _convert(  # noqa: PLR0911
     name: str, value: Tensor, config: ConvTasNetConfig
 ) -> Tensor | None:
     """A parameter in our units; None for a buffer that only had to be checked."""
-    match = re.fullmatch(r"stage\.(?:encoder|decoder)\.conv\.continuous_filters\.(\w+)", name)
+    match = re.fullmatch(r"stage\.(encoder|decoder)\.conv\.continuous_filters\.(\w+)", name)
     if match is None:
         return value
     exact = value.double()
-    match match[1]:
+    side, weight = match.groups()
+    match weight:
         case "mus":
             return _kilohertz(exact / (2 * math.pi), value / (2 * math.pi))
         case "center_freqs_in_hz":
@@ -249,8 +253,9 @@ def _convert(  # noqa: PLR0911
                 )
             return None
         case "n_phase_variations":
-            half = config.features // (4 if config.hilbert else 2)
-            centers = config.encoder_filters.get("num_centers", value.numel())
+            half = config.features // (4 if _of_side(config, side, "hilbert") else 2)
+            options = config.encoder_filters if side == "encoder" else config.decoder_filters
+            centers = options.get("num_centers", value.numel())
             each, left_over = divmod(half, max(1, centers))
             if value.tolist() != [each + (i < left_over) for i in range(centers)]:
                 raise InputError(
