@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.importers import numpy_arrays
+from sfi_zoo.importers import numpy_arrays, unread_tensors
 from sfi_zoo.importers.pickle_bounds import Budget, Source, check_archive, check_key
 from sfi_zoo.importers.stand_ins import Inert, plain
 from sfi_zoo.importers.wrappers import HOLDERS
@@ -61,6 +61,8 @@ STORAGES = {
     "CharStorage": torch.int8,
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
+    "UntypedStorage": torch.uint8,
+    **unread_tensors.STORAGES,
 }
 _NODES = [
     "Any",
@@ -166,7 +168,9 @@ def _set(members: Any = ()) -> set[Any]:
     return set(members)
 
 
-def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRecord:
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Any:
+    if unread_tensors.is_view(rest[2] if len(rest) > 2 else None):
+        return unread_tensors.Unread(unread_tensors.VIEW)
     if any(isinstance(x, tuple) and len(x) > MOST_DIMENSIONS for x in (size, stride)):
         raise InputError(f"it has a tensor of more than {MOST_DIMENSIONS} dimensions")
     return TensorRecord(storage, offset, size, stride)
@@ -186,7 +190,7 @@ def _default_dict(_factory: Any = None, items: Any = ()) -> _Dict:
     return _ordered_dict(items.items() if isinstance(items, dict) else items)
 
 
-FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
+FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = unread_tensors.FUNCTIONS | {
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
@@ -294,11 +298,11 @@ class _Unpickler(_InPython):  # type: ignore[misc]
         key = (module, name)
         if key in FUNCTIONS:
             return _Call(FUNCTIONS[key], self._budget)
-        if module == "torch" and name in STORAGES:
+        if module in ("torch", "torch.storage") and name in STORAGES:
             return STORAGES[name]
         if key == ("torch.torch_version", "TorchVersion"):
             return type(name, (_Text,), {})
-        if key in OMEGACONF or key in SETTINGS or key in MENTIONED:
+        if key in OMEGACONF or key in SETTINGS or key in MENTIONED or key in unread_tensors.MENTIONED:
             return type(name, (Inert,), {})
         raise InputError(f"it names {module}.{name}, which is neither a tensor nor a plain container")
 
@@ -474,6 +478,8 @@ class _Tensors:
             return values
         found = dict(values)
         for key, value in values.items():
+            if isinstance(value, unread_tensors.Unread):
+                raise InputError(f"its tensor {key!r:.200} {value.reason}")
             if not isinstance(value, (numpy_arrays.ArrayRecord, TensorRecord)):
                 continue
             if id(value) not in self._cut:
