@@ -21,8 +21,8 @@ from torch.nn import functional
 import sfi_zoo
 from sfi_zoo.audio.resampling import WindowedSinc
 from sfi_zoo.data.songs import SyntheticSongs, channels_of
-from sfi_zoo.metrics.lee import ALIVE_MARGIN
 from sfi_zoo.metrics.local import FAINT, ROLLOFF, SILENCE, band_response, local_mask_lee, motion
+from sfi_zoo.metrics.observation import ALIVE_MARGIN
 from sfi_zoo.models.adaptation import Adapted
 from sfi_zoo.models.base import Latent, LatentGrid, Separator
 

@@ -11,17 +11,7 @@ from sfi_zoo.data.songs import SyntheticSongs
 from sfi_zoo.metrics.controls import EquivariantOracle as EquivariantOracle
 from sfi_zoo.metrics.controls import FixedMasks, controls, ratio_masks
 from sfi_zoo.metrics.layerwise import LayerLEE, layer_lee, lee_after_layers
-from sfi_zoo.metrics.lee import (
-    ALIVE_MARGIN,
-    LEESums,
-    Observation,
-    band_limited,
-    mask_lee,
-    masked_latent_lee,
-    observe,
-    predictor_lee,
-    shared_features,
-)
+from sfi_zoo.metrics.lee import LEESums, mask_lee, masked_latent_lee, predictor_lee
 from sfi_zoo.metrics.local import (
     Motion,
     local_mask_lee,
@@ -30,6 +20,7 @@ from sfi_zoo.metrics.local import (
     motion,
     predictor_motion,
 )
+from sfi_zoo.metrics.observation import ALIVE_MARGIN, Observation, band_limited, observe, shared_features
 from sfi_zoo.metrics.scores import score_model, synthetic_songs
 from sfi_zoo.metrics.sdr import bsseval, si_sdr
 from sfi_zoo.models.adaptation import MODES, Adapted

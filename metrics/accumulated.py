@@ -12,8 +12,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.lee import ALIVE_MARGIN, LEESums, Observation, mask_lee, masked_latent_lee, predictor_lee
+from sfi_zoo.metrics.lee import LEESums, mask_lee, masked_latent_lee, predictor_lee
 from sfi_zoo.metrics.local import Motion, local_mask_lee, local_masked_latent_lee, local_predictor_lee
+from sfi_zoo.metrics.observation import ALIVE_MARGIN, Observation
 
 
 class _LEE(Metric):

@@ -37,8 +37,8 @@ from torch.autograd import forward_ad
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.layer_calls import Call, check_nothing_in_place, modules_of, noted_calls, tensors_of
-from sfi_zoo.metrics.lee import ALIVE_MARGIN
 from sfi_zoo.metrics.local import Motion, forward_mode
+from sfi_zoo.metrics.observation import ALIVE_MARGIN
 from sfi_zoo.models.base import Latent, Separator
 
 ENCODER, FUNCTIONS = (

@@ -22,78 +22,14 @@ functions here return sums, one number for each source and feature, so that the 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.frames import at_times, common_times, turn
-from sfi_zoo.models.base import Latent, LatentGrid, Separator, predicted
-
-ALIVE_MARGIN = 0.9
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What the metrics see of a model at one sampling frequency; computed once, shared by all of them.
-
-    Attributes:
-        latent: z_F.
-        masks: m_F, (items, sources, features, frames).
-        sample_rate: F in Hz.
-        residual: what the model adds to mask * latent, as large; no LEE looks at it.
-    """
-
-    latent: Latent
-    masks: Tensor
-    sample_rate: float
-    residual: Tensor | None = None
-
-    @cached_property
-    def energies(self) -> Tensor:
-        """||m||^2 over items and frames: (sources, features) float64."""
-        return _energy(self.masks)
-
-    @cached_property
-    def masked(self) -> Tensor:
-        """m z: (items, sources, features, frames)."""
-        return self.masks * self.latent.values[:, None]
-
-    @cached_property
-    def gates(self) -> dict[bytes, Tensor]:
-        """What `sfi_zoo.metrics.weighted` has found of which frames hold a source, by the features it looked at."""
-        return {}
-
-
-@torch.no_grad()
-def observe(model: Separator, waveform: Tensor, sample_rate: float) -> Observation:
-    """Latent and masks of a model: one pass through its encoder and its mask predictor, without a graph.
-
-    Args:
-        model: a separator, or one in another adaptation mode: `Adapted(separator, mode)`. Of anyone's own model an object with `encode`
-            and `predict_masks` of the same meaning will do.
-        waveform: x_F, (batch, channels, time).
-        sample_rate: F in Hz.
-
-    Raises:
-        InputError: the masks are not finite, or what the model's encoder raises.
-    """
-    latent = model.encode(waveform, sample_rate)
-    masks, residual = predicted(model, latent)
-    return Observation(latent, finite(masks), sample_rate, residual)
-
-
-def finite(masks: Tensor) -> Tensor:
-    """The masks, if they are finite.
-
-    Raises:
-        InputError: they are not.
-    """
-    count = 0 if torch.isfinite(masks.sum()) else int((~torch.isfinite(masks)).sum())  # a sum costs a tenth
-    if count:
-        raise InputError(f"the model predicts masks that are not finite ({count} of {masks.numel()} values)")
-    return masks
+from sfi_zoo.metrics.comparison import in_place, squares
+from sfi_zoo.metrics.observation import ALIVE_MARGIN, Observation, band_limited, finite
+from sfi_zoo.models.base import Latent
 
 
 @dataclass(frozen=True)
@@ -174,7 +110,7 @@ def mask_lee(observed: Observation, trained: Observation, margin: float = ALIVE_
     Raises:
         InputError: no feature or no frame to compare, or shapes that differ.
     """
-    return compare(observed.masks, trained.masks, observed, trained, margin)
+    return LEESums(*squares(observed, trained, margin, "masks"), trained.latent.grid.frequencies)
 
 
 def masked_latent_lee(observed: Observation, trained: Observation, margin: float = ALIVE_MARGIN) -> LEESums:
@@ -185,7 +121,7 @@ def masked_latent_lee(observed: Observation, trained: Observation, margin: float
     Raises:
         InputError: as there.
     """
-    return compare(observed.masked, trained.masked, observed, trained, margin)
+    return LEESums(*squares(observed, trained, margin, "masked"), trained.latent.grid.frequencies)
 
 
 @torch.no_grad()
@@ -212,92 +148,6 @@ def predictor_lee(
     return mask_lee(Observation(latent, finite(predict_masks(latent)), sample_rate), trained, margin)
 
 
-def band_limited(latent: Latent, sample_rate: float) -> Latent:
-    """A_F: features with a centre at F / 2 or above vanish, frames stay."""
-    kept = latent.grid.frequencies < sample_rate / 2
-    grid = LatentGrid(latent.grid.times, latent.grid.frequencies, latent.grid.alive & kept)
-    return Latent(latent.values * kept.to(latent.values.real.dtype)[:, None], grid)
-
-
-def shared_features(
-    grid: LatentGrid,
-    trained_grid: LatentGrid,
-    sample_rate: float,
-    trained_rate: float,
-    margin: float = ALIVE_MARGIN,
-) -> Tensor:
-    """The projection P_F on features: alive at both rates, with a centre below margin * min(F, F0) / 2.
-
-    Returns:
-        (features,) bool.
-
-    Raises:
-        InputError: no feature is left.
-    """
-    limit = margin * min(sample_rate, trained_rate) / 2
-    shared = grid.alive & trained_grid.alive & (trained_grid.frequencies < limit)
-    if not shared.any():
-        raise InputError(f"no feature is alive below {limit:g} Hz; choose a higher sample rate")
-    return shared
-
-
-def compare(
-    values: Tensor,
-    trained_values: Tensor,
-    observed: Observation,
-    trained: Observation,
-    margin: float,
-    weigh: Callable[[Observation, Tensor], Tensor] | None = None,
-) -> LEESums:
-    """||w P (values - trained values)||^2 and ||w P trained values||^2 over items and common frames: what every finite LEE is.
-
-    Args:
-        values: at F, (items, sources, features, frames).
-        trained_values: at F0.
-        observed: where values at F are.
-        trained: where those at F0 are.
-        margin: features count up to this fraction of min(F, F0) / 2.
-        weigh: what is seen at F0, and P, (features,) bool -> w, (items, 1 or sources, 1 or shared features, frames at F0); 1 when omitted.
-
-    Raises:
-        InputError: no feature or no frame to compare, or shapes that differ.
-    """
-    moved, reference, shared, frames = aligned(values, trained_values, observed, trained, margin)
-    frequencies = trained.latent.grid.frequencies
-    if weigh is not None:
-        weights = weigh(trained, shared)[..., frames]
-        error, whole = (_in_place(_energy(weights * x), shared) for x in (moved - reference, reference))
-        return LEESums(error, whole, frequencies)
-    error = _in_place(_energy(moved - reference), shared)
-    if trained_values is trained.masks and reference.shape[-1] == trained_values.shape[-1]:
-        return LEESums(error, trained.energies * shared, frequencies)
-    return LEESums(error, _in_place(_energy(reference), shared), frequencies)
-
-
-def aligned(
-    values: Tensor, trained_values: Tensor, observed: Observation, trained: Observation, margin: float
-) -> tuple[Tensor, Tensor, Tensor, slice]:
-    """Values at F at the frame times of F0, and those at F0, of shared features and common frames; P; and which frames of F0 these are.
-
-    Args: those of `compare`.
-
-    Raises:
-        InputError: as there.
-    """
-    grid, trained_grid = observed.latent.grid, trained.latent.grid
-    if values.shape[:-1] != trained_values.shape[:-1]:
-        shapes = f"{tuple(values.shape)} at F and {tuple(trained_values.shape)} at F0"
-        raise InputError(f"masks of (items, sources, features, frames) = {shapes} cannot be compared")
-    shared = shared_features(grid, trained_grid, observed.sample_rate, trained.sample_rate, margin)
-    wanted = common_times(grid, trained_grid)
-    if not len(wanted):
-        raise InputError("no frame at F lies at the time of a frame at F0; take a longer signal")
-    start, kept = int(torch.searchsorted(trained_grid.times, wanted[0])), _run(shared)
-    frames = slice(start, start + len(wanted))
-    moved = at_times(values[:, :, kept], grid.times, wanted, turn(trained_grid)[kept])
-    return moved, trained_values[:, :, kept, frames], shared, frames
-
-
 def sums_of(values: Tensor, reference: Tensor, shared: Tensor, frequencies: Tensor) -> LEESums:
     """Squares of both, (items, sources, shared features, frames), summed over items and frames, in their places among all features.
 
@@ -307,22 +157,8 @@ def sums_of(values: Tensor, reference: Tensor, shared: Tensor, frequencies: Tens
         shared: P, (features,) bool.
         frequencies: (features,) Hz.
     """
-    error, whole = (_in_place(_energy(x), shared) for x in (values, reference))
+    error, whole = (in_place(_energy(x), shared) for x in (values, reference))
     return LEESums(error, whole, frequencies)
-
-
-def _in_place(energies: Tensor, shared: Tensor) -> Tensor:
-    """(sources, shared features) -> (sources, features), zero elsewhere."""
-    table = energies.new_zeros(len(energies), len(shared))
-    table[:, shared] = energies
-    return table
-
-
-def _run(shared: Tensor) -> Tensor | slice:
-    """(features,) bool as a slice where it is one: what it takes is then a view."""
-    places = shared.nonzero().flatten()
-    first, stop = int(places[0]), int(places[-1]) + 1
-    return slice(first, stop) if stop - first == len(places) else shared
 
 
 def _energy(x: Tensor) -> Tensor:

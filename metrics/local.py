@@ -41,7 +41,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sfi_zoo.audio.resampling import Resampler, WindowedSinc
 from sfi_zoo.metrics.frames import frame_period, frame_slope, turn
-from sfi_zoo.metrics.lee import ALIVE_MARGIN, LEESums, Observation, finite, shared_features, sums_of
+from sfi_zoo.metrics.lee import LEESums, sums_of
+from sfi_zoo.metrics.observation import ALIVE_MARGIN, Observation, finite, shared_features
 from sfi_zoo.models.base import Latent, LatentGrid, Separator
 
 SILENCE = 0.1  # seconds after the end of a clip, so that its end is a place in the signal and not that of the last sample

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.lee import LEESums, Observation, mask_lee, masked_latent_lee
+from sfi_zoo.metrics.lee import LEESums, mask_lee, masked_latent_lee
+from sfi_zoo.metrics.observation import Observation
 from sfi_zoo.metrics.weighted import (
     energy_mask_lee,
     gated_mask_lee,

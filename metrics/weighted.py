@@ -34,9 +34,10 @@ import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.metrics.lee import ALIVE_MARGIN, LEESums, Observation, aligned, compare, sums_of
+from sfi_zoo.metrics.comparison import GATE, squares
+from sfi_zoo.metrics.lee import LEESums
+from sfi_zoo.metrics.observation import ALIVE_MARGIN, Observation
 
-GATE = 1e-4  # of energies: -40 dB
 LEVEL = 0.1  # root mean square of a prepared signal over its frames that are heard: -20 dB
 FRAME_SECONDS = 0.02  # of those frames
 
@@ -52,7 +53,7 @@ def gated_mask_lee(observed: Observation, trained: Observation, margin: float = 
     Raises:
         InputError: no feature or no frame to compare, or shapes that differ.
     """
-    return compare(observed.masks, trained.masks, observed, trained, margin, _both_gates)
+    return LEESums(*squares(observed, trained, margin, "masks", "gated"), trained.latent.grid.frequencies)
 
 
 def energy_mask_lee(observed: Observation, trained: Observation, margin: float = ALIVE_MARGIN) -> LEESums:
@@ -63,7 +64,7 @@ def energy_mask_lee(observed: Observation, trained: Observation, margin: float =
     Raises:
         InputError: as there.
     """
-    return compare(observed.masks, trained.masks, observed, trained, margin, _energies)
+    return LEESums(*squares(observed, trained, margin, "masks", "energy"), trained.latent.grid.frequencies)
 
 
 def gated_masked_latent_lee(
@@ -76,7 +77,7 @@ def gated_masked_latent_lee(
     Raises:
         InputError: as there.
     """
-    return compare(observed.masked, trained.masked, observed, trained, margin, _source_gate)
+    return LEESums(*squares(observed, trained, margin, "masked", "gated"), trained.latent.grid.frequencies)
 
 
 def scale_invariant_masked_latent_lee(
@@ -89,17 +90,7 @@ def scale_invariant_masked_latent_lee(
     Raises:
         InputError: as there.
     """
-    moved, reference, shared, frames = aligned(observed.masked, trained.masked, observed, trained, margin)
-    gate = _source_gate(trained, shared)[..., frames]
-    moved, reference = moved * gate, reference * gate
-    own, product = (_inner(moved, x) for x in (moved, reference))
-    gain = torch.where(own > 0, product / own, 0).to(moved.real.dtype)[:, None, None]
-    return sums_of(gain * moved - reference, reference, shared, trained.latent.grid.frequencies)
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Re <a, b> per source: (items, sources, features, frames) twice -> (sources,) float64."""
-    return (a.conj() * b).real.sum((0, 2, 3), dtype=torch.float64)
+    return LEESums(*squares(observed, trained, margin, "masked", "scaled"), trained.latent.grid.frequencies)
 
 
 def prepared(waveform: Tensor, sample_rate: float) -> Tensor:
@@ -128,30 +119,3 @@ def prepared(waveform: Tensor, sample_rate: float) -> Tensor:
     channels = waveform.numel() // waveform.shape[-1]
     gain = LEVEL / (frames[heard].mean() / channels).sqrt()
     return waveform[..., first:stop] * gain.to(waveform.dtype)
-
-
-# the weights: what is seen at F0 and P -> (items, 1 or sources, shared features, frames) ---------------------------
-
-
-def _power(x: Tensor) -> Tensor:
-    return (x.real.square() + x.imag.square()) if x.is_complex() else x.square()
-
-
-def _source_gate(trained: Observation, shared: Tensor) -> Tensor:
-    """g: (items, sources, 1, frames), 0 or 1; of the same features found once for all metrics."""
-    key = shared.cpu().numpy().tobytes()
-    if key not in trained.gates:
-        power = _power(trained.latent.values[:, shared])
-        heard = torch.einsum("isfk,ifk->isk", _power(trained.masks[:, :, shared]), power)
-        trained.gates[key] = (heard > GATE * power.sum(1).max())[:, :, None].to(power.dtype)
-    return trained.gates[key]
-
-
-def _both_gates(trained: Observation, shared: Tensor) -> Tensor:
-    power = _power(trained.latent.values[:, shared])
-    loud = power > GATE * power.mean(1).max()
-    return _source_gate(trained, shared) * loud[:, None]
-
-
-def _energies(trained: Observation, shared: Tensor) -> Tensor:
-    return _source_gate(trained, shared) * trained.latent.values[:, None, shared].abs()

@@ -25,7 +25,7 @@ from sfi_zoo.metrics import (
     shared_features,
 )
 from sfi_zoo.metrics.frames import at_times, common_times, interpolate
-from sfi_zoo.metrics.lee import band_limited
+from sfi_zoo.metrics.observation import band_limited
 from sfi_zoo.models.base import Latent, LatentGrid
 from tests.signals import band_limited as band_limited_signal
 from tests.small_models import small_tasnet, tones

@@ -6,7 +6,8 @@ import torch
 
 from sfi_zoo import InputError
 from sfi_zoo.audio.resample import resample
-from sfi_zoo.metrics.lee import masked_latent_lee, observe
+from sfi_zoo.metrics.lee import masked_latent_lee
+from sfi_zoo.metrics.observation import observe
 from sfi_zoo.models.base import Latent, LatentGrid
 from sfi_zoo.training.bands import ROUND_TRIP, band_limit, band_rates
 from sfi_zoo.training.objective import Objective, example_losses

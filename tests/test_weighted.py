@@ -6,8 +6,8 @@ import torch
 
 from sfi_zoo import InputError
 from sfi_zoo.data.songs import SyntheticSongs
-from sfi_zoo.metrics import Adapted, Observation, observe, ratio_masks
-from sfi_zoo.metrics.lee import ALIVE_MARGIN, band_limited
+from sfi_zoo.metrics import Adapted, Observation, comparison, observe, ratio_masks
+from sfi_zoo.metrics.observation import ALIVE_MARGIN, band_limited
 from sfi_zoo.metrics.registry import METRICS, Metric
 from sfi_zoo.metrics.scoring.unit import Measures, records_of
 from sfi_zoo.metrics.weighted import GATE, LEVEL, prepared
@@ -80,6 +80,38 @@ def test_it_is_the_formula_by_numpy(name, seed):
     seen, trained = pair(seed)
     assert METRICS[name].of(seen, trained, ALIVE_MARGIN).value() == pytest.approx(
         by_numpy(name, seen, trained), rel=1e-10
+    )
+
+
+@pytest.mark.parametrize("name", ["mask", "masked_latent", *WEIGHTED])
+def test_sums_do_not_depend_on_the_blocks_they_are_had_in(name, monkeypatch):
+    seen, trained = pair()
+    whole = METRICS[name].of(seen, trained, ALIVE_MARGIN)
+    monkeypatch.setattr(comparison, "CACHE", 1)  # one feature at a time
+    trained.references.clear()
+    rows = METRICS[name].of(seen, trained, ALIVE_MARGIN)
+    torch.testing.assert_close(
+        (rows.error, rows.reference), (whole.error, whole.reference), rtol=1e-12, atol=0
+    )
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_single_precision_is_that_of_the_values_alone(name):
+    """Sums over values in float32 are those of the same values in float64, but for a rounding of each."""
+    seen, trained = (
+        Observation(
+            Latent(x.latent.values.to(torch.complex64), x.latent.grid), x.masks.float(), x.sample_rate
+        )
+        for x in pair(frames=400)
+    )
+    exact = (
+        Observation(
+            Latent(x.latent.values.to(torch.complex128), x.latent.grid), x.masks.double(), x.sample_rate
+        )
+        for x in (seen, trained)
+    )
+    assert METRICS[name].of(seen, trained, ALIVE_MARGIN).value() == pytest.approx(
+        METRICS[name].of(*exact, ALIVE_MARGIN).value(), rel=1e-7
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.results import SCORES
-from sfi_zoo.metrics.lee import ALIVE_MARGIN
+from sfi_zoo.metrics.observation import ALIVE_MARGIN
 from sfi_zoo.metrics.scoring.checks import LARGEST, NAMELESS
 from sfi_zoo.metrics.scoring.points import Points
 from sfi_zoo.metrics.scoring.rows import Record

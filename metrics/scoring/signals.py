@@ -37,30 +37,33 @@ class Signals:
     bss: bool = False
 
     @cached_property
-    def _energies(self) -> Tensor:
-        """<s, s>: (sources,) float64."""
-        return _inner_products(self.references, self.references)[1]
+    def _of_mixture(self) -> Tensor:
+        """Inner products of references and mixture: (sources, 2, 2) float64."""
+        return _inner_products(self.references, self.mixture[None].expand_as(self.references))
 
     @cached_property
     def heard(self) -> list[bool]:
         """For each source whether it is more than silence."""
-        return (self._energies > SILENT * self.references[0].numel()).tolist()
+        return (self._of_mixture[:, 0, 0] > SILENT * self.references[0].numel()).tolist()
 
     @cached_property
     def of_mixture(self) -> Ratios:
         """The ratios of the mixture, as an estimate of each source."""
-        return self.ratios(self.mixture[None])
+        return self._ratios(self._of_mixture, 1, self.mixture[None].expand_as(self.references))
 
-    def ratios(self, estimates: Tensor) -> Ratios:
-        """SI-SDR, SDR and, with `bss`, those of BSSEval of (sources or 1, channels, time); None where the reference is silent."""
-        estimates = estimates.expand_as(self.references)
-        es, ee = _inner_products(self.references, estimates)
-        found = {name: ratio.tolist() for name, ratio in ratios_of(es, self._energies, ee).items()}
+    def ratios(self, *estimates: Tensor) -> list[Ratios]:
+        """SI-SDR, SDR and, with `bss`, those of BSSEval of each (sources, channels, time); None where the reference is silent."""
+        products = _inner_products(self.references, *estimates)
+        return [self._ratios(products, i, x) for i, x in enumerate(estimates, 1)]
+
+    def _ratios(self, products: Tensor, i: int, estimates: Tensor) -> Ratios:
+        ratios = ratios_of(products[:, 0, i], products[:, 0, 0], products[:, i, i])
+        values = {name: ratio.tolist() for name, ratio in ratios.items()}
         if self.bss:
-            found |= self._bss(estimates)
+            values |= self._bss(estimates)
         return {
-            kind: [_limited(x) if h else None for x, h in zip(values, self.heard, strict=True)]
-            for kind, values in found.items()
+            kind: [_limited(x) if h else None for x, h in zip(row, self.heard, strict=True)]
+            for kind, row in values.items()
         }
 
     def _bss(self, estimates: Tensor) -> dict[str, list[float]]:
@@ -114,15 +117,17 @@ class SharedSignals:
         return self._kept[key]
 
 
-def _inner_products(s: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-    """<e, s> and <e, e> of each row in float64: (rows, channels, time) twice -> (rows,) twice. Nothing as long as a signal is stored."""
-    s, e = s.flatten(1), e.flatten(1)
-    es, ee = s.new_zeros(2, len(s), dtype=torch.float64)
-    for some_s, some_e in zip(s.split(BLOCK, 1), e.split(BLOCK, 1), strict=True):
-        x, y = some_s.double(), some_e.double()
-        es += torch.linalg.vecdot(x, y)
-        ee += torch.linalg.vecdot(y, y)
-    return es, ee
+def _inner_products(*signals: Tensor) -> Tensor:
+    """Of each two in float64: n times (rows, channels, time) -> (rows, n, n). Nothing as long as a signal is stored."""
+    flat = [x.flatten(1) for x in signals]
+    products = flat[0].new_zeros(len(flat[0]), len(flat), len(flat), dtype=torch.float64)
+    room = flat[0].new_empty(len(flat[0]), len(flat), BLOCK, dtype=torch.float64)
+    for some in zip(*(x.split(BLOCK, 1) for x in flat), strict=True):
+        block = room[..., : some[0].shape[1]]
+        for i, x in enumerate(some):
+            block[:, i] = x
+        products += block @ block.mT
+    return products
 
 
 def _limited(decibels: float) -> float:

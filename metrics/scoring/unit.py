@@ -18,16 +18,8 @@ from sfi_zoo.audio.resampling import Resampler, create_resampler
 from sfi_zoo.data.songs import Clip
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.controls import FixedMasks, ratio_masks
-from sfi_zoo.metrics.lee import (
-    ALIVE_MARGIN,
-    LEESums,
-    Observation,
-    band_limited,
-    finite,
-    mask_lee,
-    masked_latent_lee,
-    observe,
-)
+from sfi_zoo.metrics.lee import LEESums
+from sfi_zoo.metrics.observation import ALIVE_MARGIN, Observation, band_limited, finite, observe
 from sfi_zoo.metrics.registry import BAND, MODE, ROUND_TRIP, Metric, registered
 from sfi_zoo.metrics.scoring.signals import Ratios, SharedSignals, Signals
 from sfi_zoo.models.adaptation import MODES, Adapted
@@ -127,10 +119,9 @@ def records_of(
 
 @dataclass(frozen=True)
 class _Estimated:
-    """What a model makes of a track: masks, masked latents m z in the place of masks, and estimates (sources, channels, time)."""
+    """What a model makes of a track: masks, and estimates (sources, channels, time)."""
 
     seen: Observation
-    masked: Observation
     estimates: Tensor
 
 
@@ -199,11 +190,10 @@ class _Track:
         return self.model.encode(back[None], self.model.trained_rate)
 
     def estimate(self, mode: str, seen: Observation, length: int) -> _Estimated:
-        masked = replace(seen, masks=seen.masked)
-        estimates = self.adapted[mode].output(masked.masks, seen.sample_rate, length, seen.residual)
+        estimates = self.adapted[mode].output(seen.masked, seen.sample_rate, length, seen.residual)
         if not torch.isfinite(estimates.sum()) and not torch.isfinite(estimates).all():
             raise InputError("the model's estimates are not finite")
-        return _Estimated(seen, masked, rearrange(estimates, "c s t -> s c t"))
+        return _Estimated(seen, rearrange(estimates, "c s t -> s c t"))
 
 
 @dataclass
@@ -254,8 +244,6 @@ class _AtRate:
     ) -> LEESums:
         """A LEE; one that is the same in all modes is measured once."""
         margin = self.track.measures.margin
-        if metric.of is masked_latent_lee and metric.sees == MODE:  # m z is there already
-            return mask_lee(estimated.masked, reference.masked, margin)
         if metric.sees == MODE:
             return _told(name, metric, estimated.seen, reference.seen, margin)
         place = name, owner_of(mode)
@@ -312,20 +300,21 @@ class _AtRate:
     def _quality(self, mode: str, estimated: _Estimated, reference: _Estimated) -> dict[str, Any]:
         """Ratios of what is estimated, and of what it is compared with; the latter once for all modes."""
         owner, signals, at_trained = owner_of(mode), self.signals, self.track.at_trained
+        if owner not in at_trained:
+            (at_trained[owner],) = self.track.signals.ratios(reference.estimates)
         if owner not in self._trained:
             length = signals.mixture.shape[-1]
             resampled = self.track.adapted["native"].from_trained(reference.estimates, signals.rate, length)
-            self._trained[owner] = signals.ratios(resampled)
-        if owner not in at_trained:
-            at_trained[owner] = self.track.signals.ratios(reference.estimates)
+            estimate, self._trained[owner] = signals.ratios(estimated.estimates, resampled)
+        else:
+            (estimate,) = signals.ratios(estimated.estimates)
         ratios = {
-            "estimate": signals.ratios(estimated.estimates),
+            "estimate": estimate,
             "mixture": signals.of_mixture,
             "trained": self._trained[owner],
             "at_trained": at_trained[owner],
         }
-        kinds = ratios["estimate"].keys()
-        return {kind: {name: values[kind] for name, values in ratios.items()} for kind in kinds}
+        return {kind: {name: values[kind] for name, values in ratios.items()} for kind in estimate}
 
 
 def _told(name: str, metric: Metric, seen: Observation, trained: Observation, margin: float) -> LEESums:

@@ -12,7 +12,7 @@ passes. Sums of one example are divided, so that the mean over a batch does not 
 
 from torch import Tensor
 
-from sfi_zoo.metrics.lee import shared_features
+from sfi_zoo.metrics.observation import shared_features
 from sfi_zoo.models.base import Latent, LatentGrid
 
 FLOOR = 1e-8
