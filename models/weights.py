@@ -1,5 +1,6 @@
 """Weights: read from safetensors, and refused where they do not fit a model exactly."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from sfi_zoo.errors import InputError
-from sfi_zoo.models.parts.limits import check_sizes, outline
+from sfi_zoo.models.parts.limits import check_sizes, outline, without_weights
 from sfi_zoo.wording import first_line, shortened
 
 S = TypeVar("S", bound=nn.Module)
@@ -117,9 +118,28 @@ def filled(
         raise InputError(first_line(error)) from None
     called = names(planned) if names is not None else {}
     check_state(planned, state, called)
-    model = cls(config)
-    load_state(model, state, called)
+    with without_weights():
+        model = cls(config)
+    take(model, {key: state[called.get(key, key)] for key in model.state_dict()})
     return model.eval()
+
+
+def take(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Makes weights that fit a model (see `check_state`) its own; in its dtype, and copied where they share memory.
+
+    Args:
+        model: its weights may be on the device "meta".
+        state: its weights.
+    """
+    wanted = model.state_dict()
+    users = Counter(value.untyped_storage().data_ptr() for value in state.values())
+
+    def own(key: str, value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        shared = users[storage.data_ptr()] > 1 or storage.nbytes() > value.nbytes
+        return value.to(wanted[key].dtype, copy=shared, memory_format=torch.contiguous_format)
+
+    model.load_state_dict({key: own(key, value) for key, value in state.items()}, assign=True)
 
 
 class WeightsFile(Mapping[str, Tensor]):
@@ -133,17 +153,24 @@ class WeightsFile(Mapping[str, Tensor]):
     """
 
     def __init__(self, path: Path) -> None:
-        with _named(path):
-            self._file: Any = safe_open(str(path), framework="pt")
-            self._keys: dict[str, None] = dict.fromkeys(self._file.keys())
         self.path = path
+        self._opened()
+        self._keys: dict[str, None] = dict.fromkeys(self._file.keys())
+
+    def _opened(self) -> None:
+        with _named(self.path):
+            self._file: Any = safe_open(str(self.path), framework="pt")
+        self._read = 0
 
     def __getitem__(self, key: str) -> Tensor:
         """One tensor."""
         if key not in self._keys:
             raise KeyError(key)
+        if self._read > AT_ONCE:  # what was read of a mapped file counts as memory until it is unmapped
+            self._opened()
         with _named(self.path):
             tensor: Tensor = self._file.get_tensor(key)
+        self._read += tensor.nbytes
         return tensor
 
     def __iter__(self) -> Iterator[str]:

@@ -58,6 +58,23 @@ def outlining() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Models that are made in the block have their parameters on the device "meta", to be replaced; their buffers are there."""
+    thread = threading.get_ident()
+
+    def emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
+        if parameter is None or threading.get_ident() != thread:
+            return parameter
+        return nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+
+    hook = hooks.register_module_parameter_registration_hook(emptied)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def outline(cls: Any, config: Any) -> nn.Module:
     """A model without memory for its weights, on the device "meta": what it would be.
 
