@@ -16,7 +16,7 @@ from sfi_zoo.commands import printing
 from sfi_zoo.commands.demo import demo_command
 from sfi_zoo.commands.doctor import doctor_command
 from sfi_zoo.commands.example import example_command
-from sfi_zoo.commands.import_checkpoint import import_command
+from sfi_zoo.commands.import_checkpoint import HELP, import_command
 from sfi_zoo.commands.info import info_command
 from sfi_zoo.commands.list import list_command
 from sfi_zoo.commands.printing import remark, say
@@ -47,7 +47,7 @@ app.command("separate")(separate_command)
 app.command("score")(score_command)
 app.command("study")(study_command)
 app.command("report")(report_command)
-app.command("import")(import_command)
+app.command("import", help=HELP)(import_command)
 app.command("publish")(publish_command)
 app.command("train")(train_command)
 app.command("example")(example_command)

@@ -7,6 +7,16 @@ import typer
 
 from sfi_zoo.commands.printing import say, say_json
 from sfi_zoo.commands.shared import AsJson
+from sfi_zoo.importers.formats import described
+
+HELP = f"""Convert a checkpoint of another project: of asteroid, SpeechBrain, Spleeter, RoFormers and others.
+
+What wrote a file is told by its content. Nothing in a file is executed.
+
+{described()}
+
+Example: sfi-zoo import model.pth -o my_model --sample-rate 8000 --sources speaker_1,speaker_2
+"""
 
 
 def import_command(
@@ -47,13 +57,7 @@ def import_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a published checkpoint: SFI Conv-TasNet, Conv-TasNet of asteroid or torchaudio, Open-Unmix, Spleeter.
-
-    What wrote a file is told by its content. A bundle of torchaudio is named torchaudio:CONVTASNET_BASE_LIBRI2MIX; Open-Unmix
-    is a file of one target, or a folder of <target>.pth; Spleeter a folder with a file for each source. Nothing in a file is executed.
-
-    Example: sfi-zoo import model.pth -o my_model --sample-rate 8000 --sources speaker_1,speaker_2
-    """
+    """The command; its help is `HELP`."""
     from sfi_zoo import hub
 
     names = [name.strip() for name in sources.split(",")] if sources is not None else None

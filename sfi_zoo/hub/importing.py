@@ -27,13 +27,11 @@ def import_checkpoint(
 ) -> Path:
     """Converts a checkpoint that another project has published into a folder that `load` opens.
 
-    What wrote the file is told by its content: the published SFI Conv-TasNet, asteroid's ConvTasNet (`model.serialize()`, the form
-    of its checkpoints on the Hub), a state dict of `torchaudio.models.ConvTasNet`, Open-Unmix: a state dict of one target or of a
-    `Separator`, or a folder of <target>.pth as openunmix has them; Spleeter: a folder with a state dict for each source. Nothing in it
-    is executed.
+    What wrote the file is told by its content; `sfi_zoo.importers.formats` lists what can be imported, and what to give. Nothing in it is
+    executed.
 
     Args:
-        source: a file; a folder of Open-Unmix or Spleeter; the name of a model of others in the zoo (`sfi-zoo list`); a Hub id such as
+        source: a file; a folder, where a format is one; the name of a model of others in the zoo (`sfi-zoo list`); a Hub id such as
             "tnkmr/sfi_convtasnet_fd_mgf_musdb18hq" or that of an asteroid model (its pytorch_model.bin); or a bundle of
             torchaudio, "torchaudio:CONVTASNET_BASE_LIBRI2MIX".
         out_dir: the folder to make.

