@@ -16,7 +16,8 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.hub import import_checkpoint, load
 from sfi_zoo.layers.surgery import freeze
 from sfi_zoo.metrics import score_model, synthetic_songs
-from sfi_zoo.metrics.lee import mask_lee, observe
+from sfi_zoo.metrics.lee import mask_lee
+from sfi_zoo.metrics.observation import observe
 from sfi_zoo.metrics.sdr import si_sdr
 from sfi_zoo.models.adaptation import Adapted
 from sfi_zoo.models.base import masked
