@@ -11,19 +11,14 @@ from sfi_zoo.filters.base import AnalogFilterBank
 
 FADE = 0.1  # fraction of the band over which a native response fades to zero below the cutoff
 PERIOD = 0.02  # seconds; whole numbers of samples at the usual rates
+LONG = 500  # taps above which an FFT is quicker than a matrix product
+WEIGHTS = 4 * 2**20  # of such products, held at once
+LONG = 500  # taps above which an FFT is quicker than a matrix product
+WEIGHTS = 4 * 2**20  # of such products, held at once
 
 
 def least_squares_taps(response: Tensor, first: int, num_taps: int) -> Tensor:
-    r"""Real taps whose response is closest to `response` on the uniform grid w_m = pi m / (M - 1), m = 0 ... M - 1.
-
-    Minimises sum_m |H(w_m) - sum_n a_n exp(-j w_m n)|^2 over real a_n, n = first ... first + L - 1. The published
-    layer takes the pseudo-inverse of the 2M x L matrix; on the uniform grid it has a closed form. The Gram matrix has entries
-    sum_m cos(w_m d), d = n - n', which are M for d = 0, 1 for even d, 0 for odd d. So with u, v the indicators of even and odd n
-
-        G = (M - 1) I + u u^T + v v^T,   G^-1 b = (b - u (u.b) / (M - 1 + |u|^2) - v (v.b) / (M - 1 + |v|^2)) / (M - 1)
-
-    and the right-hand side b_n = Re sum_m H(w_m) exp(j w_m n) is one inverse FFT of length 2 (M - 1).
-    Longer than that, taps 2 (M - 1) apart see the same grid; they share the solution (minimum norm, as a pseudo-inverse has it).
+    """Real taps whose response is closest to `response` on the uniform grid: see `least_squares_weights`.
 
     Args:
         response: complex (C, M), M >= 2.
@@ -33,22 +28,41 @@ def least_squares_taps(response: Tensor, first: int, num_taps: int) -> Tensor:
     Returns:
         (C, L) real, in the precision of `response`.
     """
-    points = response.shape[-1]
-    period = 2 * (points - 1)
-    n = torch.arange(first, first + num_taps, device=response.device)
-    ends = (response[..., :1].real, response[..., -1:].real * torch.where(n % 2 == 0, 1, -1))
-    wrapped = torch.fft.irfft(response, n=period)[..., n % period] * period
-    b = (wrapped + ends[0] + ends[1]) / 2
-    if num_taps > period:
-        design = torch.exp(
-            -1j * math.pi / (points - 1) * torch.arange(points, dtype=torch.float64)[:, None] * n.cpu()
-        )
-        gram = (design.conj().T @ design).real.to(b)
-        return b @ torch.linalg.pinv(gram, hermitian=True)
-    for parity in (0, 1):
-        selected = (n % 2 == parity).to(b.dtype)
-        b = b - selected * (b @ selected)[..., None] / (points - 1 + selected.sum())
-    return b / (points - 1)
+    weights = least_squares_weights(response.shape[-1], first, num_taps, response.device)
+    return torch.view_as_real(response).mT.flatten(1) @ weights.to(response.real.dtype)
+
+
+def least_squares_weights(points: int, first: int, num_taps: int, device: torch.device) -> Tensor:
+    r"""The pseudo-inverse of the published layer, for responses on the uniform grid w_m = pi m / (M - 1), m = 0 ... M - 1.
+
+    Real taps a_n, n = first ... first + L - 1, that minimise sum_m |H(w_m) - sum_n a_n exp(-j w_m n)|^2 are linear in H. The Gram
+    matrix of that 2M x L problem has entries sum_m cos(w_m d), d = n - n', which are M for d = 0, 1 for even d, 0 for odd d. So with
+    u, v the indicators of even and odd n it has a closed inverse,
+
+        G = (M - 1) I + u u^T + v v^T,   G^-1 b = (b - u (u.b) / (M - 1 + |u|^2) - v (v.b) / (M - 1 + |v|^2)) / (M - 1)
+
+    and the right-hand side is b_n = sum_m Re H(w_m) cos(w_m n) - Im H(w_m) sin(w_m n).
+    Longer than 2 (M - 1), taps that far apart see the same grid; they share the solution (minimum norm, as a pseudo-inverse has it).
+
+    Args:
+        points: M, at least 2.
+        first: index of the first tap.
+        num_taps: L.
+        device: of the result.
+
+    Returns:
+        (2 M, L) float64: the taps are [Re H, Im H] times that.
+    """
+    n = torch.arange(first, first + num_taps, device=device)
+    grid = torch.arange(points, dtype=torch.float64, device=device) * (math.pi / (points - 1))
+    angle = grid[:, None] * n
+    b = torch.cat([angle.cos(), angle.sin().neg_()])
+    if num_taps > 2 * (points - 1):
+        return b @ torch.linalg.pinv(b.mT @ b, hermitian=True)
+    # the indicators, and what they are divided by
+    parities = torch.stack([n % 2 == 0, n % 2 == 1]).double()
+    shares = parities / (points - 1 + parities.sum(1, keepdim=True))
+    return torch.addmm(b, b @ parities.mT, shares, alpha=-1).div_(points - 1)
 
 
 def frequency_domain_taps(
@@ -65,72 +79,87 @@ def frequency_domain_taps(
 
     Args: those of `frequency_domain_design`, and
 
+        first: index of the first tap, relative to the centre of the kernel.
+        num_taps: L.
         delays: (P,) fractions of a sample, added to every index.
 
     Returns:
         (P, C, L) float64.
     """
-    return frequency_domain_design(bank, first, num_taps, sample_rate, duration, taper, cutoff_hz)(delays)
+    last = first + num_taps - 1
+    design = frequency_domain_design(bank, -last, -first, sample_rate, duration, taper, cutoff_hz)
+    return design(delays).flip(-1)
 
 
 def frequency_domain_design(
     bank: AnalogFilterBank,
     first: int,
-    num_taps: int,
+    last: int,
     sample_rate: float | Tensor,
     duration: float,
     taper: float,
     cutoff_hz: float,
+    dtype: torch.dtype = torch.float64,
 ) -> Callable[[Tensor], Tensor]:
-    """How to compute unit-gain taps at instants (first ... first + L - 1) + delay samples: band-limited, then tapered.
+    """How to compute unit-gain taps at instants delay - m samples, m = first ... last: band-limited, then tapered.
 
-    The inverse FFT of the response, which is the least-squares fit with trapezoid weights: there the Gram matrix is a multiple of the
-    identity. (The published grid counts both of its ends in full, an error of order 1 / M that differs from rate to rate.) The
-    response fades to zero between 0.9 `cutoff_hz` and `cutoff_hz`, so a filter that straddles the Nyquist frequency keeps its lower
-    part and does not alias; a time-domain design folds the upper part back. Responses are taken at multiples of 1 / P Hz, P the same number
-    of seconds at every F, at least 4 T: what a long impulse response has beyond P / 2 folds back alike everywhere.
+    The inverse Fourier transform of the response, which is the least-squares fit with trapezoid weights: there the Gram matrix is a
+    multiple of the identity. (The published grid counts both of its ends in full, an error of order 1 / M that differs from rate to
+    rate.) The response fades to zero between 0.9 `cutoff_hz` and `cutoff_hz`, so a filter that straddles the Nyquist frequency keeps its
+    lower part and does not alias; a time-domain design folds the upper part back. Responses are taken at multiples of 1 / P Hz, P the
+    same number of seconds at every F, at least 4 T: what a long impulse response has beyond P / 2 folds back alike everywhere.
+
+    As a real product of responses and waves, window and fade in the waves; or, for long kernels, as an FFT.
 
     Args:
         bank: C analog filters.
         first: index of the first tap, relative to the centre of the kernel.
-        num_taps: L.
+        last: index of the last tap.
         sample_rate: F in Hz; a tensor is differentiated through.
         duration: kernel length in seconds.
         taper: fraction a of `tukey_taper`.
         cutoff_hz: where the response ends.
+        dtype: of the sum over frequencies; its factors are computed in float64.
 
     Returns:
-        A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L) float64. The responses are computed once.
+        A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L).
     """
-    device = bank.device
     period = PERIOD * math.ceil(4 * duration / PERIOD - 1e-9)
     rate = float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate)
     in_band = math.floor(cutoff_hz * period) + 1  # the rest is zero
-    bins = torch.arange(in_band, dtype=torch.float64, device=device)
+    bins = torch.arange(in_band, dtype=torch.float64, device=bank.device)
     digital = bins * (2 * math.pi / (period * rate))  # radians per sample
     omega = digital * sample_rate
     edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
     fade = 0.5 - 0.5 * torch.cos(math.pi * edge)
-    response = bank.frequency_response(omega)
-    n = torch.arange(first, first + num_taps, device=device)
-    synthesise = _fourier_series(n, period * rate, digital)
+    start = omega * duration / 2 if bank.causal else torch.zeros_like(omega)
+    m = torch.arange(first, last + 1, device=bank.device)
 
-    def at(delay: Tensor) -> Tensor:
-        angle = digital * delay + (omega * duration / 2 if bank.causal else 0.0)
-        delayed = response * torch.complex(fade * angle.cos(), fade * angle.sin())
-        window = tukey_taper((n + delay) / sample_rate, duration, taper, bank.causal)
-        return synthesise(delayed) * window
+    def window(delay: Tensor) -> Tensor:
+        return tukey_taper((delay - m) / sample_rate, duration, taper, bank.causal)
 
-    # one delay at a time: what it takes fits into the cache
-    return lambda delays: torch.stack([at(delay) for delay in delays.unbind()])
+    if len(m) > LONG and abs(period * rate - round(period * rate)) < 1e-6:
+        size, response = round(period * rate), bank.frequency_response(omega)
 
+        def transformed(delay: Tensor) -> Tensor:
+            angle = digital * delay + start
+            delayed = response * torch.complex(fade * angle.cos(), fade * angle.sin())
+            return torch.fft.irfft(delayed, n=size)[..., -m % size] * window(delay)
 
-def _fourier_series(n: Tensor, size: float, digital: Tensor) -> Callable[[Tensor], Tensor]:
-    """Values at the samples n of the real series with the given spectrum, of a period of `size` samples, whole or not."""
-    if abs(size - round(size)) < 1e-6:
-        whole = round(size)
-        return lambda spectrum: torch.fft.irfft(spectrum, n=whole)[..., n % whole]
-    angle = digital[:, None] * n
-    weight = torch.where(digital > 0, 2 / size, 1 / size)[:, None]
-    basis = torch.cat([angle.cos() * weight, -angle.sin() * weight])
-    return lambda spectrum: torch.cat([spectrum.real, spectrum.imag], dim=-1) @ basis
+        return lambda delays: torch.stack([transformed(delay) for delay in delays.unbind()])
+    level = (fade * torch.where(bins > 0, 2.0, 1.0) / (period * rate))[:, None]
+    cosines, sines = ((level * wave(digital[:, None] * m)).to(dtype) for wave in (torch.cos, torch.sin))
+    sums = bank.response_sums(omega)
+    at_once = max(1, WEIGHTS // (2 * cosines.numel()))
+
+    def weights(delay: Tensor) -> Tensor:
+        """Of the real and of the imaginary part: window times cos, and -sin, of w (delay - m)."""
+        angle = (digital * delay + start)[:, None]
+        cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+        return torch.cat([cosines * cos + sines * sin, sines * cos - cosines * sin]) * window(delay).to(dtype)
+
+    def summed(delays: Tensor) -> Tensor:
+        pieces = [sums(torch.stack([weights(delay) for delay in some])) for some in delays.split(at_once)]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    return summed

@@ -48,6 +48,7 @@ class Sampling:
         last: index of the last tap.
         direct: the taps are samples of the analog filter (see `is_sampled_directly`); if not, those of F0 are interpolated.
         scale: factor on F that is differentiated through (its value is 1).
+        dtype: of sums over frequencies; all else is float64.
     """
 
     rate: float
@@ -55,6 +56,7 @@ class Sampling:
     last: int
     direct: bool
     scale: Tensor | float = 1.0
+    dtype: torch.dtype = torch.float64
 
 
 def is_sampled_directly(bank: AnalogFilterBank, kernel: Kernel, rate: float, on_grid: bool) -> bool:
@@ -88,16 +90,18 @@ def native_design(bank: AnalogFilterBank, kernel: Kernel, sampling: Sampling) ->
         sampling: the rate and the taps that are wanted.
 
     Returns:
-        A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L) float64. What does not depend on the delays, the
-        taps at F0 or the response, is computed once, before it returns.
+        A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L), in float64 or that of `sampling`. What does not depend
+        on the delays, such as the taps at F0, is computed once, before it returns.
     """
     kernel = replace(kernel, taper=0.0) if bank.compact else kernel
     rate, first, last, trained_rate = sampling.rate, sampling.first, sampling.last, kernel.trained_rate
     if not sampling.direct:
         center = (kernel.size - 1) / 2
-        plain = Sampling(trained_rate, -math.floor(center), math.ceil(center), direct=True)
+        plain = Sampling(
+            trained_rate, -math.floor(center), math.ceil(center), direct=True, dtype=sampling.dtype
+        )
         middle = torch.tensor([center % 1], dtype=torch.float64, device=bank.device)
-        trained = native_design(bank, kernel, plain)(middle)[0]
+        trained = native_design(bank, kernel, plain)(middle)[0].double()
         given = rate * sampling.scale if isinstance(sampling.scale, Tensor) else rate
         return lambda delays: band_limited_taps(
             trained, delays, first, last, given, min(rate, trained_rate), trained_rate
@@ -112,7 +116,6 @@ def native_design(bank: AnalogFilterBank, kernel: Kernel, sampling: Sampling) ->
             return taps.unflatten(1, offsets.shape).transpose(0, 1)
 
         return in_time
-    in_frequency = frequency_domain_design(
-        bank, -last, last - first + 1, scaled, kernel.duration, kernel.taper, trained_rate / 2
+    return frequency_domain_design(
+        bank, first, last, scaled, kernel.duration, kernel.taper, trained_rate / 2, sampling.dtype
     )
-    return lambda delays: in_frequency(delays).flip(-1)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sfi_zoo.design.frequency_domain import least_squares_taps
+from sfi_zoo.design.frequency_domain import least_squares_weights
 from sfi_zoo.design.frequency_grid import frequency_grid as create_grid
 from sfi_zoo.design.frequency_grid import least_squares_taps_on
 from sfi_zoo.filters.base import AnalogFilterBank
@@ -24,6 +24,7 @@ def reference_taps(
     hilbert: bool = False,
     frequency_grid: str = "fixed",
     generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """Taps as the published layers store them: time-reversed, for a correlation.
 
@@ -41,9 +42,10 @@ def reference_taps(
         hilbert: append the discrete Hilbert pairs of all filters.
         frequency_grid: the points of the frequency-domain design: "fixed", or in training "jittered" or "random".
         generator: where the draws of a jittered or random grid come from; the global one if None.
+        dtype: of the sum over a fixed grid of frequencies; its factors are computed in float64.
 
     Returns:
-        (C, L) float64.
+        (C, L), in float64 or in `dtype`.
 
     Raises:
         InputError: an unknown kind of grid.
@@ -55,11 +57,11 @@ def reference_taps(
             taps = taps * (bank.center_frequencies().float() <= sample_rate / 2)[:, None]
     else:
         grid = create_grid(frequency_grid, frequency_points, generator, bank.device)
-        response = bank.reference_response(grid * sample_rate)
         first = -((num_taps - 1) // 2)
         if frequency_grid == "fixed":
-            taps = least_squares_taps(response, first, num_taps)
+            weights = least_squares_weights(frequency_points, first, num_taps, bank.device)
+            taps = bank.response_sums(grid * sample_rate, published=True)(weights[None].to(dtype))[0]
         else:
-            taps = least_squares_taps_on(grid, response, first, num_taps)
+            taps = least_squares_taps_on(grid, bank.reference_response(grid * sample_rate), first, num_taps)
     taps = taps.flip(-1)
     return torch.cat([taps, hilbert_pair(taps)]) if hilbert else taps

@@ -55,6 +55,20 @@ class AnalogFilterBank(nn.Module):
         """The frequency response of the layers as published, where it is not the native one."""
         return self.frequency_response(omega)
 
+    def response_sums(self, omega: Tensor, published: bool = False) -> Callable[[Tensor], Tensor]:
+        """Weighted sums over frequency of `frequency_response`, or of `reference_response`, in the dtype of the weights.
+
+        Args:
+            omega: (M,) rad/s.
+            published: of the response of the layers as published.
+
+        Returns:
+            A function: weights, (P, 2 M, N) -> sum_m Re H_c(omega_m) weights[p, m, n] + Im H_c(omega_m) weights[p, M + m, n], (P, C, N).
+        """
+        response = self.reference_response(omega) if published else self.frequency_response(omega)
+        parts = torch.view_as_real(response).mT.flatten(1)
+        return lambda weights: parts.to(weights.dtype) @ weights
+
     @classmethod
     def gives(cls, response: str) -> bool:
         """Whether the family has an "impulse_response", or a "frequency_response"."""

@@ -1,18 +1,18 @@
 """Modulated Gaussian filters (MGF)."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters.base import trained, widest
+from sfi_zoo.filters.gaussian_sums import Gaussians, response, response_sums
 from sfi_zoo.filters.quadrature import QuadratureBank, own_filters
 from sfi_zoo.filters.scales import spaced_bandwidths, spaced_frequencies
 
 MIN_BANDWIDTH_HZ = 1.0
-# ln of a response that is taken for zero; products with it are no denormal numbers in float32
-NOTHING = -60.0
 
 
 class ModulatedGaussian(QuadratureBank):
@@ -68,38 +68,36 @@ class ModulatedGaussian(QuadratureBank):
         self.phase = trained(torch.rand(count, dtype=torch.float64) * math.pi, trainable)
         self.log_gain = trained(torch.zeros(count, dtype=torch.float64), trainable) if gain else None
 
-    def _parameters_as(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Centres and widths in Hz, phases, amplitudes: (C, 1) each, in `dtype`."""
+    def _parameters_as(self, dtype: torch.dtype) -> Gaussians:
+        """Centres and widths in Hz, phases, ln of the gains: (C, 1) each, in `dtype`."""
         centers = self.center_khz.to(dtype) * 1000
         widths = self.log_bandwidth_hz.to(dtype).clamp(min=math.log(MIN_BANDWIDTH_HZ)).exp()
         phases = self.phase.to(dtype)
-        gains = torch.ones_like(centers) if self.log_gain is None else self.log_gain.to(dtype).exp()
+        log_gains = torch.zeros_like(centers) if self.log_gain is None else self.log_gain.to(dtype)
         if self.quadrature:
-            centers, widths, gains = (torch.cat([x, x]) for x in (centers, widths, gains))
+            centers, widths, log_gains = (torch.cat([x, x]) for x in (centers, widths, log_gains))
             phases = torch.cat([phases, phases - math.pi / 2])
-        return centers[:, None], widths[:, None], phases[:, None], gains[:, None]
+        return Gaussians(centers[:, None], widths[:, None], phases[:, None], log_gains[:, None])
 
     def impulse_response(self, t: Tensor) -> Tensor:
         """h_c(t), see the class: (T,) seconds -> (C, T) per second."""
         if self.one_sided:
             raise InputError("one_sided=True makes h(t) complex; use design='frequency'")
-        f_c, b, phi, gain = self._parameters_as(widest(t, self.phase))
-        envelope = gain * (2 * math.sqrt(2 * math.pi)) * b * torch.exp(-0.5 * (2 * math.pi * b * t) ** 2)
+        f_c, b, phi, log_gain = self._parameters_as(widest(t, self.phase))
+        envelope = (
+            log_gain.exp() * (2 * math.sqrt(2 * math.pi)) * b * torch.exp(-0.5 * (2 * math.pi * b * t) ** 2)
+        )
         return envelope * torch.cos(2 * math.pi * f_c * t + phi)
 
     def frequency_response(self, omega: Tensor) -> Tensor:
         """H_c(omega), see the class: (M,) rad/s -> complex (C, M)."""
-        f_c, b, phi, gain = self._parameters_as(widest(omega, self.phase))
-        f = omega / (2 * math.pi)
+        of = self._parameters_as(widest(omega, self.phase))
+        return torch.complex(*response(omega / (2 * math.pi), of, self.one_sided).unbind(1))
 
-        def bump(center: Tensor) -> Tensor:  # g exp(-(f - center)^2 / 2 b^2), in as few passes as it takes
-            u = torch.cat([-center / b, 1 / b], dim=1) @ torch.stack([torch.ones_like(f), f])
-            # clamped where it is nothing: exp is ten times slower where it underflows
-            return torch.addcmul(gain.log(), u, u, value=-0.5).clamp(min=NOTHING).exp()
-
-        positive = bump(f_c)
-        negative = torch.zeros_like(positive) if self.one_sided else bump(-f_c)
-        return torch.complex((positive + negative) * phi.cos(), (positive - negative) * phi.sin())
+    def response_sums(self, omega: Tensor, published: bool = False) -> Callable[[Tensor], Tensor]:
+        """See the base class: in pieces, with a gradient of its own."""
+        of = self._parameters_as(widest(omega, self.phase))
+        return lambda weights: response_sums(omega / (2 * math.pi), weights, of, self.one_sided)
 
     def center_frequencies(self) -> Tensor:
         """f_c: (C,) Hz."""

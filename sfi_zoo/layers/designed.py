@@ -331,7 +331,7 @@ class DesignedConv(SampleRateAware):
     def _design_in_full(
         self, at: Geometry, device: torch.device, shift: Tensor | float, dtype: torch.dtype
     ) -> Tensor:
-        grid, sampling = at.grid, at.sampling
+        grid, sampling = at.grid, replace(at.sampling, dtype=_summed_in(dtype))
         delays = torch.tensor(grid.delays(), dtype=torch.float64, device=device) + shift
         if self.stride_mode == "interpolate" and grid.phases > 1:
             base = delays.new_tensor(self._designed_delays(grid))
@@ -361,7 +361,7 @@ class DesignedConv(SampleRateAware):
     def _taps(self, sampling: Sampling) -> Callable[[Tensor], Tensor]:
         """A function of the delays: w[m] = h((delay - m) / F) / F, m = first ... last; synthesis taps are / F0 instead.
 
-        Or the published ones, which have one delay. It gives (delays, filters, taps) float64.
+        Or the published ones, which have one delay. It gives (delays, filters, taps), in float64 or in that of `sampling`.
         """
         rate = sampling.rate
         if self.flavour == "reference":
@@ -374,6 +374,7 @@ class DesignedConv(SampleRateAware):
                 frequency_points=self.frequency_points,
                 hilbert=self.hilbert,
                 frequency_grid=self.frequency_grid if self.training else "fixed",
+                dtype=sampling.dtype,
             )
             return lambda _: published[None]
         alive = self._alive(rate)
@@ -385,7 +386,12 @@ class DesignedConv(SampleRateAware):
         design = native_design(self.filters, self._kernel, sampling)
         gain = rate / self.trained_rate * sampling.scale if self._transposed else 1.0
         level = self._alive(self.trained_rate).double()[:, None] * gain
-        return lambda delays: design(delays) * level
+
+        def leveled(delays: Tensor) -> Tensor:
+            taps = design(delays)
+            return taps * level.to(taps.dtype)
+
+        return leveled
 
     def train(self, mode: bool = True) -> "DesignedConv":
         """Sets the mode; where it changes, what was designed is dropped. (`model.eval()` says so to layers that evaluate already.)"""
@@ -400,6 +406,14 @@ class DesignedConv(SampleRateAware):
             f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, sample_rate={self.trained_rate}, "
             f"design={self.design}, flavour={self.flavour}, stride_mode={self.stride_mode}, taper={self.taper}"
         )
+
+
+def _summed_in(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the sums that make taps in `dtype`: that one, where its products keep all digits."""
+    # what is asked of PyTorch's settings cannot be compiled
+    if torch.compiler.is_compiling() or torch.get_float32_matmul_precision() != "highest":
+        return torch.float64
+    return dtype
 
 
 def _joined(pieces: Iterator[Tensor], count: int) -> Tensor:
