@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import sfi_zoo
 from sfi_zoo import InputError
 from sfi_zoo.audio.resampling import Soxr, WindowedSinc
 from sfi_zoo.data.songs import SyntheticSongs, channels_of
@@ -324,3 +325,16 @@ def test_local_is_the_limit_of_the_finite_one_where_the_band_moves(architecture,
     model = Adapted(model, mode, "windowed_sinc") if mode == "resample" else model
     (ratio,) = ratios(model, song_of(model, 48000.0, 0.3), 48000.0, (1e-7,))
     assert ratio == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("mode", ["native", "resample"])
+def test_at_a_hundredth_it_is_the_finite_one_but_for_kinks(mode, monkeypatch):
+    """Of a smooth predictor that minds its band finite / t^2 is within 10 % of the local form, and Richardson's figure within 1 %."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from local_lee import EXTRAPOLATED, extrapolated, ratios, without_kinks
+
+    model = without_kinks(sfi_zoo.load("convtasnet_mgf_native.music4").double().eval())
+    model = Adapted(model, mode, "windowed_sinc") if mode == "resample" else model
+    clip = song_of(model, 48000.0, 0.5), 48000.0
+    assert ratios(model, *clip, (EXTRAPOLATED,))[0] == pytest.approx(1, abs=0.1)
+    assert extrapolated(model, *clip) == pytest.approx(1, abs=0.01)
