@@ -502,12 +502,12 @@ class TwoSided(Net):
 
 
 WARNED = {
-    Muted: "an assignment up to, or from, sample 160",
-    FadedIn: "cat with 160 samples in front",
     Clipped: "clamp.*nonlinearity",
 }
 
 REFUSED = {
+    Muted: "an assignment up to, or from, sample 160",
+    FadedIn: "cat with 160 samples in front",
     Unfolded: "unfold.*frames of a fixed number of samples",
     Pooled: "avg_pool1d.*pools",
     Convolved2d: "conv2d.*one-dimensional",

@@ -101,5 +101,6 @@ def test_what_can_be_converted_is_together_too() -> None:
 )
 def test_what_only_shows_in_loud_or_in_whole_numbers_is_named(place: str, choice: str, named: str) -> None:
     chosen = next(iter(one_by_one()))._replace(**{place: choice})
-    with pytest.raises(InputError, match=named):
+    with pytest.raises((InputError, UserWarning), match=named), warnings.catch_warnings():
+        warnings.simplefilter("error")
         make_sfi(Combined(chosen).eval(), F0)

@@ -1,7 +1,7 @@
 """SFI twins of plain layers, for models that do not know of sampling frequencies: same call, same numbers at F0."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
@@ -82,6 +82,19 @@ class SharedLength:
         return made(signal.counted) if signal.padded else round(at_trained / signal.ratio)
 
 
+class Count(int):
+    """A number of samples that can be asked for as plain layers have it, a tuple of one: `kernel_size[0]`."""
+
+    def __getitem__(self, axis: int) -> int:
+        return (int(self),)[axis]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((int(self),))
+
+    def __len__(self) -> int:
+        return 1
+
+
 class ConvertedConv1d(SFIConv1d):
     """An `nn.Conv1d` with interpolated filters.
 
@@ -111,6 +124,7 @@ class ConvertedConv1d(SFIConv1d):
         self.bias: nn.Parameter | None = plain.bias  # type: ignore[assignment]
         self.shared: SharedLength | None = None
         self.whole_hops = True
+        _count(self)
         self.train(plain.training)
 
     @property
@@ -138,7 +152,7 @@ class ConvertedConv1d(SFIConv1d):
     def forward(self, x: Tensor, sample_rate: float | None = None) -> Tensor:
         """Analyse a signal, see `SFIConv1d`."""
         rate = self._rate(sample_rate)
-        y = super().forward(x, rate)
+        y = super().forward(x, rate).contiguous()  # models may view it
         if self.shared is not None:
             ratio = self.trained_rate / primal(rate)
             self.shared.note(y.shape[-1], x.shape[-1], ratio, self.counted, self.whole_hops)
@@ -170,6 +184,7 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
         )
         self.bias: nn.Parameter | None = plain.bias  # type: ignore[assignment]
         self.shared: SharedLength | None = None
+        _count(self)
         self.train(plain.training)
 
     @property
@@ -183,9 +198,12 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
 
     def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """Synthesise a signal, see `SFIConvTranspose1d`; the length is by default what the model expects."""
-        if length is None and self.shared is not None:
+        at_trained = (
+            self._rate(sample_rate) == self.trained_rate
+        )  # there an encoder that is redirected elsewhere notes nothing
+        if length is None and self.shared is not None and not at_trained:
             length = self.shared.length(z.shape[-1], self.made)
-        return super().forward(z, sample_rate, length)
+        return super().forward(z, sample_rate, length).contiguous()
 
 
 def pair_lengths(encoders: list[ConvertedConv1d], decoders: list[ConvertedConvTranspose1d]) -> None:
@@ -195,6 +213,13 @@ def pair_lengths(encoders: list[ConvertedConv1d], decoders: list[ConvertedConvTr
         encoder.shared = by_hop.get(encoder.stride)
     for decoder in decoders:
         decoder.shared = by_hop[decoder.stride]
+
+
+def _count(layer: Any) -> None:
+    """Sizes of a layer as plain layers have them."""
+    for name in ("kernel_size", "stride", "dilation", "padding", "output_padding"):
+        if isinstance(getattr(layer, name, None), int):
+            setattr(layer, name, Count(getattr(layer, name)))
 
 
 def _interpolated(plain: nn.Conv1d | nn.ConvTranspose1d, sample_rate: float) -> InterpolatedKernels:

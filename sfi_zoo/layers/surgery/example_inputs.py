@@ -12,6 +12,8 @@ from sfi_zoo.errors import InputError
 
 SHORTEST = 0.02  # seconds: what is shorter is no waveform
 SHAPES = ((1, 1), (1, 2), (1,), (2,), ())  # before the axis of time, tried in this order
+PART = 8  # of the longest waveform: what is shorter is none
+COUNTED = 10  # of the longest waveform: whole numbers from such a part of it on may count samples
 PARTS = 4  # other waveforms are so many parts of the longest: whole numbers of samples at every rate
 Signal = Callable[[int, int], Tensor]  # (rows, samples) -> (rows, samples)
 
@@ -19,8 +21,9 @@ Signal = Callable[[int, int], Tensor]  # (rows, samples) -> (rows, samples)
 class ExampleInputs:
     """Arguments of a model, of which those that are waveforms can be replaced by others of any length.
 
-    A waveform is a real floating-point tensor that is at least 20 ms long; time is its longest axis. Whole numbers that are the
-    length of a waveform stay that.
+    A waveform is a real floating-point tensor that is at least 20 ms long, and an eighth of the longest one; time is its longest axis.
+    Each gets a signal of its own. Whole numbers from a tenth of the longest length to that length count samples, and stay the same parts of
+    it, as do truth values and whole numbers that are given for each sample; a number that is the sampling frequency is not touched.
 
     Args:
         arguments: one tensor, a tuple of positional arguments, or a dictionary of named ones; anything may be among them.
@@ -37,6 +40,7 @@ class ExampleInputs:
 
     def __init__(self, arguments: Any, sample_rate: float) -> None:
         args, kwargs = as_arguments(arguments)
+        self.rate = sample_rate
         self.shortest = round(SHORTEST * sample_rate)
         self.leaves, tree = pytree.tree_flatten((args, kwargs))
         self.axes = {
@@ -44,6 +48,8 @@ class ExampleInputs:
             for i, leaf in enumerate(self.leaves)
             if (axis := time_axis(leaf, self.shortest)) is not None
         }
+        longest = max((self.leaves[i].shape[axis] for i, axis in self.axes.items()), default=0)
+        self.axes = {i: axis for i, axis in self.axes.items() if self.leaves[i].shape[axis] * PART >= longest}
         if not self.axes:
             shapes = [tuple(x.shape) for x in self.leaves if isinstance(x, Tensor)]
             raise InputError(
@@ -61,22 +67,30 @@ class ExampleInputs:
         """One waveform, (*shape, samples), of the device and dtype of a tensor."""
         return cls(torch.zeros(*shape, samples, device=like.device, dtype=like.dtype), sample_rate)
 
-    def arguments(self, samples: int, signal: Signal) -> tuple[Any, Any]:
-        """Positional and named arguments for a call."""
-        lengths = {
-            self.leaves[i].shape[axis]: samples
-            * max(1, round(PARTS * self.leaves[i].shape[axis] / self.samples))
-            // PARTS
-            for i, axis in self.axes.items()
-        }
-        leaves = [
-            self._waveform(leaf, self.axes[i], lengths[leaf.shape[self.axes[i]]], signal)
-            if i in self.axes
-            else with_lengths(leaf, lengths)
-            for i, leaf in enumerate(self.leaves)
-        ]
+    def arguments(self, samples: int, signal: Signal, whole: bool = False) -> tuple[Any, Any]:
+        """Positional and named arguments for a call.
+
+        Args:
+            samples: of the longest waveform.
+            signal: what waveforms hold.
+            whole: all waveforms have so many samples; else the shorter ones stay quarters of it.
+        """
+        parts = {n: PARTS if whole else max(1, round(PARTS * n / self.samples)) for n in self.lengths()}
+        lengths = {n: samples * part // PARTS for n, part in parts.items()}
+        leaves, before = [], 0
+        for i, leaf in enumerate(self.leaves):
+            if i in self.axes:
+                length = lengths[leaf.shape[self.axes[i]]]
+                leaves.append(self._waveform(leaf, self.axes[i], length, signal, before))
+                before += leaf.numel() // leaf.shape[self.axes[i]]
+            else:
+                leaves.append(self._counted(leaf, lengths))
         args, kwargs = pytree.tree_unflatten(leaves, self.tree())
         return args, kwargs
+
+    def lengths(self) -> set[int]:
+        """Of the waveforms."""
+        return {self.leaves[i].shape[axis] for i, axis in self.axes.items()}
 
     def in_full_precision(self) -> "ExampleInputs":
         """The same in float32, where it is in half precision."""
@@ -91,10 +105,17 @@ class ExampleInputs:
         """How the arguments are nested."""
         return pytree.tree_structure(self.template)
 
+    def _counted(self, leaf: Any, lengths: dict[int, int]) -> Any:
+        """What is no waveform, for signals of other lengths."""
+        if isinstance(leaf, int) and leaf == self.rate:
+            return leaf
+        return with_lengths(leaf, lengths)
+
     @staticmethod
-    def _waveform(leaf: Tensor, axis: int, samples: int, signal: Signal) -> Tensor:
+    def _waveform(leaf: Tensor, axis: int, samples: int, signal: Signal, before: int) -> Tensor:
+        """`before`: rows that other waveforms have taken."""
         shape = leaf.movedim(axis, -1).shape[:-1]
-        rows = signal(shape.numel(), samples)
+        rows = signal(before + shape.numel(), samples)[before:]
         return rows.reshape(*shape, samples).movedim(-1, axis).to(leaf)
 
     def shape(self) -> str:
@@ -134,14 +155,33 @@ def time_axis(leaf: Any, shortest: int) -> int | None:
 
 
 def with_lengths(leaf: Any, lengths: dict[int, int]) -> Any:
-    """A whole number that counts samples, for signals of other lengths; anything else as it is."""
+    """What counts samples, for signals of other lengths; anything else as it is.
+
+    Args:
+        leaf: a whole number, or a tensor of whole numbers or truth values.
+        lengths: the new length of a waveform by its old one.
+    """
+    longest = max(lengths)
     if isinstance(leaf, Tensor) and not leaf.is_floating_point() and not leaf.is_complex():
-        changed = leaf.clone()
+        for axis, size in enumerate(leaf.shape):
+            if size in lengths:
+                chosen = torch.arange(lengths[size], device=leaf.device) * size // lengths[size]
+                leaf = leaf.index_select(axis, chosen)
+        if leaf.dtype == torch.bool:
+            return leaf
+        counts = (leaf * COUNTED >= longest) & (leaf <= longest)
+        scaled = (leaf.double() * lengths[longest] / longest).round().to(leaf.dtype)
+        changed = torch.where(counts, scaled, leaf)
         for old, new in lengths.items():
             changed[leaf == old] = new
         return changed
     if isinstance(leaf, int) and not isinstance(leaf, bool):
-        return lengths.get(leaf, leaf)
+        scaled_one = (
+            round(leaf * lengths[longest] / longest)
+            if longest <= leaf * COUNTED <= longest * COUNTED
+            else leaf
+        )
+        return lengths.get(leaf, scaled_one)
     return leaf
 
 

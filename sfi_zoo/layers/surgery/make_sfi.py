@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from sfi_zoo.layers.surgery.conversion import WAYS_OUT, convert, replace_named
 from sfi_zoo.layers.surgery.obstacles import check_model
 from sfi_zoo.layers.surgery.operations import REDUCTIONS
 from sfi_zoo.layers.surgery.places import CONVERTED, DOUBTFUL
-from sfi_zoo.layers.surgery.probe import Probe, probe
+from sfi_zoo.layers.surgery.probe import SAMPLES, Probe, probe
 from sfi_zoo.layers.surgery.report import Report, report_of
 from sfi_zoo.layers.surgery.self_check import check as check_converted
 from sfi_zoo.layers.surgery.watch import watched
@@ -23,6 +24,8 @@ from sfi_zoo.layers.surgery.wrapped import ResampledModel
 from sfi_zoo.wording import shortened
 
 TOLERABLE = 1e-2  # relative error, -40 dB, that is warned of where nothing is suspected
+DENSE = 0.1  # values for each sample: an output with more of them may be a signal of another rate
+SIMPLE = 16  # largest denominator of that number
 USUAL = 1e-4  # relative error, -80 dB, that needs no word
 
 
@@ -47,8 +50,10 @@ def make_sfi(
         ...     estimate = model(mixture)
         >>> print(model.report)
 
-    Then it is checked: on signals that are exact at every rate its output at F0 is that of the model (1e-5), and at 441/320 and 3/4 of F0
-    it has the same length in seconds and the same spectrum (-60 dB, or what an input moved by 1e-6 does to the model).
+    Then it is checked: on signals that are exact at every rate its output at F0 is that of the model (1e-5), and at 441/320 of F0, loud, and
+    3/4 of F0, soft, it has the same length in seconds and the same spectrum (-60 dB, or what an input moved by 1e-6 does to the model). Every
+    output counts for itself, and every channel that is less than 40 dB below the loudest. What it leaves behind in the model is looked at in
+    a second call. What only shows in loud signals, in lengths, or not for sure in the check is a warning. `forward` is what is checked.
 
     The copy goes on looking (see `Watch`): at another rate the first input of each kind (length by octaves, batch, training) is run twice,
     and calls on samples that the check has not seen are warned of. Give examples as long as your signals to have them checked.
@@ -96,9 +101,9 @@ def make_sfi(
     try:
         converted = convert(twin_model, sample_rate, seen, report, check)
         if check and seen.inputs:
-            loud = any(place.name in REDUCTIONS for place in report.of(DOUBTFUL))
-            report.findings = check_converted(model, converted, seen, sample_rate, loud)
+            report.findings = check_converted(model, converted, seen, sample_rate)
             _refuse_failures(model, report)
+            _say_of_outputs(model, report, seen)
     except InputError:
         if fallback is None:
             raise
@@ -168,6 +173,15 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
     failed = [finding for finding in report.findings if not finding.passed]
     doubtful = report.of(DOUBTFUL)
     name = type(model).__name__
+    loud = [f for f in failed if f.where.startswith("loud") and not f.message]
+    if failed == loud and loud and not any(place.name in REDUCTIONS for place in doubtful):
+        suspects = shortened([str(p) for p in doubtful]) or "a limit of the level that no call shows"
+        warnings.warn(
+            f"{name} is converted, but with signals as loud as full scale it is another one at other rates ({'; '.join(map(str, loud))}): "
+            f"{suspects}",
+            stacklevel=3,
+        )
+        return
     figures = "; ".join(map(str, failed))
     rests = [finding for finding in report.findings[1:] if finding.error > USUAL]
     if (failed and not doubtful and all(f.error < TOLERABLE and not f.message for f in failed)) or (
@@ -192,6 +206,25 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
             f"differ more between rates: {shortened([str(p) for p in hidden])}",
             stacklevel=3,
         )
+
+
+def _say_of_outputs(model: nn.Module, report: Report, seen: Probe) -> None:
+    """Warns of outputs whose length is not that at F0 in seconds, and of signals that are taken for frames."""
+    name = type(model).__name__
+    notes = [finding.note for finding in report.findings if finding.note]
+    if notes:
+        warnings.warn(
+            f"{name} is converted, but counts samples in what it gives: {shortened(notes)}",
+            stacklevel=3,
+        )
+    for number, slopes in enumerate(seen.outputs, 1):
+        growth = float(Fraction(max(slopes, default=0.0)).limit_denominator(SIMPLE))
+        if DENSE <= growth < SAMPLES:
+            warnings.warn(
+                f"output {number} of {name} has {growth:.3g} values for each sample; they are taken for frames, and come at "
+                f"{growth * report.sample_rate:g} Hz at every rate",
+                stacklevel=3,
+            )
 
 
 def _finished(converted: nn.Module, report: Report, seen: Probe, check: bool) -> nn.Module:

@@ -93,7 +93,7 @@ def _samples_lost(flow: Flow) -> _Verdict | None:
     if name in known.AVERAGES:
         return _Verdict(LEFT, "an average over time is the same at every rate")
     if name in known.REDUCTIONS:
-        return _Verdict(DOUBTFUL, "what it takes together is counted in samples")
+        return _Verdict(DOUBTFUL, "what it takes together is counted in samples", hidden=True)
     return _Verdict(IN_THE_WAY, known.BOUNDARIES.get(name, "it makes frames, or cuts pieces, in samples"))
 
 
@@ -108,6 +108,9 @@ def _samples_made(flow: Flow) -> _Verdict | None:
 def _samples_to_samples(flow: Flow, inputs: list[tuple[float, ...]]) -> _Verdict | None:
     """A call that takes samples and gives samples."""
     name = flow.call.name
+    if any(map(holds_samples, flow.marks())):
+        why = "truth values or places, one for each sample: a limit of the level, or a time that is counted in samples"
+        return _Verdict(DOUBTFUL, why, hidden=True)
     if name in known.SHIFTS:
         return _Verdict(IN_THE_WAY, known.SHIFTS[name])
     if name in known.MATRIX:

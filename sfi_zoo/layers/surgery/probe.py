@@ -3,11 +3,12 @@
 import copy
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -27,6 +28,7 @@ from sfi_zoo.wording import first_line
 
 SAMPLES = 0.75  # axes that grow by so many per sample, or more, hold samples; by fewer, frames
 ODD = 37  # samples more in the longer signal: no whole number of hops, unless the model pads
+PRIVATE = {"training", "_buffers", "_parameters", "_modules"}  # attributes of every module
 MOST_SAID = 120  # letters of an error
 SECONDS = 0.3  # of the shorter signal, or a little more
 LONG = 2.0  # seconds: examples of more are run at their own length
@@ -120,6 +122,11 @@ class Flow(NamedTuple):
         """The same of what comes out."""
         return self._slopes(self.call.outputs, self.longer.outputs)
 
+    def marks(self) -> list[tuple[float, ...]]:
+        """The same of whole numbers and truth values that go in."""
+        pairs = zip(self.call.inputs, self.longer.inputs, strict=False)
+        return [growth(a.shape, b.shape, self.grown, self.samples) for a, b in pairs if not a.signal]
+
     def _slopes(self, short: list[Size], long: list[Size]) -> list[tuple[float, ...]]:
         return [
             growth(a.shape, b.shape, self.grown, self.samples) if a.signal else ()
@@ -151,6 +158,7 @@ class Probe:
         outputs: growth per sample of every axis of every tensor that it gave.
         sizes: the shapes that it gave for the shorter signal.
         samples: of the shorter signal.
+        keeps: names of attributes and buffers that a run has changed.
         longest: samples that the check has to run with at least.
         error: what it said where it could not be run, or not at the second length.
     """
@@ -160,6 +168,7 @@ class Probe:
     outputs: list[tuple[float, ...]] = field(default_factory=list)
     sizes: list[tuple[int, ...]] = field(default_factory=list)
     samples: int = 0
+    keeps: list[str] = field(default_factory=list)
     longest: int = 0
     error: str = ""
 
@@ -188,6 +197,9 @@ def probe(model: nn.Module, sample_rate: float, example_inputs: Any = None) -> P
     if example_inputs is not None:
         inputs = ExampleInputs(example_inputs, sample_rate)
         longest = inputs.samples if inputs.samples > LONG * sample_rate else 0
+        found = _probe(model, inputs, max(samples, longest), longest, whole=True)
+        if (found.inputs and not found.error) or len(inputs.lengths()) == 1:
+            return found
         return _probe(model, inputs, max(samples, longest), longest)
     like = reference_tensor(model)
     best, errors = Probe(), list[str]()
@@ -204,22 +216,25 @@ def _at_waveform(flow: Flow) -> bool:
     return any(map(holds_samples, [*flow.inputs(), *flow.outputs()]))
 
 
-def _probe(model: nn.Module, inputs: ExampleInputs, samples: int, longest: int = 0) -> Probe:
+def _probe(
+    model: nn.Module, inputs: ExampleInputs, samples: int, longest: int = 0, whole: bool = False
+) -> Probe:
+    """Two runs; `whole`: with all waveforms of the same length, so that all of them are seen to grow."""
     try:
-        short, output = _record(model, inputs, samples)
+        short, output, keeps = _record(model, inputs, samples, whole)
     except Exception as error:  # whatever a model does with an input it was not made for
         said = first_line(error)[:MOST_SAID]
         return Probe(error=f"on noise of shape {inputs.shape()}: {type(error).__name__}: {said}")
     grown, error_text, long, longer = 0, "", short, output
     for more in (samples + ODD, samples):
         try:
-            long, longer = _record(model, inputs, samples + more)
+            long, longer, _ = _record(model, inputs, samples + more, whole)
         except Exception as error:
             error_text = f"{type(error).__name__}: {first_line(error)}"
         else:
             grown, error_text = more, ""
             break
-    shapes = [[tuple(x.shape) for x in tensors_in(out)] for out in (output, longer)]
+    shapes = [[tuple(x.shape) for x in values_in(out)] for out in (output, longer)]
     common = {(call.site, call.name) for call in short}
     of_long = [call for call in long if (call.site, call.name) not in common]
     another = Counter(map(_way, short)) != Counter(map(_way, long))
@@ -229,6 +244,7 @@ def _probe(model: nn.Module, inputs: ExampleInputs, samples: int, longest: int =
         [growth(a, b, grown, samples) for a, b in zip(*shapes, strict=False)],
         shapes[0],
         samples,
+        keeps,
         max(longest, samples + grown if another else 0),
         error_text,
     )
@@ -241,24 +257,48 @@ def _way(call: Call) -> tuple[Any, ...]:
     return call.site, call.name, *numbers, call.convolution, *sizes
 
 
-def _record(model: nn.Module, inputs: ExampleInputs, samples: int) -> tuple[list[Call], Any]:
+def _record(
+    model: nn.Module, inputs: ExampleInputs, samples: int, whole: bool
+) -> tuple[list[Call], Any, list[str]]:
+    """The calls of a run, its output, and what it has left behind."""
     recorder = Recorder(ModuleNames(model))
-    args, kwargs = inputs.arguments(samples, noise)
-    with isolated(), undisturbed(model), recorder:
+    args, kwargs = inputs.arguments(samples, noise, whole)
+    with isolated(), undisturbed(model) as changed, recorder:
         output = model(*args, **kwargs)
-    return recorder.calls, output
+        keeps = changed()
+    return recorder.calls, output, keeps
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """What a run leaves behind in the attributes and the buffers of modules is taken away: every run starts alike."""
-    modules = list(model.modules())
-    own = [(m, m.__dict__.copy(), m._buffers.copy()) for m in modules]
-    values = [(x, x.detach().clone()) for m in modules for x in m._buffers.values() if x is not None]
+def undisturbed(model: nn.Module) -> Iterator[Callable[[], list[str]]]:
+    """What a run leaves behind in the attributes and the buffers of modules is taken away: every run starts alike.
+
+    Yields a function that names what is there now and was not.
+    """
+    modules = dict(model.named_modules())
+    own = [(name, m, m.__dict__.copy(), m._buffers.copy()) for name, m in modules.items()]
+    values = [(x, x.detach().clone()) for m in modules.values() for x in m._buffers.values() if x is not None]
+
+    def changed() -> list[str]:
+        left = [
+            f"{name}.{key}".strip(".")
+            for name, m, attributes, buffers in own
+            for before, now in ((attributes, m.__dict__), (buffers, m._buffers))
+            for key, value in now.items()
+            if key not in PRIVATE and (key not in before or before[key] is not value)
+        ]
+        written = [x for x, value in values if not torch.equal(x, value)]
+        return left + [
+            f"{name}.{key}".strip(".")
+            for name, m in modules.items()
+            for key, x in m._buffers.items()
+            if any(x is y for y in written)
+        ]
+
     try:
-        yield
+        yield changed
     finally:
-        for module, attributes, buffers in own:
+        for _, module, attributes, buffers in own:
             module.__dict__.clear()
             module.__dict__.update(attributes)
             module._buffers.clear()
@@ -295,6 +335,24 @@ def tensors_in(tree: Any) -> list[Tensor]:
     if isinstance(tree, Tensor):
         return [tree]
     return [x for x in pytree.tree_leaves(tree) if isinstance(x, Tensor)]
+
+
+def values_in(tree: Any) -> list[Tensor]:
+    """All tensors, arrays and numbers of an output, as tensors: also those in objects that only hold them."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, (np.ndarray, np.generic)):
+        return [torch.as_tensor(tree)] if tree.dtype.kind in "iufc" else []
+    if isinstance(tree, (int, float)):
+        return [] if isinstance(tree, bool) else [torch.tensor(tree)]
+    parts: Iterable[Any] = ()
+    if isinstance(tree, Mapping):
+        parts = tree.values()
+    elif isinstance(tree, (tuple, list)):
+        parts = tree
+    elif not callable(tree):
+        parts = getattr(tree, "__dict__", {}).values()
+    return [x for part in parts for x in values_in(part)]
 
 
 def size_of(x: Tensor) -> Size:

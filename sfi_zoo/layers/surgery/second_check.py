@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers.sample_rate import at_sample_rate
 from sfi_zoo.layers.surgery.example_inputs import PARTS, Arguments, ExampleInputs, Signal
-from sfi_zoo.layers.surgery.probe import isolated, tensors_in, undisturbed
+from sfi_zoo.layers.surgery.probe import isolated, undisturbed, values_in
 from sfi_zoo.layers.surgery.self_check import (
     ALIKE,
     BAND,
@@ -19,7 +20,6 @@ from sfi_zoo.layers.surgery.self_check import (
     Finding,
     Outputs,
     compare,
-    error_of,
     guarded,
     noise_of,
     shifted,
@@ -76,14 +76,14 @@ def check_call(
             model.eval()
             call = lambda: model.forward(*args, **kwargs)  # noqa: E731
             output = call() if at == 1 else observed(call)
-        return Outputs(float(at * trained_rate), count, tensors_in(output))
+        return Outputs(float(at * trained_rate), count, values_in(output))
 
     at_rate = run(ratio, counts[0])
     trained = run(1, counts[1])
     finding = guarded(rate, lambda: compare(at_rate, trained, slopes), allowed)
     if not finding.passed and not finding.message:
-        sensitivity = error_of(run(1, counts[1], shifted).tensors, trained.tensors)
-        finding = Finding(rate, finding.error, allowed=max(allowed, ALIKE, SENSITIVE * sensitivity))
+        sensitivity = compare(run(1, counts[1], shifted), trained, slopes).error
+        finding = replace(finding, allowed=max(allowed, ALIKE, SENSITIVE * sensitivity))
     return finding
 
 

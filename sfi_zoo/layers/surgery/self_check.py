@@ -3,15 +3,17 @@
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from sfi_zoo.errors import InputError
 from sfi_zoo.layers.sample_rate import at_sample_rate
 from sfi_zoo.layers.surgery.example_inputs import Signal, reference_tensor
-from sfi_zoo.layers.surgery.probe import Probe, holds_samples, isolated, tensors_in, undisturbed
+from sfi_zoo.layers.surgery.probe import Probe, holds_samples, isolated, undisturbed, values_in
 from sfi_zoo.wording import first_line
 
 RATES = ((441, 320), (3, 4))  # F / F0: fractional hops, as from 16 to 22.05 kHz, and a lower rate
@@ -24,9 +26,15 @@ SENSITIVE = 3.0  # times that: what may be ascribed to rounding
 BAND = 0.3  # of F0: where the signals end
 WHITE = 0.48  # of F0: where white noise ends; bins at half of F0 also see what lies above at the lower rate
 MARGIN = 0.85  # of half the lower rate: where spectra are compared
-SILENT, RISE = 0.12, 0.1  # parts of the signal: silence at each end, and how long it takes to full level
+OPEN, START = 0.01, 0.03  # parts of the signal: silence at its start, and how long it takes to full level
+SILENT, RISE = 0.12, 0.1  # the same at its end: what transforms mirror there is another sound at another rate
+FADES = (0.05, 0.15)  # parts of an output that are faded at its start and its end
+QUIET = 1e-2  # a row that is 40 dB below the loudest is compared as if it were that loud
+FEW = 16  # numbers: fewer are compared one by one
+MISCOUNTED = 0.05  # part of many whole numbers that may be others
+ODD_LENGTH = 1.5  # samples by which an output may be longer or shorter without a word
 TONES = 40  # in every signal
-LOUD = 10.0  # times as loud: what is added up over samples shows
+LOUD = 10.0  # times as loud: what clips, or is added up over samples, shows
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,16 @@ class Finding:
         error: relative error of the spectrum, or of frames, over all outputs; infinite where the model could not be run.
         message: what is wrong, in words: a length, an exception; "" where nothing is.
         allowed: the error that rounding explains, where it is more than `ALIKE`.
+        where: which output is the worst, of several; whether the signals were loud, or the call a second one.
+        note: a length that is not that at F0 in seconds, in words.
     """
 
     rate: float
     error: float
     message: str = ""
     allowed: float = ALIKE
+    where: str = ""
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -56,14 +68,23 @@ class Finding:
         return 20 * math.log10(max(self.error, 1e-15))
 
     def __str__(self) -> str:
+        at = f"{self.rate:g} Hz{f', {self.where}' if self.where else ''}"
         if self.message:
-            return f"{self.rate:g} Hz: {self.message}"
+            return f"{at}: {self.message}"
         rounding = (
             f" (rounding errors explain {20 * math.log10(self.allowed):.0f} dB)"
             if self.allowed > ALIKE
             else ""
         )
-        return f"{self.rate:g} Hz: {self.decibels:.0f} dB{rounding}"
+        return f"{at}: {self.decibels:.0f} dB{rounding}"
+
+
+class Difference(NamedTuple):
+    """Of two outputs: the relative error of the worst of their tensors, which one that is, and what there is to say of lengths."""
+
+    error: float
+    where: str = ""
+    note: str = ""
 
 
 @dataclass
@@ -73,25 +94,31 @@ class Outputs:
     rate: float
     samples: int
     tensors: list[Tensor] = field(default_factory=list)
+    calls: int = 1
 
 
 @torch.no_grad()
-def check(
-    plain: nn.Module, converted: nn.Module, seen: Probe, sample_rate: float, loud: bool = False
-) -> list[Finding]:
+def check(plain: nn.Module, converted: nn.Module, seen: Probe, sample_rate: float) -> list[Finding]:
     """Runs both on signals that are exact at every rate, and compares.
+
+    At F0 both are compared, then at a higher rate with loud signals, at a lower one with soft ones. Where the loud ones differ, soft ones
+    are compared at the higher rate too. A model that keeps something from a call is called twice each time.
 
     Args:
         plain: the model as it was.
         converted: the converted copy; a copy of it is run.
         seen: what it is called with, and what its outputs hold.
         sample_rate: F0 in Hz.
-        loud: compare on a loud signal too, for models that add up over samples.
+
+    Raises:
+        InputError: the plain model does not run in single precision.
     """
     assert seen.inputs is not None
     half = reference_tensor(plain).dtype in (torch.float16, torch.bfloat16)
     inputs = seen.inputs.in_full_precision() if half else seen.inputs
     samples = UNIT * math.ceil(max(SECONDS * sample_rate, seen.longest) / UNIT)
+    calls = 2 if seen.keeps else 1
+    slopes = seen.outputs * calls
 
     # rounding would hide what is wrong
     plain, converted = (
@@ -102,45 +129,55 @@ def check(
         args, kwargs = inputs.arguments(count, signal)
         with isolated(seed), undisturbed(model):
             if rate == sample_rate:
-                output = model(*args, **kwargs)
+                output = [model(*args, **kwargs) for _ in range(calls)]
             else:
                 with at_sample_rate(model, rate):
-                    output = model(*args, **kwargs)
-        return Outputs(rate, count, tensors_in(output))
+                    output = [model(*args, **kwargs) for _ in range(calls)]
+        return Outputs(rate, count, values_in(output), calls)
 
-    tones = lambda rate: lambda rows, count: tones_of(rows, count, rate, sample_rate)  # noqa: E731
-    trained = run(plain, sample_rate, samples, tones(sample_rate))
+    def tones(rate: float, level: float = 1.0) -> Signal:
+        return lambda rows, count: level * tones_of(rows, count, rate, sample_rate)
+
+    def compared(ratio: tuple[int, int], level: float = 1.0) -> Finding:
+        rate, count = sample_rate * ratio[0] / ratio[1], samples * ratio[0] // ratio[1]
+        found = guarded(
+            rate, lambda: compare(run(converted, rate, count, tones(rate, level)), trained[level], slopes)
+        )
+        return (
+            replace(found, where=f"loud signals{', ' * bool(found.where)}{found.where}")
+            if level > 1
+            else found
+        )
+
+    try:
+        trained = {
+            level: run(plain, sample_rate, samples, tones(sample_rate, level)) for level in (1.0, LOUD)
+        }
+    except RuntimeError as error:
+        raise InputError(
+            f"{type(plain).__name__} could not be run on the check's signals{' in single precision' if half else ''}: "
+            f"{first_line(error)}; check=False converts it unchecked"
+        ) from None
+    at_trained = lambda: _same(run(converted, sample_rate, samples, tones(sample_rate)), trained[1.0])  # noqa: E731
+    loud, soft = compared(RATES[0], LOUD), compared(RATES[1])
     findings = [
-        guarded(
-            sample_rate,
-            lambda: _same(run(converted, sample_rate, samples, tones(sample_rate)), trained),
-            SAME,
-        )
+        guarded(sample_rate, at_trained, SAME),
+        *([] if loud.passed else [compared(RATES[0])]),
+        loud,
+        soft,
     ]
-    for up, down in RATES:
-        rate, count = sample_rate * up / down, samples * up // down
-        compared = lambda: compare(run(converted, rate, count, tones(rate)), trained, seen.outputs)  # noqa: E731, B023
-        findings.append(guarded(rate, compared, ALIKE))
-    if loud and all(f.passed for f in findings):
-        (up, down), louder = RATES[0], lambda at: lambda rows, n: LOUD * tones(at)(rows, n)
-        rate = sample_rate * up / down
-        trained = run(plain, sample_rate, samples, louder(sample_rate))
-        compared = lambda: compare(  # noqa: E731
-            run(converted, rate, samples * up // down, louder(rate)), trained, seen.outputs
-        )
-        findings.append(guarded(rate, compared, ALIKE))
     if any(not f.passed and not f.message for f in findings):
         moved = lambda rows, n: shifted(tones(sample_rate)(rows, n))  # noqa: E731
-        sensitivity = error_of(run(plain, sample_rate, samples, moved, seed=1).tensors, trained.tensors)
+        sensitivity = compare(run(plain, sample_rate, samples, moved, seed=1), trained[1.0], slopes).error
         allowed = max(ALIKE, SENSITIVE * sensitivity)
-        findings = [findings[0], *(Finding(f.rate, f.error, f.message, allowed) for f in findings[1:])]
+        findings = [findings[0], *(replace(f, allowed=allowed) for f in findings[1:])]
         if allowed > ALIKE and all(f.passed for f in findings):
-            findings.append(_on_noise(run, plain, converted, seen, sample_rate, samples))
+            findings.append(_on_noise(run, plain, converted, slopes, sample_rate, samples))
     return findings
 
 
-def compare(output: Outputs, trained: Outputs, slopes: list[tuple[float, ...]]) -> float:
-    """Relative error of all outputs at one rate against those at F0.
+def compare(output: Outputs, trained: Outputs, slopes: list[tuple[float, ...]]) -> Difference:
+    """How the outputs at one rate differ from those at F0: the worst of them decides.
 
     Args:
         output: at the one rate.
@@ -148,72 +185,130 @@ def compare(output: Outputs, trained: Outputs, slopes: list[tuple[float, ...]]) 
         slopes: growth per sample of every axis of every output.
 
     Raises:
-        ValueError: another length than that of the input, or than that at F0 in seconds.
+        ValueError: another length than that of the input, or than that at F0 in seconds; other numbers of samples or frames.
     """
-    numbers = [
-        _compared(y.detach(), z.detach(), axes, output, trained)
-        for y, z, axes in zip(output.tensors, trained.tensors, slopes, strict=False)
-        if z.is_floating_point() or z.is_complex()
-    ]
-    whole = sum(norm for _, norm in numbers)
-    if not whole:
+    if not trained.tensors:
+        raise ValueError("the output holds no tensors and no numbers, so nothing can be compared")
+    if len(output.tensors) != len(trained.tensors):
+        raise ValueError(f"{len(output.tensors)} outputs come out, at F0 {len(trained.tensors)}")
+    worst, notes, compared = Difference(-1.0), [], 0
+    each = len(trained.tensors) // trained.calls
+    for number, (y, z, axes) in enumerate(zip(output.tensors, trained.tensors, slopes, strict=False)):
+        error, note = _compared(y.detach(), z.detach(), axes, output, trained)
+        notes += [note] if note else []
+        compared += error is not None
+        if error is not None and error > worst.error:
+            words = [f"output {number % each + 1} of {each}"] * (each > 1) + ["the second call"] * (
+                number >= each
+            )
+            worst = Difference(error, ", ".join(words))
+    if not compared:
         raise ValueError("the output is silent, so nothing can be compared")
-    return math.sqrt(sum(error for error, _ in numbers) / whole)
+    return worst._replace(note="; ".join(dict.fromkeys(notes)))
 
 
 def _compared(
     y: Tensor, z: Tensor, slopes: tuple[float, ...], output: Outputs, trained: Outputs
-) -> tuple[float, float]:
-    """Squared error and squared norm of one tensor."""
+) -> tuple[float | None, str]:
+    """Relative error of one tensor, None where it is silent; and what there is to say of its length."""
     ratio = output.rate / trained.rate
     if holds_samples(slopes):
-        axis = max(range(len(slopes)), key=lambda i: slopes[i])
-        y, z = y.movedim(axis, -1), z.movedim(axis, -1)
-        expected = output.samples if z.shape[-1] == trained.samples else z.shape[-1] * ratio
-        slack = 0 if z.shape[-1] == trained.samples else 0.02 * trained.rate * ratio
-        if y.shape[:-1] != z.shape[:-1] or abs(y.shape[-1] - expected) > slack:
-            raise ValueError(
-                f"{y.shape[-1]} of {expected:g} samples come out"
-                if y.shape[:-1] == z.shape[:-1]
-                else f"an output of shape {tuple(y.shape)} comes out, at F0 {tuple(z.shape)}"
-            )
-        limit = MARGIN * min(output.rate, trained.rate) / 2
-        seconds = trained.samples / trained.rate
-        y, z = spectrum(y, output.rate, seconds, limit), spectrum(z, trained.rate, seconds, limit)
-    elif y.shape != z.shape:
+        return _compared_samples(y, z, slopes, output, trained)
+    if y.shape != z.shape:
         if len(y.shape) != len(z.shape) or any(abs(a - b) > 2 for a, b in zip(y.shape, z.shape, strict=True)):
             raise ValueError(f"an output of shape {tuple(y.shape)} comes out, at F0 {tuple(z.shape)}")
         common = tuple(slice(min(a, b)) for a, b in zip(y.shape, z.shape, strict=True))
         y, z = y[common], z[common]
-    y, z = y.to(torch.complex128), z.to(torch.complex128)
-    return float((y - z).abs().square().sum()), float(z.abs().square().sum())
+    if not (z.is_floating_point() or z.is_complex()):
+        return 0.0, _counted(y.flatten().double(), z.flatten().double(), output.rate, ratio)
+    return _relative(y.to(torch.complex128).flatten(), z.to(torch.complex128).flatten()), ""
 
 
-def spectrum(y: Tensor, rate: float, seconds: float, limit: float) -> Tensor:
-    """The Fourier transform of a signal up to a frequency in Hz; its ends are faded."""
+def _compared_samples(
+    y: Tensor, z: Tensor, slopes: tuple[float, ...], output: Outputs, trained: Outputs
+) -> tuple[float | None, str]:
+    """The same of audio-rate samples: their spectra, row by row."""
+    ratio = output.rate / trained.rate
+    axis = max(range(len(slopes)), key=lambda i: slopes[i])
+    y, z = y.movedim(axis, -1), z.movedim(axis, -1)
+    expected = output.samples if z.shape[-1] == trained.samples else z.shape[-1] * ratio
+    slack = 0 if z.shape[-1] == trained.samples else 0.02 * trained.rate * ratio
+    if y.shape[:-1] != z.shape[:-1] or abs(y.shape[-1] - expected) > slack:
+        raise ValueError(
+            f"{y.shape[-1]} of {expected:g} samples come out"
+            if y.shape[:-1] == z.shape[:-1]
+            else f"an output of shape {tuple(y.shape)} comes out, at F0 {tuple(z.shape)}"
+        )
+    off = abs(y.shape[-1] - expected) > ODD_LENGTH
+    note = (
+        f"{y.shape[-1]} samples come out at {output.rate:g} Hz, {expected:g} would be as long as at F0"
+        if off
+        else ""
+    )
+    if z.is_complex():
+        y, z = (torch.view_as_real(x).movedim(-1, 0) for x in (y, z))
+    limit = MARGIN * min(output.rate, trained.rate) / 2
+    seconds = trained.samples / trained.rate
+    y, z = (spectrum(x, rate, seconds, limit, FADES) for x, rate in ((y, output.rate), (z, trained.rate)))
+    return _relative(y.flatten(0, -2), z.flatten(0, -2)) if y.ndim > 1 else _relative(y, z), note
+
+
+def _relative(y: Tensor, z: Tensor) -> float | None:
+    """Relative error of the worst row, none of which counts as more than 40 dB below the loudest; None where all are silent."""
+    errors, norms = ((y - z).abs().square().sum(-1), z.abs().square().sum(-1))
+    loudest = float(norms.max())
+    if not loudest:
+        return math.inf if float(errors.max()) else None
+    return math.sqrt(float((errors / norms.clamp(min=QUIET**2 * loudest)).max()))
+
+
+def _counted(y: Tensor, z: Tensor, rate: float, ratio: float) -> str:
+    """What there is to say of whole numbers: they are the same at every rate, as frames are, or grow with it, as samples do.
+
+    Raises:
+        ValueError: they are not, or do not.
+    """
+    if z.numel() > FEW:
+        if float((y != z).double().mean()) > MISCOUNTED:
+            raise ValueError(f"more than {MISCOUNTED:.0%} of the whole numbers in an output are others")
+        return ""
+    other = (y - z).abs() > 1
+    if not bool(other.any()):
+        return ""
+    said = f"a whole number in the output is {int(y[other][0])} at {rate:g} Hz, at F0 {int(z[other][0])}"
+    grown = (y - z * ratio).abs() <= (0.01 * z * ratio).abs().clamp(min=1)
+    if not bool(grown[other].all()):
+        raise ValueError(said)
+    return f"{said}, which is right of samples, but not of frames"
+
+
+def spectrum(
+    y: Tensor, rate: float, seconds: float, limit: float, fades: tuple[float, float] = (0.15, 0.15)
+) -> Tensor:
+    """The Fourier transform of a signal up to a frequency in Hz; such parts of it are faded at its start and its end."""
     n = round(rate * seconds)
     y = nn.functional.pad(y.double(), (0, max(0, n - y.shape[-1])))[..., :n]
     t = torch.arange(n, dtype=torch.float64, device=y.device) / rate
-    edge = 0.15 * seconds
-    fade = (torch.minimum(t, seconds - t).clamp(0, edge) / edge * math.pi / 2).sin() ** 2
+    start, end = (part * seconds for part in fades)
+    fade = (torch.minimum(t / start, (seconds - t) / end).clamp(0, 1) * math.pi / 2).sin() ** 2
     return torch.fft.rfft(y * fade)[..., : int(limit * seconds) + 1] / rate
 
 
 @lru_cache(maxsize=4)
 def tones_of(rows: int, samples: int, rate: float, trained_rate: float) -> Tensor:
-    """Tones below `BAND` F0 under smooth envelopes, silent at both ends, the same sound at every rate: (rows, samples) float64."""
+    """Tones below `BAND` F0 under smooth envelopes, silent at the end, the same sound at every rate: (rows, samples) float64."""
     generator = torch.Generator().manual_seed(3)
     seconds = samples / rate
     t = torch.arange(samples, dtype=torch.float64) / rate
     draws = torch.rand(4, rows, TONES, 1, generator=generator, dtype=torch.float64)
     frequency = 60 + draws[0] * (BAND * trained_rate - 260)
-    centre, width = seconds * (0.2 + 0.6 * draws[1]), seconds * (0.08 + 0.1 * draws[2])
+    centre, width = seconds * (0.8 * draws[1]), seconds * (0.08 + 0.1 * draws[2])
     waves = (2 * math.pi * (frequency * t + draws[3])).cos() * (-0.5 * ((t - centre) / width) ** 2).exp()
     return 0.04 * waves.sum(1) * envelope(samples)
 
 
 def noise_of(rows: int, samples: int, trained: int, band: float = WHITE) -> Tensor:
-    """White noise up to `band` F0, silent at both ends, the same at every rate that has the band: (rows, samples) float64.
+    """White noise up to `band` F0, silent at the end, the same at every rate that has the band: (rows, samples) float64.
 
     Args:
         rows: different signals.
@@ -229,16 +324,16 @@ def noise_of(rows: int, samples: int, trained: int, band: float = WHITE) -> Tens
 
 
 def envelope(samples: int) -> Tensor:
-    """Zero at both ends: what transforms reflect there is another sound at another rate. (samples,) float64."""
+    """A smooth start, and silence at the end. (samples,) float64."""
     u = torch.arange(samples, dtype=torch.float64) / samples
-    return (((torch.minimum(u, 1 - u) - SILENT) / RISE).clamp(0, 1) * math.pi / 2).sin() ** 2
+    return (torch.minimum((u - OPEN) / START, (1 - u - SILENT) / RISE).clamp(0, 1) * math.pi / 2).sin() ** 4
 
 
 def _on_noise(
     run: Callable[..., Outputs],
     plain: nn.Module,
     converted: nn.Module,
-    seen: Probe,
+    slopes: list[tuple[float, ...]],
     sample_rate: float,
     samples: int,
 ) -> Finding:
@@ -249,30 +344,18 @@ def _on_noise(
     def white(at: float) -> Signal:
         return lambda rows, n: noise_of(rows, n, round(n * sample_rate / at))
 
-    def compared() -> float:
+    def compared() -> Difference:
         trained = run(plain, sample_rate, samples, white(sample_rate))
-        return compare(run(converted, rate, count, white(rate)), trained, seen.outputs)
+        return compare(run(converted, rate, count, white(rate)), trained, slopes)
 
     return guarded(rate, compared, ALIKE)
 
 
-def _same(output: Outputs, trained: Outputs) -> float:
+def _same(output: Outputs, trained: Outputs) -> Difference:
     shapes = [[tuple(x.shape) for x in out.tensors] for out in (output, trained)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"outputs of shapes {shapes[0]} come out, of the plain model {shapes[1]}")
-    return error_of(output.tensors, trained.tensors)
-
-
-def error_of(outputs: list[Tensor], expected: list[Tensor]) -> float:
-    """Relative error over all tensors of numbers."""
-    pairs = [
-        (a.detach(), b.detach())
-        for a, b in zip(outputs, expected, strict=False)
-        if b.is_floating_point() or b.is_complex()
-    ]
-    error = sum(float((a.to(torch.complex128) - b).abs().square().sum()) for a, b in pairs)
-    norm = sum(float(b.to(torch.complex128).abs().square().sum()) for _, b in pairs)
-    return math.sqrt(error / norm) if norm else 0.0
+    return compare(output, trained, [()] * len(trained.tensors))
 
 
 def shifted(x: Tensor) -> Tensor:
@@ -282,14 +365,14 @@ def shifted(x: Tensor) -> Tensor:
     return x + shift * (MOVED * x.norm() / shift.norm())
 
 
-def guarded(rate: float, compared: Callable[[], float], allowed: float) -> Finding:
+def guarded(rate: float, compared: Callable[[], Difference], allowed: float = ALIKE) -> Finding:
     """The finding: the error, or a message where the run failed."""
     try:
-        error = compared()
+        found = compared()
     except ValueError as error_:
         return Finding(rate, math.inf, first_line(error_))
     except Exception as error_:
         return Finding(rate, math.inf, f"{type(error_).__name__}: {first_line(error_)}")
-    if not math.isfinite(error):
-        return Finding(rate, math.inf, "the output is not finite")
-    return Finding(rate, error, allowed=allowed)
+    if not math.isfinite(found.error):
+        return Finding(rate, math.inf, "the output is not finite", where=found.where)
+    return Finding(rate, found.error, "", allowed, found.where, found.note)

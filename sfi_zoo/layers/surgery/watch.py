@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from sfi_zoo.layers.sample_rate import SampleRateAware, primal
 from sfi_zoo.layers.surgery.call_sites import LIBRARY, ModuleNames, Site
@@ -30,8 +31,8 @@ class Watch:
     than F0 the first input of each kind makes the model run twice more, in evaluation: on noise of that length at F, and on as many
     seconds of it at F0 (see `check_call`). What differs is warned of, with the calls that the probe has not seen. In training, and where
     nothing can be compared (in half precision), the input itself is run, and calls that are new are warned of. Kinds are quarters of an
-    octave of each axis and of F / F0, training or evaluation, with or without gradients. Under `torch.compile` and in traces nothing is
-    looked at.
+    octave of each axis and of F / F0, training or evaluation, with or without gradients, and other arguments.
+    Under `torch.compile` and in traces nothing is looked at.
 
     Args:
         seen: what the probe saw.
@@ -57,7 +58,18 @@ class Watch:
         if rates is None or not signals:
             return
         sizes = [tuple(map(_quarter_octaves, x.shape)) for x in signals]
-        kind = (model.training, torch.is_grad_enabled(), _quarter_octaves(rates[0] / rates[1]), *sizes)
+        options = [
+            x if isinstance(x, bool) or not isinstance(x, (int, float)) else _quarter_octaves(abs(x))
+            for x in pytree.tree_leaves((args, kwargs))
+            if x is None or isinstance(x, (bool, int, float, str))
+        ]
+        kind = (
+            model.training,
+            torch.is_grad_enabled(),
+            _quarter_octaves(rates[0] / rates[1]),
+            *sizes,
+            *options,
+        )
         if kind in self.kinds:
             return
         names = ModuleNames(model.model if isinstance(model, Redirected) else model)
