@@ -5,8 +5,9 @@ LEE, which is the same in all modes, once per rate. At F = F0 all modes are the 
 """
 
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,7 +60,7 @@ class Measures:
     """What is measured beside the finite LEEs of the registry, SI-SDR and SDR.
 
     Attributes:
-        local: the three LEE in local form, on one second of the middle of each track.
+        local: the three LEE in local form, on one second of the middle of each track, in float64.
         layers: the local mask LEE over the layers, in the modes native and none; implies `local`.
         bss: BSSEval v4; takes longer than everything else together.
         round_trip: metrics that see the signal resampled to F and back: one more pass for each F below F0.
@@ -153,6 +154,11 @@ class _Track:
         self.at_trained: dict[str, Ratios] = {}  # by `owner_of`
         self._references: dict[str, _Estimated] = {}
         self._failed: InputError | None = None
+
+    @cached_property
+    def in_float64(self) -> _Modes:
+        """The model for local forms: parts of layers cancel, to a millionth of them in Open-Unmix, and float32 would leave rounding."""
+        return _Modes(deepcopy(self.model).double())
 
     def reference(self, mode: str) -> _Estimated:
         """The estimate at F0: one for all modes, one for each control."""
@@ -271,7 +277,9 @@ class _AtRate:
         """v_i . L m of each part, which add up to ||P L m||^2, and ||P m||^2."""
         from sfi_zoo.metrics.layerwise import layer_lee
 
-        split = layer_lee(self.track.model, moved, margin=self.track.measures.margin, call_sites=True)
+        split = layer_lee(
+            self.track.in_float64.model, moved, margin=self.track.measures.margin, call_sites=True
+        )
         contribution = dict(zip(split.names, split.contribution.tolist(), strict=True))
         return {"contribution": contribution, "reference": float(split.reference)}
 
@@ -283,16 +291,16 @@ class _AtRate:
             motion,
         )
 
-        model, margin = self.track.adapted[mode], self.track.measures.margin
+        models, margin, rate = self.track.in_float64, self.track.measures.margin, self.signals.rate
+        model = models[mode]
         if model.mode == "resample" and not model.resampler.differentiable_rates:
-            model = Adapted(self.track.model, "resample", "windowed_sinc")
-        moved = motion(model, self.signals.middle(), self.signals.rate, self.signals.rate)
-        trained_rate = float(self.track.model.trained_rate)
-        native = self.track.adapted[owner_of(mode)]
-        trained = observe(native, self.track.signals.middle(), trained_rate)
+            model = Adapted(models.model, "resample", "windowed_sinc")
+        moved = motion(model, self.signals.middle().double(), rate, rate)
+        native, trained_rate = models[owner_of(mode)], float(models.model.trained_rate)
+        trained = observe(native, self.track.signals.middle().double(), trained_rate)
         lee = {
             "local_mask": local_mask_lee(moved, margin),
-            "local_predictor": local_predictor_lee(native.predict_masks, trained, self.signals.rate, margin),
+            "local_predictor": local_predictor_lee(native.predict_masks, trained, rate, margin),
             "local_masked_latent": local_masked_latent_lee(moved, margin),
         }
         return lee, moved
