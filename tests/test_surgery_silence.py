@@ -181,6 +181,18 @@ def test_the_sampling_frequency_is_no_length() -> None:
     assert sfi_zoo.make_sfi(model(forward), F0, example_inputs=examples).report.findings
 
 
+def test_a_sampling_frequency_that_is_not_that_of_the_frames_is_told() -> None:
+    """The frames are those of F0 at every rate."""
+
+    def forward(self: Any, x: Tensor, sample_rate: int = 8000) -> Tensor:
+        z = self.enc(x)
+        return self.dec(z * (torch.arange(z.shape[-1]) >= 0.2 * sample_rate / 16))
+
+    converted, x = sfi_zoo.make_sfi(model(forward), F0), torch.randn(1, 1, 9000)
+    assert not told_at(converted, x, 8000)
+    assert any("takes another way" in said for said in told_at(converted, x, F))
+
+
 def test_two_waveforms_are_not_the_same_one() -> None:
     def forward(self: Any, microphone: Tensor, reference: Tensor) -> Tensor:
         return self.separate(microphone + later(microphone - reference))

@@ -1,7 +1,7 @@
 """What a foreign model is called with, at any length: which of its inputs are waveforms, and along which axis they run."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -67,13 +67,16 @@ class ExampleInputs:
         """One waveform, (*shape, samples), of the device and dtype of a tensor."""
         return cls(torch.zeros(*shape, samples, device=like.device, dtype=like.dtype), sample_rate)
 
-    def arguments(self, samples: int, signal: Signal, whole: bool = False) -> tuple[Any, Any]:
+    def arguments(
+        self, samples: int, signal: Signal, whole: bool = False, rates: Mapping[float, float] | None = None
+    ) -> tuple[Any, Any]:
         """Positional and named arguments for a call.
 
         Args:
             samples: of the longest waveform.
             signal: what waveforms hold.
             whole: all waveforms have so many samples; else the shorter ones stay quarters of it.
+            rates: numbers that are sampling frequencies, where they are arguments, and what takes their place; F0 itself if None.
         """
         parts = {n: PARTS if whole else max(1, round(PARTS * n / self.samples)) for n in self.lengths()}
         lengths = {n: samples * part // PARTS for n, part in parts.items()}
@@ -84,7 +87,9 @@ class ExampleInputs:
                 leaves.append(self._waveform(leaf, self.axes[i], length, signal, before))
                 before += leaf.numel() // leaf.shape[self.axes[i]]
             else:
-                leaves.append(self._counted(leaf, lengths))
+                leaves.append(
+                    self._counted(leaf, lengths, {self.rate: self.rate} if rates is None else rates)
+                )
         args, kwargs = pytree.tree_unflatten(leaves, self.tree())
         return args, kwargs
 
@@ -105,10 +110,10 @@ class ExampleInputs:
         """How the arguments are nested."""
         return pytree.tree_structure(self.template)
 
-    def _counted(self, leaf: Any, lengths: dict[int, int]) -> Any:
+    def _counted(self, leaf: Any, lengths: dict[int, int], rates: Mapping[float, float]) -> Any:
         """What is no waveform, for signals of other lengths."""
-        if isinstance(leaf, int) and leaf == self.rate:
-            return leaf
+        if isinstance(leaf, (int, float)) and leaf in rates:
+            return type(leaf)(rates[leaf])
         return with_lengths(leaf, lengths)
 
     @staticmethod

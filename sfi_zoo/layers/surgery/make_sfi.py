@@ -50,10 +50,11 @@ def make_sfi(
         ...     estimate = model(mixture)
         >>> print(model.report)
 
-    Then it is checked: on signals that are exact at every rate its output at F0 is that of the model (1e-5), and at 441/320 of F0, loud, and
-    3/4 of F0, soft, it has the same length in seconds and the same spectrum (-60 dB, or what an input moved by 1e-6 does to the model). Every
-    output counts for itself, and every channel that is less than 40 dB below the loudest. What it leaves behind in the model is looked at in
-    a second call. What only shows in loud signals, in lengths, or not for sure in the check is a warning. `forward` is what is checked.
+    Then it is checked: on signals that are exact at every rate its output at F0 is that of the model (1e-5), and at 441/320 of F0 (loud)
+    and 3/4 of F0 (soft) it has the same length in seconds and the same spectrum (-60 dB, or what an input moved by 1e-6 does to the
+    model). Every output counts for itself, and so does every channel that is less than 40 dB below the loudest. A model that keeps
+    something from a call is called twice. What only shows in loud signals, in lengths, or not for sure is a warning. `forward` is what is
+    checked.
 
     The copy goes on looking (see `Watch`): at another rate the first input of each kind (length by octaves, batch, training) is run twice,
     and calls on samples that the check has not seen are warned of. Give examples as long as your signals to have them checked.

@@ -71,7 +71,8 @@ def check_call(
 
     def run(at: Fraction | int, count: int, change: Callable[..., Any] = lambda x: x) -> Outputs:
         noise: Signal = lambda rows, n: change(noise_of(rows, n, round(n / at), band))  # noqa: E731
-        args, kwargs = inputs.arguments(count, noise)
+        same = {trained_rate: trained_rate, rate: rate if at == ratio else trained_rate}
+        args, kwargs = inputs.arguments(count, noise, rates=same)
         with isolated(), undisturbed(model), at_sample_rate(model, float(at * trained_rate)):
             model.eval()
             call = lambda: model.forward(*args, **kwargs)  # noqa: E731
