@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sfi_zoo
+from sfi_zoo.design import frequency_domain
 from sfi_zoo.filters import AnalogFilterBank
 from sfi_zoo.layers import SFIISTFT, SFISTFT, SFIConv1d, SFIConvTranspose1d, freeze
 from sfi_zoo.wording import markdown_row, markdown_table
@@ -157,6 +158,7 @@ def designed(layer: SFIConv1d, rate: int) -> Tensor:
 def first_design(layer: SFIConv1d, rate: int) -> Tensor:
     """The same at a rate that is new to the layer."""
     layer.train().eval()  # forgets what has been designed
+    frequency_domain._kept_band.cache_clear()
     return designed(layer, rate)
 
 

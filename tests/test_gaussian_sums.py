@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 
 from sfi_zoo.design import frequency_domain
@@ -27,7 +28,7 @@ def parameters():
     """Centres from 0 Hz on, so that both bumps count."""
     columns = (
         torch.linspace(0, 4500, FILTERS),
-        torch.linspace(300, 900, FILTERS),
+        torch.linspace(60, 400, FILTERS),
         torch.rand(FILTERS) * 6,
         torch.randn(FILTERS) / 2,
     )
@@ -151,9 +152,32 @@ def test_long_kernels_are_those_of_short_ones(family, monkeypatch):
     for long, at_once in ((1, 2**22), (10_000, 2**22), (10_000, 1)):
         monkeypatch.setattr(frequency_domain, "LONG", long)
         monkeypatch.setattr(frequency_domain, "WEIGHTS", at_once)
+        frequency_domain._kept_band.cache_clear()
         found.append(conv.train().eval().weights(44100)[0])
     for other in found[1:]:
         assert (other - found[0]).abs().max() < 1e-12 * found[0].abs().max()
+
+
+def test_what_is_kept_serves_training_and_evaluation_alike():
+    """Made within inference mode, then used by a step of training, and by a layer of other filters."""
+    frequency_domain._kept_band.cache_clear()
+    conv, x = layer(torch.float32), torch.randn(1, 1, 4000)
+    with torch.inference_mode():
+        before = conv(x, 32000)
+    conv.train()(x, 32000).sum().backward()
+    assert frequency_domain._kept_band.cache_info().hits
+    assert all(p.grad is not None for p in conv.filters.parameters())
+    with torch.no_grad():
+        conv.filters.center_khz.mul_(0.9)
+        assert not torch.allclose(conv(x, 32000), before)
+
+
+def test_nothing_is_kept_of_tensors_without_data():
+    frequency_domain._kept_band.cache_clear()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        frequency_domain.frequency_domain_design(ModulatedGaussian(4), -5, 5, 8000.0, 0.01, 0.25, 4000.0)
+    layer(torch.float32).weights(32000)[0].numpy(force=True)
+    assert frequency_domain._kept_band.cache_info().currsize == 1
 
 
 def test_a_gradient_step_of_a_layer_follows_the_loss():

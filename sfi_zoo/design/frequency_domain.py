@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,42 +127,111 @@ def frequency_domain_design(
     Returns:
         A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L).
     """
-    period = PERIOD * math.ceil(4 * duration / PERIOD - 1e-9)
-    rate = float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate)
-    in_band = math.floor(cutoff_hz * period) + 1  # the rest is zero
-    bins = torch.arange(in_band, dtype=torch.float64, device=bank.device)
-    digital = bins * (2 * math.pi / (period * rate))  # radians per sample
-    omega = digital * sample_rate
-    edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
-    fade = 0.5 - 0.5 * torch.cos(math.pi * edge)
-    start = omega * duration / 2 if bank.causal else torch.zeros_like(omega)
-    m = torch.arange(first, last + 1, device=bank.device)
-
-    def window(delay: Tensor) -> Tensor:
-        return tukey_taper((delay - m) / sample_rate, duration, taper, bank.causal)
-
-    if len(m) > LONG and abs(period * rate - round(period * rate)) < 1e-6:
-        size, response = round(period * rate), bank.frequency_response(omega)
-
-        def transformed(delay: Tensor) -> Tensor:
-            angle = digital * delay + start
-            delayed = response * torch.complex(fade * angle.cos(), fade * angle.sin())
-            return torch.fft.irfft(delayed, n=size)[..., -m % size] * window(delay)
-
-        return lambda delays: torch.stack([transformed(delay) for delay in delays.unbind()])
-    level = (fade * torch.where(bins > 0, 2.0, 1.0) / (period * rate))[:, None]
-    cosines, sines = ((level * wave(digital[:, None] * m)).to(dtype) for wave in (torch.cos, torch.sin))
-    sums = bank.response_sums(omega)
-    at_once = max(1, WEIGHTS // (2 * cosines.numel()))
-
-    def weights(delay: Tensor) -> Tensor:
-        """Of the real and of the imaginary part: window times cos, and -sin, of w (delay - m)."""
-        angle = (digital * delay + start)[:, None]
-        cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
-        return torch.cat([cosines * cos + sines * sin, sines * cos - cosines * sin]) * window(delay).to(dtype)
+    given = (first, last, sample_rate, duration, taper, cutoff_hz, bank.causal, dtype, bank.device)
+    band = (
+        _band(*given)
+        if isinstance(sample_rate, Tensor) or not _can_be_kept(bank.device)
+        else _kept_band(*given)
+    )
+    if band.waves is None:
+        response = bank.frequency_response(band.omega)
+        # one delay at a time: what it takes fits into the cache
+        return lambda delays: torch.stack([band.transformed(response, delay) for delay in delays.unbind()])
+    sums = bank.response_sums(band.omega)
+    at_once = max(1, WEIGHTS // (2 * band.waves[0].numel()))
 
     def summed(delays: Tensor) -> Tensor:
-        pieces = [sums(torch.stack([weights(delay) for delay in some])) for some in delays.split(at_once)]
+        pieces = [
+            sums(torch.stack([band.weights(delay) for delay in some])) for some in delays.split(at_once)
+        ]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     return summed
+
+
+@dataclass(frozen=True)
+class _Band:
+    """What a design takes that is not of the filters.
+
+    Attributes:
+        omega: (M,) rad/s, where responses are taken.
+        digital: (M,) the same in radians per sample.
+        fade: (M,) at the end of the band.
+        size: samples in P.
+        waves: (M, L) cos and sin of w m, faded, as terms of a Fourier series; None where an FFT is taken.
+        start: (M,) radians by which the start of a causal kernel turns a response.
+        window: at the instants of the taps, of a delay: (L,).
+        m: (L,) indices of the taps.
+    """
+
+    omega: Tensor
+    digital: Tensor
+    fade: Tensor
+    size: float
+    waves: tuple[Tensor, Tensor] | None
+    start: Tensor
+    window: Callable[[Tensor], Tensor]
+    m: Tensor
+
+    def transformed(self, response: Tensor, delay: Tensor) -> Tensor:
+        """The taps at one delay by an FFT: complex (C, M) -> (C, L)."""
+        angle, size = self.digital * delay + self.start, round(self.size)
+        delayed = response * torch.complex(self.fade * angle.cos(), self.fade * angle.sin())
+        return torch.fft.irfft(delayed, n=size)[..., -self.m % size] * self.window(delay)
+
+    def weights(self, delay: Tensor) -> Tensor:
+        """Of the real and of the imaginary part: window times cos, and -sin, of w (delay - m); (2 M, L)."""
+        assert self.waves is not None
+        cosines, sines = self.waves
+        angle = (self.digital * delay + self.start)[:, None]
+        cos, sin = angle.cos().to(cosines.dtype), angle.sin().to(cosines.dtype)
+        window = self.window(delay).to(cosines.dtype)
+        return torch.cat([cosines * cos + sines * sin, sines * cos - cosines * sin]) * window
+
+
+def _band(
+    first: int,
+    last: int,
+    sample_rate: float | Tensor,
+    duration: float,
+    taper: float,
+    cutoff_hz: float,
+    causal: bool,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> _Band:
+    """The arguments are those of `frequency_domain_design`."""
+    period = PERIOD * math.ceil(4 * duration / PERIOD - 1e-9)
+    size = period * float(sample_rate.detach() if isinstance(sample_rate, Tensor) else sample_rate)
+    in_band = math.floor(cutoff_hz * period) + 1  # the rest is zero
+    bins = torch.arange(in_band, dtype=torch.float64, device=device)
+    digital = bins * (2 * math.pi / size)
+    omega = digital * sample_rate
+    edge = ((1 - omega / (2 * math.pi * cutoff_hz)) / FADE).clamp(0, 1)
+    fade = 0.5 - 0.5 * torch.cos(math.pi * edge)
+    m, waves = torch.arange(first, last + 1, device=device), None
+    if len(m) <= LONG or abs(size - round(size)) > 1e-6:
+        level, angle = fade * torch.where(bins > 0, 2.0, 1.0) / size, digital[:, None] * m
+        waves = ((level[:, None] * angle.cos()).to(dtype), (level[:, None] * angle.sin()).to(dtype))
+    return _Band(
+        omega=omega,
+        digital=digital,
+        fade=fade,
+        size=size,
+        waves=waves,
+        start=omega * duration / 2 if causal else torch.zeros_like(omega),
+        window=lambda delay: tukey_taper((delay - m) / sample_rate, duration, taper, causal),
+        m=m,
+    )
+
+
+@lru_cache(maxsize=2)
+def _kept_band(*given: Any) -> _Band:
+    """Training asks for the same one at every step."""
+    with torch.inference_mode(False), torch.no_grad():
+        return _band(*given)
+
+
+def _can_be_kept(device: torch.device) -> bool:
+    """Not what a compiled graph, or a mode of PyTorch that has no data, makes."""
+    return device.type == "cpu" and not torch.compiler.is_compiling() and type(torch.empty(0)) is Tensor

@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 # ln of a response that is taken for zero; its products with weights are no denormal numbers in float32
 NOTHING = -40.0
-PIECE = 192  # filters at once: what they take fits into the cache
+PIECE = 96  # filters at once
 
 
 class Gaussians(NamedTuple):
@@ -59,7 +59,7 @@ class _Sums(torch.autograd.Function):
 
         d/d phi = sum T' m_0,  d/d ln g = sum T m_0,  d/d f_c = sum +-T m_1 / b,  d/d b = sum T m_2 / b
 
-    Responses are computed again for that, which takes less than keeping them.
+    Responses are computed again for that, which takes less than keeping them; those of some neighbours at a time, in their band.
     """
 
     @staticmethod
@@ -69,10 +69,10 @@ class _Sums(torch.autograd.Function):
         of = Gaussians(*parameters)
         turn = _turn(of.phi, one_sided).to(weights.dtype)
         sums = weights.new_empty(len(weights), len(turn), weights.shape[-1])
-        for some, _, x in _pieces(f, of, one_sided, weights.dtype):
-            parts = (turn[some] @ x).flatten(1)
-            for w, out in zip(weights, sums, strict=True):
-                torch.mm(parts, w, out=out[some])
+        for piece in _pieces(f, of, one_sided, weights):
+            parts = (turn[piece.some] @ piece.x).flatten(1)
+            for w, out in zip(piece.weights, sums, strict=True):
+                torch.mm(parts, w, out=out[piece.some])
         return sums
 
     @staticmethod
@@ -86,10 +86,10 @@ class _Sums(torch.autograd.Function):
             return (None, None, None, *(next(found) if x.requires_grad else None for x in of))
         turn = _turn(of.phi, one_sided)
         moments = gradient.new_empty(3, *turn.shape)
-        for some, u, x in _pieces(f, of, one_sided, weights.dtype):
-            of_parts = gradient[0, some] @ weights[0].mT
-            for g, w in zip(gradient[1:, some], weights[1:], strict=True):
-                of_parts.addmm_(g, w.mT)
+        for some, w, u, x in _pieces(f, of, one_sided, weights):
+            of_parts = gradient[0, some] @ w[0].mT
+            for other_gradient, other in zip(gradient[1:, some], w[1:], strict=True):
+                of_parts.addmm_(other_gradient, other.mT)
             of_parts = of_parts.unflatten(1, (2, -1))
             for moment in moments:
                 torch.bmm(of_parts, x.mT, out=moment[some])
@@ -102,16 +102,36 @@ class _Sums(torch.autograd.Function):
         return (None, None, None, *(x.sum(-1, keepdim=True) for x in by_bump))
 
 
-def _pieces(
-    f: Tensor, of: Gaussians, one_sided: bool, dtype: torch.dtype
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Some filters at a time: which, and their u_k and x_k, see `_Sums`: (C, 2, M), or (C, 1, M)."""
+class _Piece(NamedTuple):
+    """Some filters, at the m frequencies at which any of them is more than nothing.
+
+    Attributes:
+        some: which.
+        weights: (P, 2 m, N), those of the m frequencies.
+        u: u_k, see `_Sums`: (C, 2, m), or (C, 1, m).
+        x: x_k.
+    """
+
+    some: slice
+    weights: Tensor
+    u: Tensor
+    x: Tensor
+
+
+def _pieces(f: Tensor, of: Gaussians, one_sided: bool, weights: Tensor) -> Iterator[_Piece]:
+    """All filters, `PIECE` at a time. Where neighbours are listed together, as they are at the start, they share a narrow band."""
     lines, powers = _lines(of, f)
-    shifts, log_gain = _shifts(of, one_sided).to(dtype), of.log_gain[:, None].to(dtype)
-    for begin in range(0, len(lines), PIECE):
-        some = slice(begin, begin + PIECE)
-        u = (lines[some] @ powers).to(dtype)[:, None] + shifts[some]
-        yield some, u, torch.addcmul(log_gain[some], u, u, value=-0.5).clamp_(NOTHING).exp_()
+    shifts, log_gain = _shifts(of, one_sided).to(weights.dtype), of.log_gain[:, None].to(weights.dtype)
+    weights = weights.unflatten(1, (2, -1))
+    reach = of.b * (2 * (of.log_gain - NOTHING).clamp(min=0)).sqrt()
+    lowest, highest = ((of.f_c.abs() + side)[:, 0].tolist() for side in (-reach, reach))
+    pieces = [slice(begin, begin + PIECE) for begin in range(0, len(lines), PIECE)]
+    edges = [[min(lowest[some]) for some in pieces], [max(highest[some]) for some in pieces]]
+    bands = torch.searchsorted(f, f.new_tensor(edges)).tolist()
+    for some, begin, end in zip(pieces, *bands, strict=True):
+        u = (lines[some] @ powers[:, begin:end]).to(weights.dtype)[:, None] + shifts[some]
+        x = torch.addcmul(log_gain[some], u, u, value=-0.5).clamp_(NOTHING).exp_()
+        yield _Piece(some, weights[:, :, begin:end].flatten(1, 2), u, x)
 
 
 def _lines(of: Gaussians, f: Tensor) -> tuple[Tensor, Tensor]:

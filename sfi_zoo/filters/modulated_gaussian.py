@@ -101,7 +101,8 @@ class ModulatedGaussian(QuadratureBank):
 
     def center_frequencies(self) -> Tensor:
         """f_c: (C,) Hz."""
-        return self._parameters_as(torch.float64)[0][:, 0].detach().abs()
+        centers = self.center_khz.detach().double().abs() * 1000
+        return torch.cat([centers, centers]) if self.quadrature else centers
 
     def _spacings_and_bandwidths(self) -> tuple[Tensor, Tensor]:
         """|H|^2 = exp(-(f - f_c)^2 / b^2) has the area sqrt(pi) b."""
