@@ -82,6 +82,14 @@ def test_the_gradient_in_float32_is_that_of_float64():
         assert (found - exact).abs().max() < 1e-5 * exact.abs().max()
 
 
+def test_what_is_no_number_is_seen():
+    of = Gaussians(*(x.detach() for x in parameters()))
+    of.f_c[4] = math.nan
+    found = response_sums(F, weights(), of, False)
+    assert found[:, 4].isnan().all()
+    assert found[:, :3].isfinite().all()
+
+
 def test_weights_and_frequencies_have_gradients_too():
     of, f, w = parameters(), F.clone().requires_grad_(), weights().requires_grad_()
     assert gradcheck(lambda f, w: response_sums(f, w, of, False), (f, w), fast_mode=True)

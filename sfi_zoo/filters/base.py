@@ -59,7 +59,7 @@ class AnalogFilterBank(nn.Module):
         """Weighted sums over frequency of `frequency_response`, or of `reference_response`, in the dtype of the weights.
 
         Args:
-            omega: (M,) rad/s.
+            omega: (M,) rad/s, ascending.
             published: of the response of the layers as published.
 
         Returns:

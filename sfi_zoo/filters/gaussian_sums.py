@@ -42,7 +42,7 @@ def response(f: Tensor, of: Gaussians, one_sided: bool) -> Tensor:
 def response_sums(f: Tensor, weights: Tensor, of: Gaussians, one_sided: bool) -> Tensor:
     """sum_m Re H_c(f_m) weights[p, m, n] + Im H_c(f_m) weights[p, M + m, n]: (M,) Hz and (P, 2 M, N) -> (P, C, N).
 
-    In the dtype of `weights`; distances to the centres take that of `f`.
+    Frequencies ascend. In the dtype of `weights`; distances to the centres take that of `f`.
     """
     followed = (
         torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
@@ -124,7 +124,10 @@ def _pieces(f: Tensor, of: Gaussians, one_sided: bool, weights: Tensor) -> Itera
     shifts, log_gain = _shifts(of, one_sided).to(weights.dtype), of.log_gain[:, None].to(weights.dtype)
     weights = weights.unflatten(1, (2, -1))
     reach = of.b * (2 * (of.log_gain - NOTHING).clamp(min=0)).sqrt()
-    lowest, highest = ((of.f_c.abs() + side)[:, 0].tolist() for side in (-reach, reach))
+    # a filter that is no number is one everywhere
+    lowest, highest = (
+        (of.f_c.abs() + sign * reach)[:, 0].nan_to_num(sign * math.inf).tolist() for sign in (-1, 1)
+    )
     pieces = [slice(begin, begin + PIECE) for begin in range(0, len(lines), PIECE)]
     edges = [[min(lowest[some]) for some in pieces], [max(highest[some]) for some in pieces]]
     bands = torch.searchsorted(f, f.new_tensor(edges)).tolist()
