@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 
 from sfi_zoo import InputError, cli
 from sfi_zoo.commands.given import read_results
+from sfi_zoo.metrics.reporting import report
 from sfi_zoo.metrics.reporting.cards import BEGIN, END, update_card
 from sfi_zoo.metrics.reporting.leaderboard import leaderboard
 from sfi_zoo.metrics.reporting.ranking import ranking
@@ -22,6 +23,9 @@ from tests.test_study import record
 
 RATES = (8000.0, 16000.0, 32000.0, 48000.0)
 MODES = ("native", "resample", "none", "fixed_masks")
+
+
+MADE_WITH = {"data": {"kind": "synthetic"}, "sfi_zoo": "0", "torch": "0", "measures": {}}
 
 
 def records(gains, tracks=6, noise=0.0, model="m"):
@@ -240,20 +244,40 @@ def test_json_of_a_report_is_the_leaderboard_with_the_best_first(tmp_path, capsy
     assert {row["mode"] for row in rows} == set(MODES) - {"fixed_masks"}
 
 
-def test_the_bootstrap_of_a_report_runs_once_for_the_page_and_for_json(tmp_path, capsys, monkeypatch):
+def test_the_bootstrap_of_a_report_runs_once_for_all_that_is_written(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
-    folder, calls = results(tmp_path / "results", records([4.0, 5.0])), []
+    made, calls = records([4.0, 5.0], noise=1.0), []
+    folder, alone = results(tmp_path / "results", made), tmp_path / "alone"
+    for model in ("m0", "m1"):
+        own = [record for record in made if record["model"] == model]
+        report.write_scores(own, MADE_WITH | {"models": {model: "0" * 12}}, alone)
 
     def counted(*given, **options):
         calls.append(given)
         return leaderboard(*given, **options)
 
-    for place in ("leaderboard", "board"):
+    for place in ("leaderboard", "board", "report"):
         monkeypatch.setattr(f"sfi_zoo.metrics.reporting.{place}.leaderboard", counted)
-    assert cli.main(["report", str(folder), "--resamples", "5"]) == 0
+    assert cli.main(["report", str(folder)]) == 0
     without = (folder / "report.html").read_bytes()
-    assert cli.main(["report", str(folder), "--resamples", "5", "--json"]) == 0
+    assert cli.main(["report", str(folder), "--scores-json", str(tmp_path / "scores"), "--json"]) == 0
     assert len(calls) == 2 and (folder / "report.html").read_bytes() == without
+    for model in ("m0", "m1"):  # what a model's file holds does not depend on which others are there
+        one, other = (
+            json.loads((path / model / "scores.json").read_text())["leaderboard"]
+            for path in (tmp_path / "scores", alone)
+        )
+        assert one == other
+
+
+def test_models_with_other_tracks_have_bootstraps_of_their_own(tmp_path):
+    made = [r for r in records([4.0, 5.0]) if (r["model"], r["track"]) != ("m1", "t1")]
+    assert len(report.by_tracks(made)) == 2
+    both = report.scores_of(made, MADE_WITH | {"models": {"m0": "0" * 12, "m1": "0" * 12}}, resamples=50)
+    for model in ("m0", "m1"):
+        own = [record for record in made if record["model"] == model]
+        alone = report.scores_of(own, MADE_WITH | {"models": {model: "0" * 12}}, resamples=50)
+        assert both[model] == alone[model]
 
 
 def test_json_of_scores_alone_is_refused_before_anything_is_written(tmp_path, capsys):

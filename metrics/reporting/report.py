@@ -170,11 +170,16 @@ def write_scores(
     Returns:
         The files.
     """
+    return put_scores(scores_of(records, settings, dataset), folder)
+
+
+def put_scores(scores: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes {model: content of its scores.json} to `<folder>/<model>/scores.json`."""
     written = []
-    for model, scores in scores_of(records, settings, dataset).items():
+    for model, content in scores.items():
         path = folder / folder_name(model) / "scores.json"
         with made(path.parent):
-            write_text(path, json.dumps(numbers(scores), indent=1, allow_nan=False) + "\n")
+            write_text(path, json.dumps(numbers(content), indent=1, allow_nan=False) + "\n")
         written.append(path)
     return written
 
@@ -189,9 +194,20 @@ def numbers(value: Any) -> Any:
 
 
 def scores_of(
-    records: Sequence[Record], settings: dict[str, Any], dataset: str | None = None
+    records: Sequence[Record],
+    settings: dict[str, Any],
+    dataset: str | None = None,
+    resamples: int = 1000,
+    rows_of_board: Sequence[Record] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Model -> content of its scores.json. Arguments: those of `write_scores`."""
+    """Model -> content of its scores.json.
+
+    Args:
+        records, settings, dataset: those of `write_scores`.
+        resamples: of the bootstrap.
+        rows_of_board: the `leaderboard` of these and other records that all have the same tracks: its bootstrap is not run again.
+    """
+    boards = _leaderboards(records, resamples) if rows_of_board is None else rows_of_board
     found = {}
     for model in sorted({record["model"] for record in records}):
         own = [record for record in records if record["model"] == model]
@@ -209,7 +225,11 @@ def scores_of(
                 for row in as_json(sorted(rows_of(own), key=_place))
             ],
             "improvement_at_trained_rate_db": _by_source(at_trained),
-            "leaderboard": _leaderboard(own),
+            "leaderboard": [
+                {k: v for k, v in row.items() if k not in ("model", "rates")}
+                for row in boards
+                if row["model"] == model
+            ],
         }
     return found
 
@@ -224,11 +244,21 @@ def folder_name(model: str) -> str:
     return name
 
 
-def _leaderboard(records: Sequence[Record]) -> list[Record]:
-    """The rows of `leaderboard` for a model: figures with their intervals, and what is gained in each track, by which models are ranked."""
-    if all("failed" in r or r["mode"] in UNRANKED for r in records):
-        return []
-    return [{k: v for k, v in row.items() if k not in ("model", "rates")} for row in leaderboard(records)]
+def by_tracks(records: Sequence[Record]) -> list[list[Record]]:
+    """The records that hold a score of a model, those of models with the same tracks together: one bootstrap is enough for these."""
+    scored = [r for r in records if "failed" not in r and r["mode"] not in UNRANKED]
+    tracks: dict[str, set[str]] = {}
+    for record in scored:
+        tracks.setdefault(record["model"], set()).add(record["track"])
+    groups: dict[frozenset[str], list[Record]] = {}
+    for record in scored:
+        groups.setdefault(frozenset(tracks[record["model"]]), []).append(record)
+    return list(groups.values())
+
+
+def _leaderboards(records: Sequence[Record], resamples: int) -> list[Record]:
+    """The rows of `leaderboard` of each model: figures with intervals, and what is gained in each track, by which models are ranked."""
+    return [row for group in by_tracks(records) for row in leaderboard(group, resamples)]
 
 
 def _by_source(records: Sequence[Record]) -> dict[str, float | None]:

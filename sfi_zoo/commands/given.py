@@ -30,14 +30,19 @@ class Given:
     scores: dict[str, dict[str, Any]]
     own: list[str]
 
-    def of_all(self) -> dict[str, dict[str, Any]]:
-        """Every model as a scores.json has it, those of folders first."""
+    def of_folders(
+        self,
+        dataset: str | None = None,
+        resamples: int = 0,
+        rows_of_board: list[dict[str, Any]] | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """The models of the folders as a scores.json has them; arguments as in `sfi_zoo.metrics.reporting.report.scores_of`."""
         from sfi_zoo.metrics.reporting.report import scores_of
 
         found: dict[str, dict[str, Any]] = {}
         for own, made_with in self.folders:
-            found |= scores_of(own, made_with)
-        return found | self.scores
+            found |= scores_of(own, made_with, dataset, resamples, rows_of_board)
+        return found
 
 
 def read_given(paths: list[Path], with_zoo: bool = False) -> Given:

@@ -67,7 +67,7 @@ def study_command(
     given = read_given(results, with_zoo)
     if cost not in study.COSTS:
         raise InputError(f"--cost {cost}: not one of {', '.join(study.COSTS)}")
-    alike = _same_songs(given.of_all()) if given.scores else {}
+    alike = _same_songs(given.of_folders() | given.scores) if given.scores else {}
     points = _without(points_of_scores(alike) if alike else points_of(given.records), leave_out or [])
     owners = _families(sorted(set(points.models.tolist())), families or [])
     found = study.study(points, owners)
@@ -132,12 +132,19 @@ def report_command(
     given = read_given(results, with_zoo)
     records = given.records
     title = "Scores: " + ", ".join(given.own)
-    parts = report.beside(given.of_all(), resamples) if given.scores else []
     if as_json and not records:
         raise InputError(
             "--json prints the leaderboard of results folders, and there is none among scores.json files alone"
         )
-    rows = leaderboard(records, resamples) if as_json else None  # once, for the page and for what is printed
+    alike = report.by_tracks(records)
+    # one bootstrap for the page, for what is printed and for the files of the models
+    rows = leaderboard(records, resamples) if alike or as_json else None
+    of_models = (
+        given.of_folders(dataset, resamples, rows if len(alike) == 1 else None)
+        if given.scores or scores_json or cards
+        else {}
+    )
+    parts = report.beside(of_models | given.scores, resamples) if given.scores else []
     if records:
         parts += report.sections(records, resamples, pictures, rows)
     pages = {"report.html": report.as_html(title, parts), "report.md": report.as_markdown(title, parts)}
@@ -146,15 +153,12 @@ def report_command(
             write_text(draft / name, text)
         publish(draft, [(draft / name, folder / name) for name in pages])
     written = [folder / name for name in pages]
-    for own, made_with in given.folders:
-        if scores_json is not None:
-            written += report.write_scores(own, made_with, scores_json, dataset)
-        if cards is not None:
-            there = [
-                record for record in own if (cards / report.folder_name(record["model"]) / CARD).is_file()
-            ]
-            for path in report.write_scores(there, made_with, cards, dataset):
-                written += [path, update_card(path.parent)]
+    if scores_json is not None:
+        written += report.put_scores(of_models, scores_json)
+    if cards is not None:
+        there = {m: x for m, x in of_models.items() if (cards / report.folder_name(m) / CARD).is_file()}
+        for path in report.put_scores(there, cards):
+            written += [path, update_card(path.parent)]
     if as_json:
         say_json(rows)
     else:
