@@ -55,6 +55,31 @@ def test_rotary_embedding_turns_pairs_by_their_position():
         assert np.allclose(ours[i], turned(x[i].numpy()), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rotary_embedding_is_the_same_without_complex_numbers(dtype, monkeypatch):
+    """As compilers have it. Queries and keys are views into a larger tensor."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 7, 3, 4, 6, dtype=dtype)[:, :, 1].transpose(1, 2).requires_grad_()
+    (gradient,) = torch.autograd.grad((y := rotated(x)).square().sum() + y.sum(), x)
+    monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
+    (other,) = torch.autograd.grad((z := rotated(x)).square().sum() + z.sum(), x)
+    assert torch.allclose(y, z, atol=1e-6)
+    assert torch.allclose(gradient, other, atol=1e-5)
+    half = rotated(x.detach().bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert torch.allclose(half.to(dtype), y, atol=0.1)
+
+
+@pytest.mark.parametrize("items", [1, 3, 9])
+def test_without_gradients_a_block_gives_the_same(items):
+    torch.manual_seed(0)
+    block = TransformerBlock(8, 2, 3, 0.0, gates=True)
+    x = torch.randn(items, 5, 8)
+    with torch.no_grad():
+        y = block(x)
+    assert torch.allclose(y, block(x), atol=1e-6)
+
+
 def test_attention_scores_depend_on_differences_of_positions_alone():
     """One query and one key at all positions: the scores are a Toeplitz matrix."""
     torch.manual_seed(0)
