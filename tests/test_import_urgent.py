@@ -316,6 +316,11 @@ def without(name):
     return lambda state: {k: v for k, v in state.items() if not k.endswith(name)}
 
 
+def shaped(name, *shape):
+    """Claims a size without values."""
+    return lambda state: state | {OUTER + name: torch.empty(shape)}
+
+
 def wider(state):
     return {
         k: v.repeat(2, *[1] * (v.ndim - 1)) if k.endswith("fc_time.1.weight") else v for k, v in state.items()
@@ -333,6 +338,10 @@ def wider(state):
         ({}, OUTER, without("mlp_residual.3.1.bias"), r"misses mask_decoder\.mlp_residual\.3\.1\.bias"),
         ({}, OUTER, without("rnn_time.0.weight_hh_l0"), r"misses rnn_time\.0\.weight_hh_l0"),
         ({}, OUTER, wider, r"shape fc_time\.1\.weight \(24, 48\) \(want \(12, 48\)\)"),
+        ({}, OUTER, shaped("mask_decoder.mlp_mask.0.3.weight", 2**40, 0, 1), "of 54975581388 sources"),
+        ({}, OUTER, shaped("band_split.fc.0.weight", 12, 0, 1), "have 476 bins in all"),
+        ({"bins": [481]}, OUTER, shaped("band_split.fc.1.weight", 12, 0, 1), "band 1 has no bin"),
+        ({}, OUTER, shaped("rnn_time.0.weight_hh_l0", 2**40, 0), "hidden must be a positive whole number"),
         ({}, OUTER, lambda state: state | {"extra.weight": torch.zeros(2)}, r"has unknown extra\.weight"),
     ],
 )  # fmt: skip

@@ -17,6 +17,7 @@ from sfi_zoo.importers.settings import Given
 from sfi_zoo.models.bsrnn import BSRNN, BSRNNConfig
 
 RATE, N_FFT, HOP = 48000, 960, 480
+MOST_SOURCES = 100
 FIRST = "band_split.fc.0.weight"
 PREFIXES = (
     "se_model.bsrnn.bsrnn.",
@@ -81,15 +82,18 @@ def convert_config(state: dict[str, Tensor], given: Given) -> BSRNNConfig:
     ]
     if sum(counts) != N_FFT // 2 + 1:
         raise InputError(f"its bands have {sum(counts)} bins in all, those of the baseline {N_FFT // 2 + 1}")
+    if min(counts) < 1:
+        raise InputError(f"its band {counts.index(min(counts))} has no bin")
     rnn = "rnn_time.0.weight_hh_l0"
     sources = max(1, _size(state, "mask_decoder.mlp_mask.0.3.weight", 0) // (4 * counts[0]))
-    bands = bands_of(counts, RATE, N_FFT)
+    if sources > MOST_SOURCES:
+        raise InputError(f"its masks would be of {sources} sources, more than any model has ({MOST_SOURCES})")
     return BSRNNConfig(
         sources=given.names(sources, ("speech",) if sources == 1 else ()),
         sample_rate=given.settled("sample_rate", RATE),
         n_fft=N_FFT,
         hop_length=HOP,
-        bands=bands,
+        bands=bands_of(counts, RATE, N_FFT),
         width=_size(state, FIRST, 0),
         layers=_count(state, "rnn_time"),
         mask_hidden=_size(state, "mask_decoder.mlp_mask.0.1.weight", 0),
