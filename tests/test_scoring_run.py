@@ -360,6 +360,36 @@ def test_other_weights_are_other_settings(tmp_path):
         run(other, folder=tmp_path, sample_rates=(6000,))
 
 
+class Own(torch.nn.Module):
+    """A class of one's own, with no settings: what `Separator` asks for, of another separator."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def __getattr__(self, name):
+        if name in ("inner", "config", "config_dict"):
+            return super().__getattr__(name)
+        return getattr(self.__dict__.get("hidden") or super().__getattr__("inner"), name)
+
+
+def test_a_model_of_ones_own_needs_no_settings_and_is_known_by_its_weights(tmp_path):
+    model = Own(tasnet())
+    plan, songs = Plan((6000,), modes=("native",)), SyntheticSongs(1, 0.3)
+    assert score({"own": lambda: model}, songs, plan, tmp_path / "results").complete
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    with pytest.raises(InputError, match="other settings"):
+        score({"own": lambda: model}, songs, plan, tmp_path / "results")
+
+
+def test_a_model_that_hides_its_weights_is_told_how_to_show_them(tmp_path):
+    model = Own(torch.nn.Identity())
+    model.__dict__["hidden"] = tasnet()
+    with pytest.raises(InputError, match=r"self\.network = network"):
+        score({"own": lambda: model}, SyntheticSongs(1, 0.3), Plan((6000,)), tmp_path / "results")
+
+
 def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / "manifest.json").touch()
     (tmp_path / "records-3.jsonl").write_text("{}\n")

@@ -60,7 +60,8 @@ def study(
     points = compared(records if isinstance(records, Points) else points_of(records))
     if len(points.models) < 3:
         raise InputError(
-            f"{len(points.models)} points (model, mode, sample rate) other than F0 have a score: 3 or more are needed"
+            f"{len(points.models)} points (model, mode, sample rate) other than F0 have a score: 3 or more are needed; "
+            "score at more sample rates, or give more results"
         )
     names, owner = np.unique(points.models, return_inverse=True)
     family = np.array([(families or {}).get(str(model), str(model)) for model in points.models])

@@ -215,8 +215,20 @@ def _settings(loaded: Loaded, songs: Songs, plan: Plan) -> dict[str, Any]:
 
 
 def _digest(model: Separator) -> str:
-    """Of the weights and the settings of a model, and of where it computes."""
-    digest = hashlib.sha256(repr(model.config_dict()).encode())
+    """Of the weights and the settings of a model, and of where it computes.
+
+    Raises:
+        InputError: it has neither.
+    """
+    try:
+        settings: Any = model.config_dict()
+    except AttributeError:  # of a class of one's own
+        settings = type(model).__qualname__
+        if not model.state_dict():
+            raise InputError(
+                f"{settings} has no weights that a results folder could know it by: keep the network in it (self.network = network)"
+            ) from None
+    digest = hashlib.sha256(repr(settings).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
