@@ -57,7 +57,7 @@ def assert_same(program: Callable[[Tensor], Tensor], module: nn.Module, x: Tenso
     with torch.no_grad():
         y, wanted = program(x), module(x)
     assert y.shape == wanted.shape
-    torch.testing.assert_close(y, wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(y, wanted, rtol=1e-5, atol=2e-6)  # sums are taken in another order in a trace
 
 
 @pytest.mark.parametrize("rate", [F0, 48000, 44100, 22050])
