@@ -85,6 +85,25 @@ def test_what_is_not_kept_is_made_on_the_fly_and_gives_the_same(monkeypatch, cls
     assert (results[1] - results[2]).norm() <= 1e-12 * results[0].norm()
 
 
+@pytest.mark.parametrize("cls", [SFIConv1d, SFIConvTranspose1d])
+def test_phases_made_on_the_fly_have_derivatives_and_serve_a_batch(monkeypatch, cls):
+    """Without gradients their memory is used again; a direction through the filters, and a batch, go through all the same."""
+    monkeypatch.setattr(designed_module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(sfi_conv_module, "COST_OF_A_PHASE", 0)
+    rate, conv = 44056, layer(cls)
+    x = torch.randn(2, 1 if cls is SFIConv1d else 4, 9000 if cls is SFIConv1d else 150, dtype=torch.float64)
+    name = "filters.phase"
+    phase = conv.filters.phase.detach()
+    at = lambda phase: torch.func.functional_call(conv, {name: phase}, (x, rate))  # noqa: E731
+    with torch.no_grad():
+        y, along = torch.func.jvp(at, (phase,), (torch.ones_like(phase),))
+        step = 1e-6
+        expected = (at(phase + step) - at(phase - step)) / (2 * step)
+        one_by_one = torch.cat([conv(some[None], rate) for some in x])
+    assert (along - expected).norm() <= 1e-7 * expected.norm()
+    torch.testing.assert_close(y, one_by_one, rtol=0, atol=1e-10)
+
+
 def test_gradients_are_the_same_with_and_without_shortcuts(monkeypatch):
     gradients = []
     for kept in (2**30, 0):

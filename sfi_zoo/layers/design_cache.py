@@ -46,7 +46,7 @@ class DesignCache:
     def get(self, source: nn.Module, key: Hashable, design: Callable[[], Tensor]) -> Tensor:
         """`design()`, from the cache where nothing in `source` has changed; differentiable either way."""
         state = [*source.parameters(), *source.buffers()]
-        if _cannot_be_compared(state):
+        if cannot_be_compared(state):
             return design()
         if not self._is_current(state):
             self._snapshot = [x.detach().clone() for x in state]
@@ -85,7 +85,7 @@ class DesignCache:
         self.__init__(state.get("max_bytes", MAX_BYTES))  # type: ignore[misc]
 
 
-def _cannot_be_compared(state: list[Tensor]) -> bool:
+def cannot_be_compared(state: list[Tensor]) -> bool:
     """Tensors without data, within a function transform, or with a forward-mode tangent."""
     return torch._C._are_functorch_transforms_active() or any(
         x.is_meta or forward_ad.unpack_dual(x).tangent is not None for x in state

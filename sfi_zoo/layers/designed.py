@@ -417,13 +417,13 @@ def _summed_in(dtype: torch.dtype) -> torch.dtype:
 
 
 def _joined(pieces: Iterator[Tensor], count: int) -> Tensor:
-    """The pieces one after the other, `count` rows in all; without gradients they are never all there twice."""
+    """The pieces one after the other in memory, `count` rows in all; without gradients they are never all there twice."""
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.cat(list(pieces))
     whole, begin = torch.empty(0), 0
     for piece in pieces:
         if len(piece) == count:
-            return piece
+            return piece.contiguous()
         if not begin:
             whole = piece.new_empty(count, *piece.shape[1:])
         whole[begin : begin + len(piece)] = piece

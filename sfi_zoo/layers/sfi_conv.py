@@ -19,14 +19,17 @@ from sfi_zoo.design import FrameGrid
 from sfi_zoo.errors import InputError
 from sfi_zoo.filters import AnalogFilterBank
 from sfi_zoo.filters.base import is_half
+from sfi_zoo.layers.design_cache import cannot_be_compared
 from sfi_zoo.layers.designed import DEFAULT_TAPER, FREQUENCY_POINTS, Design, DesignedConv
 from sfi_zoo.layers.geometry import whole
 from sfi_zoo.layers.sample_rate import derivative_of, primal
 
 BLOCK = 1024  # frames
 MOST_OVERLAP = 4  # strides in a kernel up to which frames are copied out of a signal
-COST_OF_A_PHASE = 8  # a product that makes taps takes as long as so many that use them
-PHASES_BYTES = 1 * 2**20  # of taps that are computed at once and not kept
+COST_OF_A_PHASE = 10  # a product that makes taps takes as long as so many that use them
+PHASES_BYTES = (
+    8 * 2**20
+)  # of taps that are computed at once and not kept: each time all those at the nodes are read
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
@@ -343,6 +346,9 @@ class SFIConvTranspose1d(DesignedConv):
 
     def _frames_of(self, z: Tensor, kernel: Tensor) -> Tensor:
         """Each frame's contribution: (batch, in, frames), (in, out / groups, taps) -> (batch, out, frames, taps)."""
+        if self.groups == 1:  # one product for the whole batch; a broadcast one would copy the kernel
+            pieces = torch.matmul(z.mT, kernel.flatten(1))
+            return pieces.unflatten(-1, (self.out_channels, -1)).transpose(1, 2)
         z = z.unflatten(1, (self.groups, -1))
         # (groups, in / groups, out / groups * taps)
         kernel = kernel.unflatten(0, (self.groups, -1)).flatten(2)
@@ -416,11 +422,20 @@ def each_phase_is_cheaper(grid: FrameGrid, design: Design, frames: int) -> bool:
 
 
 def taps_of_phases(design: Design, grid: FrameGrid, count: int) -> Iterator[Tensor]:
-    """The taps of phases 0 ... count - 1, each (filters, taps): those that are kept, or from those at the nodes, a few at a time."""
+    """The taps of phases 0 ... count - 1, each (filters, taps): those that are kept, or from those at the nodes, a few at a time.
+
+    Without gradients those of a phase are overwritten by the next: memory that is new each time would cost more than the product.
+    """
     if not grid.interpolated:
         yield from design.taps[:count]
         return
     delays = torch.tensor(grid.every_delay()[:count], dtype=torch.float64, device=design.taps.device)
     weights = grid.lagrange(delays).to(design.taps)
-    for some in weights.split(max(1, PHASES_BYTES // (design.taps[0].numel() * 4))):
-        yield from torch.tensordot(some, design.taps, 1)
+    at_once = max(1, PHASES_BYTES // (design.taps[0].numel() * 4))
+    differentiated = (
+        torch.is_grad_enabled() or torch.compiler.is_compiling() or cannot_be_compared([design.taps])
+    )
+    room = None if differentiated else design.taps.new_empty(at_once, design.taps[0].numel())
+    for some in weights.split(at_once):
+        taps = torch.mm(some, design.taps.flatten(1), out=None if room is None else room[: len(some)])
+        yield from taps.unflatten(1, design.taps.shape[1:])
