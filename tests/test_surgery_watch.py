@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import sfi_zoo
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers.surgery.self_check import noise_of, spectrum
-from sfi_zoo.layers.surgery.watch import Watch, not_watched
+from sfi_zoo.layers.surgery.watch import MOST_KINDS, Watch, not_watched
 from tests.signals import relative_error
 
 F0, F, HOP = 8000, 11025, 16
@@ -277,3 +277,21 @@ def test_runs_that_do_not_reach_their_end_leave_the_next_to_be_looked_at() -> No
         run(converted, x)
     with pytest.warns(UserWarning, match=r"avg_pool1d in .*pooled"):
         run(converted, x)
+
+
+def test_words_that_are_others_at_every_call_do_not_make_it_look_forever() -> None:
+    class Named(Net):
+        def forward(self, x: Tensor, name: str) -> Tensor:
+            self.runs = getattr(self, "runs", 0) + 1
+            return self.net(x)
+
+    converted = sfi_zoo.make_sfi(
+        Named(LONG, pieces).eval(), F0, example_inputs=(torch.zeros(1, 1, 4000), "a song")
+    )
+    watch = next(hook for hook in converted._forward_pre_hooks.values() if isinstance(hook, Watch))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(MOST_KINDS + 5):
+            with sfi_zoo.at_sample_rate(converted, F):
+                converted(torch.zeros(1, 1, 400), f"song {number}")
+    assert len(watch.kinds) == MOST_KINDS

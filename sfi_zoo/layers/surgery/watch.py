@@ -21,6 +21,7 @@ from sfi_zoo.layers.surgery.self_check import ALIKE, SENSITIVE, Finding
 from sfi_zoo.wording import shortened
 
 Kind = tuple[Any, ...]
+MOST_KINDS = 64  # an argument may be another word at every call
 
 
 class Watch:
@@ -31,7 +32,7 @@ class Watch:
     than F0 the first input of each kind makes the model run twice more, in evaluation: on noise of that length at F, and on as many
     seconds of it at F0 (see `check_call`). What differs is warned of, with the calls that the probe has not seen. In training, and where
     nothing can be compared (in half precision), the input itself is run, and calls that are new are warned of. Kinds are quarters of an
-    octave of each axis and of F / F0, training or evaluation, with or without gradients, and other arguments.
+    octave of each axis and of F / F0, training or evaluation, with or without gradients, and other arguments; of `MOST_KINDS` at most.
     Under `torch.compile` and in traces nothing is looked at.
 
     Args:
@@ -70,7 +71,7 @@ class Watch:
             *sizes,
             *options,
         )
-        if kind in self.kinds:
+        if kind in self.kinds or len(self.kinds) >= MOST_KINDS:
             return
         names = ModuleNames(model.model if isinstance(model, Redirected) else model)
         compared, here = Recorder(names), Recorder(names)
