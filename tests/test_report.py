@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 
 from sfi_zoo import InputError, cli
 from sfi_zoo.commands.given import read_results
+from sfi_zoo.hub import expectations
 from sfi_zoo.metrics.reporting import report
 from sfi_zoo.metrics.reporting.cards import BEGIN, END, update_card
 from sfi_zoo.metrics.reporting.leaderboard import leaderboard
@@ -312,6 +313,14 @@ def report_cards(tmp_path, gains, data="synthetic"):
     return cli.main(
         ["report", str(made), "--resamples", "0", "--cards", str(tmp_path / "hub"), "--dataset", "the songs"]
     )
+
+
+def test_a_card_that_cannot_be_written_whole_is_not_begun(card, tmp_path, capsys):
+    card.write_text(card.read_text() + f"\n{expectations.BEGIN}\n{expectations.END}\n")
+    before = card.read_bytes()
+    assert report_cards(tmp_path, [5.0, 4.0]) == 2
+    assert "config.json, and that is missing; nothing was written" in capsys.readouterr().err
+    assert card.read_bytes() == before and [path.name for path in card.parent.iterdir()] == ["README.md"]
 
 
 def test_cards_carry_the_scores_and_keep_their_prose(card, tmp_path):

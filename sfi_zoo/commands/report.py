@@ -122,7 +122,6 @@ def report_command(
 
     Example: sfi-zoo report results --cards hub_configs --json > leaderboard.json
     """
-    from sfi_zoo.hub.folder import CARD
     from sfi_zoo.metrics.reporting import report
     from sfi_zoo.metrics.reporting.cards import update_card
     from sfi_zoo.metrics.reporting.leaderboard import leaderboard
@@ -144,6 +143,7 @@ def report_command(
         if given.scores or scores_json or cards
         else {}
     )
+    with_cards = _with_cards(cards, of_models) if cards else {}
     parts = report.beside(of_models | given.scores, resamples) if given.scores else []
     if records:
         parts += report.sections(records, resamples, pictures, rows)
@@ -156,14 +156,33 @@ def report_command(
     if scores_json is not None:
         written += report.put_scores(of_models, scores_json)
     if cards is not None:
-        there = {m: x for m, x in of_models.items() if (cards / report.folder_name(m) / CARD).is_file()}
-        for path in report.put_scores(there, cards):
+        for path in report.put_scores(with_cards, cards):
             written += [path, update_card(path.parent)]
     if as_json:
         say_json(rows)
     else:
         for path in written:
             say(path)
+
+
+def _with_cards(cards: Path, of_models: dict[str, Any]) -> dict[str, Any]:
+    """What is known of the models that have a card in this folder.
+
+    Raises:
+        InputError: a card tells what to expect of its model, and there is no configuration to read that from.
+    """
+    from sfi_zoo.hub import expectations
+    from sfi_zoo.hub.folder import CARD, CONFIG
+    from sfi_zoo.metrics.reporting.report import folder_name
+
+    found = {m: x for m, x in of_models.items() if (cards / folder_name(m) / CARD).is_file()}
+    for folder in (cards / folder_name(m) for m in found):
+        text = (folder / CARD).read_text(encoding="utf-8", errors="replace")
+        if expectations.BEGIN in text and not (folder / CONFIG).is_file():
+            raise InputError(
+                f"{folder}: {CARD} tells what to expect of the model, which is read from {CONFIG}, and that is missing; nothing was written"
+            )
+    return found
 
 
 def _folder(results: list[Path], out: Path | None) -> Path:
