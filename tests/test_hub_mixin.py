@@ -18,7 +18,7 @@ import sfi_zoo
 from sfi_zoo import hub, models
 from sfi_zoo.errors import InputError
 from sfi_zoo.hub.config_version import present
-from sfi_zoo.hub.results import METRICS, fill_model_index
+from sfi_zoo.hub.results import METRICS, MUSIC, fill_model_index
 from sfi_zoo.models.adaptation import Adapted
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.filterbank import FilterbankConfig, FilterbankSeparator
@@ -214,6 +214,16 @@ def test_scores_become_results_that_the_hub_reads(folder: Path) -> None:
     assert len(results) == len(found) == 2 * len(METRICS)  # one is null, one is what is gained
     assert found["44100 Hz", "si_sdr_improvement"] == 2
     assert found["11025 Hz", "masked_latent_lee"] == 0.25 and found["44100 Hz", "mask_lee"] == -0.5
+    for task, name in (
+        (None, MUSIC),
+        ("music: vocals", MUSIC),
+        ("speech: enhancement", "speech enhancement"),
+    ):
+        (folder / "source.json").write_text(json.dumps({"task": task} if task else {}))
+        fill_model_index(folder, "data", "The data")
+        assert {r.task_name for r in ModelCard((folder / "README.md").read_text()).data.eval_results} == {
+            name
+        }
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"rows": []}', '{"rows": 3}', "[]"])

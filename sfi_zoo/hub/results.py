@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 SCORES = "scores.json"
+MUSIC = "music source separation"
 GAINED = ("si_sdr_improvement", "SI-SDR improvement (dB), mean over sources")
 METRICS = {
     "si_sdr_db": ("si_sdr", "SI-SDR (dB)"),
@@ -50,7 +51,7 @@ def fill_model_index(folder: Path, dataset: str, dataset_name: str) -> None:
             result
             for row in scores["rows"]
             if row["mode"] == "native"
-            for result in _results(row, gained, dataset, dataset_name)
+            for result in _results(row, gained, task_of(folder), (dataset, dataset_name))
         ]
         head: dict[str, Any] = metadata_load(folder / CARD) or {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -63,10 +64,20 @@ def fill_model_index(folder: Path, dataset: str, dataset_name: str) -> None:
         metadata_save(draft, head)
 
 
+def task_of(folder: Path) -> str:
+    """What a model is for, in the Hub's words: of models of others by their source.json ("speech: enhancement"), of ours music."""
+    from sfi_zoo.hub.published import SOURCE
+
+    if not (folder / SOURCE).exists():
+        return MUSIC
+    kind, _, what = str(read_json(folder / SOURCE).get("task", "")).partition(": ")
+    return f"{kind} {what}" if kind != "music" and what else MUSIC
+
+
 def _results(
-    row: dict[str, Any], gained: float | None, dataset: str, dataset_name: str
+    row: dict[str, Any], gained: float | None, task: str, dataset: tuple[str, str]
 ) -> list["EvalResult"]:
-    """What a native row says, each figure by itself; none that is not finite."""
+    """What a native row says, each figure by itself; none that is not finite. `dataset`: its id, and its name for people."""
     from huggingface_hub import EvalResult
 
     figures = [(*GAINED, gained if row["sample_rate"] == row["trained_rate"] else None)]
@@ -74,9 +85,9 @@ def _results(
     return [
         EvalResult(
             task_type="audio-to-audio",
-            task_name="music source separation",
-            dataset_type=dataset,
-            dataset_name=dataset_name,
+            task_name=task,
+            dataset_type=dataset[0],
+            dataset_name=dataset[1],
             dataset_config=f"{row['sample_rate']:g} Hz",
             metric_type=kind,
             metric_name=name,
