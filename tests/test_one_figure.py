@@ -87,8 +87,11 @@ def test_the_docs_say_how_often_none_is_not_the_worst_mode():
         for row in scores["rows"]:
             if row["sample_rate"] != row["trained_rate"] and row["mode"] in MODES:
                 lee.setdefault(row["sample_rate"], {})[row["mode"]] = row["mask_lee"]
-        cells += len(lee)
-        others += [name for modes in lee.values() if max(modes, key=modes.get) != "none"]
+        compared = [
+            modes for modes in lee.values() if "none" in modes
+        ]  # some rows were scored in one mode only
+        cells += len(compared)
+        others += [name for modes in compared if max(modes, key=modes.get) != "none"]
     models = ", ".join(f"`{name.removesuffix('.music4')}`" for name in dict.fromkeys(others))
     said = f"in {len(others)} of {cells} cells (model, F) of the zoo another mode has a higher mask LEE, all of {models}."
     assert said in " ".join((ROOT / "docs" / "metrics.md").read_text("utf-8").split())
