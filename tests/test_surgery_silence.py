@@ -273,3 +273,27 @@ def test_values_of_an_output() -> None:
         print,
     ]
     assert [x.tolist() for x in values_in(tree)] == [[1, 1], 5, 1.5, [0, 1, 2], 2]
+
+
+def test_outputs_that_the_probe_has_not_counted_are_compared() -> None:
+    """A list that grows with the signal: the probe has seen fewer of them than the check."""
+
+    def forward(self: Any, x: Tensor) -> list[Tensor]:
+        y = self.separate(x)
+        return [y] * (1 if x.shape[-1] == 4096 else 2) + [later(y)] * (x.shape[-1] != 4096)
+
+    with pytest.raises(InputError, match=r"an output of shape|output 3 of 3"):
+        sfi_zoo.make_sfi(model(forward), F0)
+
+
+def test_rates_too_near_to_compare_are_looked_at_by_their_calls() -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return self.separate(functional.avg_pool1d(x, 3, 1, 1) if x.shape[-1] < 2000 else x)
+
+    converted = sfi_zoo.make_sfi(model(forward), F0)
+    with (
+        pytest.warns(UserWarning, match="avg_pool1d"),
+        torch.no_grad(),
+        sfi_zoo.at_sample_rate(converted, F0 + 1),
+    ):
+        converted(torch.randn(1, 1, 1800))

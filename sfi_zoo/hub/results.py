@@ -46,12 +46,12 @@ def fill_model_index(folder: Path, dataset: str, dataset_name: str) -> None:
 
     try:
         scores = read_json(folder / SCORES)
-        gained = gained_db(scores)
+        gained, task = gained_db(scores), task_of(folder)
         results = [
             result
             for row in scores["rows"]
             if row["mode"] == "native"
-            for result in _results(row, gained, task_of(folder), (dataset, dataset_name))
+            for result in _results(row, gained, task, (dataset, dataset_name))
         ]
         head: dict[str, Any] = metadata_load(folder / CARD) or {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

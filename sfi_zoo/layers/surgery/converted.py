@@ -198,9 +198,8 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
 
     def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
         """Synthesise a signal, see `SFIConvTranspose1d`; the length is by default what the model expects."""
-        at_trained = (
-            self._rate(sample_rate) == self.trained_rate
-        )  # there an encoder that is redirected elsewhere notes nothing
+        # at F0 an encoder that is redirected elsewhere notes nothing
+        at_trained = self._rate(sample_rate) == self.trained_rate
         if length is None and self.shared is not None and not at_trained:
             length = self.shared.length(z.shape[-1], self.made)
         return super().forward(z, sample_rate, length).contiguous()

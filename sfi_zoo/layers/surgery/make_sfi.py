@@ -174,7 +174,7 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
     failed = [finding for finding in report.findings if not finding.passed]
     doubtful = report.of(DOUBTFUL)
     name = type(model).__name__
-    loud = [f for f in failed if f.where.startswith("loud") and not f.message]
+    loud = [f for f in failed if f.loud and not f.message]
     if failed == loud and loud and not any(place.name in REDUCTIONS for place in doubtful):
         suspects = shortened([str(p) for p in doubtful]) or "a limit of the level that no call shows"
         warnings.warn(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -37,7 +38,7 @@ def check_call(
     rates: tuple[float, float],
     slopes: list[tuple[float, ...]],
     allowed: float,
-    observed: Callable[[Callable[[], Any]], Any],
+    observer: AbstractContextManager[Any],
 ) -> Finding | None:
     r"""Runs a converted model, in evaluation, at F and at F0 on as many seconds of the same sound, and compares.
 
@@ -51,7 +52,7 @@ def check_call(
         rates: F and F0 in Hz.
         slopes: growth per sample of every axis of every output.
         allowed: relative error that needs no second look.
-        observed: makes the run at F.
+        observer: stands around the run at F.
 
     Returns:
         How it compares; None where such signals cannot be given to it.
@@ -66,6 +67,8 @@ def check_call(
     if inputs.samples < BRIEF * rate:
         return None
     ratio = _ratio(rate / trained_rate, inputs.samples)
+    if ratio == 1:  # too near to F0 for so short a signal
+        return None
     periods = inputs.samples // ratio.numerator
     if len(inputs.axes) > 1:  # some may be parts of the longest
         periods -= periods % PARTS
@@ -76,10 +79,10 @@ def check_call(
         noise: Signal = lambda rows, n: change(noise_of(rows, n, round(n / at), band))  # noqa: E731
         same = {trained_rate: trained_rate, rate: rate if at == ratio else trained_rate}
         args, kwargs = inputs.arguments(count, noise, rates=same)
-        with isolated(), undisturbed(model), at_sample_rate(model, float(at * trained_rate)):
+        watching = nullcontext() if at == 1 else observer
+        with isolated(), undisturbed(model), at_sample_rate(model, float(at * trained_rate)), watching:
             model.eval()
-            call = lambda: model.forward(*args, **kwargs)  # noqa: E731
-            output = call() if at == 1 else observed(call)
+            output = model.forward(*args, **kwargs)
         return Outputs(float(at * trained_rate), count, values_in(output))
 
     at_rate = run(ratio, counts[0])

@@ -47,8 +47,9 @@ class Finding:
         error: relative error of the spectrum, or of frames, over all outputs; infinite where the model could not be run.
         message: what is wrong, in words: a length, an exception; "" where nothing is.
         allowed: the error that rounding explains, where it is more than `ALIKE`.
-        where: which output is the worst, of several; whether the signals were loud, or the call a second one.
+        where: which output is the worst, of several, and whether the call was a second one.
         note: a length that is not that at F0 in seconds, in words.
+        loud: the signals were.
     """
 
     rate: float
@@ -57,6 +58,7 @@ class Finding:
     allowed: float = ALIKE
     where: str = ""
     note: str = ""
+    loud: bool = False
 
     @property
     def passed(self) -> bool:
@@ -69,7 +71,7 @@ class Finding:
         return 20 * math.log10(max(self.error, 1e-15))
 
     def __str__(self) -> str:
-        at = f"{self.rate:g} Hz{f', {self.where}' if self.where else ''}"
+        at = ", ".join(filter(None, [f"{self.rate:g} Hz", "loud signals" * self.loud, self.where]))
         if self.message:
             return f"{at}: {self.message}"
         rounding = (
@@ -139,13 +141,10 @@ def check(plain: nn.Module, converted: nn.Module, seen: Probe, sample_rate: floa
     def compared(ratio: tuple[int, int], level: float = 1.0) -> Finding:
         rate, count = sample_rate * ratio[0] / ratio[1], samples * ratio[0] // ratio[1]
         found = guarded(
-            rate, lambda: compare(run(converted, rate, count, tones(rate, level)), trained[level], slopes)
+            rate,
+            lambda: compare(run(converted, rate, count, tones(rate, level)), trained[level], seen.outputs),
         )
-        return (
-            replace(found, where=f"loud signals{', ' * bool(found.where)}{found.where}")
-            if level > 1
-            else found
-        )
+        return replace(found, loud=level > 1)
 
     try:
         trained = {1.0: _first_if_alike(run(plain, sample_rate, samples, tones(sample_rate)))}
@@ -156,18 +155,19 @@ def check(plain: nn.Module, converted: nn.Module, seen: Probe, sample_rate: floa
             f"{type(plain).__name__} could not be run on the check's signals{' in single precision' if half else ''}: "
             f"{first_line(error)}; check=False converts it unchecked"
         ) from None
-    slopes = seen.outputs * calls
     at_trained = lambda: _same(run(converted, sample_rate, samples, tones(sample_rate)), trained[1.0])  # noqa: E731
     findings = [guarded(sample_rate, at_trained, SAME), compared(RATES[0], LOUD), compared(RATES[1])]
     if any(not f.passed and not f.message for f in findings):
         moved = lambda rows, n: shifted(tones(sample_rate)(rows, n))  # noqa: E731
-        sensitivity = compare(run(plain, sample_rate, samples, moved, seed=1), trained[1.0], slopes).error
+        sensitivity = compare(
+            run(plain, sample_rate, samples, moved, seed=1), trained[1.0], seen.outputs
+        ).error
         allowed = max(ALIKE, SENSITIVE * sensitivity)
         findings = [findings[0], *(replace(f, allowed=allowed) for f in findings[1:])]
         if not findings[1].passed:
             findings.insert(1, replace(compared(RATES[0]), allowed=allowed))
         if allowed > ALIKE and all(f.passed for f in findings):
-            findings.append(_on_noise(run, plain, converted, slopes, sample_rate, samples))
+            findings.append(_on_noise(run, plain, converted, seen.outputs, sample_rate, samples))
     return findings
 
 
@@ -177,7 +177,7 @@ def compare(output: Outputs, trained: Outputs, slopes: list[tuple[float, ...]]) 
     Args:
         output: at the one rate.
         trained: at F0, as many seconds of the same sound.
-        slopes: growth per sample of every axis of every output.
+        slopes: growth per sample of every axis of every output of a call; what the probe has not seen of them counts as frames.
 
     Raises:
         ValueError: another length than that of the input, or than that at F0 in seconds; other numbers of samples or frames.
@@ -188,7 +188,8 @@ def compare(output: Outputs, trained: Outputs, slopes: list[tuple[float, ...]]) 
         raise ValueError(f"{len(output.tensors)} outputs come out, at F0 {len(trained.tensors)}")
     worst, notes, compared = Difference(-1.0), [], 0
     each = len(trained.tensors) // trained.calls
-    for number, (y, z, axes) in enumerate(zip(output.tensors, trained.tensors, slopes, strict=False)):
+    for number, (y, z) in enumerate(zip(output.tensors, trained.tensors, strict=True)):
+        axes = slopes[number % each] if number % each < len(slopes) else ()
         error, note = _compared(y.detach(), z.detach(), axes, output, trained)
         notes += [note] if note else []
         compared += error is not None
@@ -359,7 +360,7 @@ def _same(output: Outputs, trained: Outputs) -> Difference:
     shapes = [[tuple(x.shape) for x in out.tensors] for out in (output, trained)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"outputs of shapes {shapes[0]} come out, of the plain model {shapes[1]}")
-    return compare(output, trained, [()] * len(trained.tensors))
+    return compare(output, trained, [])
 
 
 def shifted(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,12 +96,8 @@ class Watch:
     def _compared(
         self, model: nn.Module, arguments: Arguments, rates: tuple[float, float], recorder: Recorder
     ) -> Finding | None:
-        def observed(call: Callable[[], Any]) -> Any:
-            with recorder:
-                return call()
-
         try:
-            return check_call(model, arguments, rates, self.outputs, self.allowed, observed)
+            return check_call(model, arguments, rates, self.outputs, self.allowed, recorder)
         except Exception:  # it does not take a signal that is a little shorter
             return None
 
