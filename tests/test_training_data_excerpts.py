@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from sfi_zoo import InputError
 from sfi_zoo.data.tracks import training_tracks
-from sfi_zoo.training.augment import Alteration, AugmentConfig, equalised
+from sfi_zoo.training.augment import Alteration, AugmentConfig, equalised, vary
 from sfi_zoo.training.excerpts import Excerpts, read_excerpt, validation_excerpts
 from tests.musdb_layout import RATE, STEMS, ArrayTrack, ramp, write_track
 
@@ -254,6 +254,31 @@ def test_sources_of_one_place_are_altered_together_and_the_same_again():
         assert torch.equal(x, x[:1].expand_as(x))
 
 
+def test_a_share_of_the_sources_is_muted_and_nothing_else_changes():
+    """Half of the sources are drawn; of four, all are drawn in a sixteenth of the examples, and then none is muted."""
+    tracks = [noise(0)]
+    shape = {"remix": 0.0, "gain_db": (-3.0, 3.0)}
+    whole = excerpts(tracks, augment=AugmentConfig(**shape), length=400)
+    muted = excerpts(tracks, augment=AugmentConfig(**shape, mute=0.5), length=400)
+    silent = []
+    for x, y in zip(whole, muted, strict=True):
+        heard = y.flatten(1).any(1)
+        assert heard.any() and torch.equal(x[heard], y[heard])
+        silent.append(1 - heard.float().mean())
+    expected = 0.5 - 1 / 16
+    assert np.mean(silent) == pytest.approx(
+        expected, abs=4 * 0.25 / 20
+    )  # a quarter: deviation of the mean of four
+
+
+def test_the_only_source_that_is_heard_is_not_muted():
+    stems = torch.zeros(4, 1, 100)
+    stems[2] = 1.0
+    config = AugmentConfig(gain_db=(0.0, 0.0), flip_sign=False, mute=0.9)
+    for seed in range(20):
+        assert torch.equal(vary(stems.clone(), RATE, config, np.random.default_rng(seed)), stems)
+
+
 # Bad input
 
 
@@ -270,6 +295,7 @@ def test_sources_of_one_place_are_altered_together_and_the_same_again():
         {"pitch": ("a", "b")},
         {"altered": -0.1},
         {"eq_db": float("nan")},
+        {"mute": 1.0},
         {"flip_sign": 1},
     ],
 )

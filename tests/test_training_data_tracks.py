@@ -46,6 +46,14 @@ def test_a_folder_of_its_own_holds_the_validation_tracks(tmp_path):
     assert names(tmp_path, "valid") == ["b"]
 
 
+def test_what_the_setup_file_keeps_is_not_trained_on_beside_a_folder_for_validation(tmp_path):
+    """Songs of another source are rendered into valid/ beside those that mus.yaml names in train/."""
+    write_tracks(tmp_path / "train", "a", "b")
+    write_tracks(tmp_path / "valid", "c")
+    (tmp_path / "mus.yaml").write_text("validation_tracks: [b]")
+    assert [names(tmp_path, split) for split in ("train", "valid")] == [["a"], ["b", "c"]]
+
+
 def test_without_either_they_are_those_of_musdb18(tmp_path):
     write_tracks(tmp_path / "train", "a", MUSDB18_VALID[3], MUSDB18_VALID[1])
     assert names(tmp_path, "train") == ["a"]

@@ -162,22 +162,28 @@ def whole_tracks(candidates: Iterable[Track | InputError], on_broken: str) -> tu
 
 
 def _found(root: Path, split: str, sources: Sequence[str]) -> list[Path]:
-    """Folders or stem.mp4 files of the split."""
-    in_train = split == "valid" and not (root / "valid").is_dir()
-    path = root / ("train" if in_train else split)
+    """Folders or stem.mp4 files of the split. What the setup file keeps for validation is never trained on, also beside a folder valid/."""
+    apart = split != "test" and (root / "valid").is_dir()
+    kept = validation_names(root) if split != "test" and (not apart or (root / SETUP).exists()) else ()
+    path = root / ("train" if split == "valid" and not apart else split)
     if not path.is_dir():
         wanted = f"{path}/<track>/" + ", ".join(f"{source}.wav" for source in sources)
         raise InputError(f"{root}: has no folder {path.name}; wanted are {wanted}; it holds {_content(root)}")
-    found = stem_mp4_files(path) or track_folders(path)
-    names = set(found)
-    if in_train:
-        names &= set(validation_names(root))
-    elif split == "train" and not (root / "valid").is_dir():
-        names -= set(validation_names(root))
-    if not names:
-        how = f"; name them in {SETUP} (validation_tracks), or put them into valid/" if in_train else ""
-        raise InputError(f"{path}: has no tracks for {split!r}{how}")
-    return [found[name] for name in sorted(names)]
+    found = _tracks_of(path) if path.name == split else {}
+    if split == "train":
+        found = {name: track for name, track in found.items() if name not in kept}
+    if split == "valid" and kept and (root / "train").is_dir():
+        found = {name: track for name, track in _tracks_of(root / "train").items() if name in kept} | found
+    if not found:
+        how = f"; name them in {SETUP} (validation_tracks), or put them into valid/"
+        raise InputError(
+            f"{path}: has no tracks for {split!r}{how if split == 'valid' and not apart else ''}"
+        )
+    return [found[name] for name in sorted(found)]
+
+
+def _tracks_of(folder: Path) -> dict[str, Path]:
+    return stem_mp4_files(folder) or track_folders(folder)
 
 
 def _content(folder: Path) -> str:

@@ -32,6 +32,7 @@ class AugmentConfig(Table):
         tempo: lowest and highest factor of the tempo, at the same pitch (by Signalsmith Stretch).
         pitch: lowest and highest change of the pitch in semitones, at the same tempo (by Signalsmith Stretch).
         eq_db: largest gain or loss of a source at a frequency: a smooth curve through random values at octaves; 0 for none.
+        mute: share of the sources that are made silent, so that silence is learnt (see `silence` of [loss]); never the last that is heard.
     """
 
     table: ClassVar[str] = "augment"
@@ -45,6 +46,7 @@ class AugmentConfig(Table):
     tempo: tuple[float, float] = within((1.0, 1.0), 0.6, 2)
     pitch: tuple[float, float] = within((0.0, 0.0), -24, 24)
     eq_db: float = within(0.0, 0, 60)
+    mute: float = within(0.0, 0, 0.9)
 
     @property
     def alters(self) -> bool:
@@ -91,7 +93,7 @@ def draw_alteration(config: AugmentConfig, rng: np.random.Generator) -> Alterati
 
 
 def vary(stems: Tensor, sample_rate: float, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Level, timbre, sign and channels of each source, in place.
+    """Level, timbre, sign, channels and silence of each source, in place.
 
     Args:
         stems: (sources, channels, time).
@@ -102,6 +104,10 @@ def vary(stems: Tensor, sample_rate: float, config: AugmentConfig, rng: np.rando
     gains = 10 ** (rng.uniform(*config.gain_db, size=len(stems)) / 20)
     flips, swaps = rng.random((2, len(stems))) < 0.5
     colours = rng.uniform(-1, 1, size=(len(stems), OCTAVES))
+    silenced = torch.from_numpy(rng.random(len(stems)) < config.mute)
+    heard = stems.flatten(1).any(1)
+    if bool((heard & ~silenced).any()):
+        stems[silenced] = 0.0
     if config.eq_db:
         for stem, colour in zip(stems, colours, strict=True):
             stem.copy_(equalised(stem, sample_rate, config.eq_db * colour))
