@@ -86,7 +86,8 @@ def midi_score(path: Path, rng: Generator, limit: float) -> Score:
 def drums_of(notes: Sequence[Note], length: int, rate: int, rng: Generator) -> np.ndarray:
     """A drum machine plays them."""
     machine = {name: sound(rng, rate) for name, sound in s.DRUMS.items()}
-    volumes = {name: rng.uniform(0.2, 0.6) for name in s.DRUMS} | {"kick": 1.0, "snare": rng.uniform(0.5, 1)}
+    volumes = {name: rng.uniform(0.2, 0.8) for name in s.DRUMS}
+    volumes |= {"kick": rng.uniform(0.6, 1), "snare": rng.uniform(0.5, 1.3), "clap": rng.uniform(0.4, 1.3)}
     line = np.zeros(length)
     for note in notes:
         name = GENERAL_MIDI.get(int(note.pitch), "cowbell")
@@ -97,7 +98,9 @@ def drums_of(notes: Sequence[Note], length: int, rate: int, rng: Generator) -> n
         line = s.reverb(line, rng.uniform(0.2, 1.2), rng.uniform(0.1, 0.4), rng, rate)
     if rng.random() < 0.15:
         line = s.crushed(line, int(rng.integers(6, 11)), int(rng.integers(1, 4)))
-    return s.driven(line, rng.uniform(0.5, 4))
+    if rng.random() < 0.5:
+        line = s.high_passed(line, rng.uniform(30, 120), rate)
+    return s.driven(line, rng.uniform(0.5, 6))
 
 
 def bass_of(notes: Sequence[Note], length: int, rate: int, rng: Generator) -> np.ndarray:
@@ -195,6 +198,8 @@ def played(notes: Sequence[Note], score: Score, length: int, rate: int, rng: Gen
         notes = arpeggio(notes, score.beat * rng.choice([0.25, 0.25, 0.5]), int(rng.integers(1, 4)))
     attack = rng.uniform(0.1, 0.6) if kind == "pad" else rng.uniform(0.001, 0.02)
     release = rng.uniform(0.3, 1.5) if kind in ("pad", "keys") else rng.uniform(0.05, 0.4)
+    if rng.random() < 0.35:
+        notes = [note._replace(pitch=note.pitch - 12 if note.pitch > 47 else note.pitch) for note in notes]
     longest: dict[float, float] = defaultdict(float)
     for note in notes:
         longest[note.pitch] = max(longest[note.pitch], min(note.duration, 6.0))
@@ -219,12 +224,13 @@ def _coloured(
     length = len(line)
     if kind in ("pluck", "arpeggio", "lead") or rng.random() < 0.4:
         falling = s.decays(starts, rng.uniform(0.03, 0.5), length, rate)
-        cutoff = rng.uniform(200, 2000) * 2 ** (rng.uniform(1, 5) * falling)
+        cutoff = rng.uniform(100, 1500) * 2 ** (rng.uniform(1, 5) * falling)
     else:
         slow = np.sin(2 * np.pi * np.arange(length) / (rate * rng.uniform(4, 30)) + rng.uniform(0, 6))
-        cutoff = rng.uniform(800, 8000) * 2 ** (rng.uniform(0, 2) * slow)
+        cutoff = rng.uniform(300, 6000) * 2 ** (rng.uniform(0, 2) * slow)
     line = s.swept(line, cutoff, rate, rng.uniform(0.6, 4))
-    line = s.high_passed(line, rng.uniform(60, 250), rate)
+    if rng.random() < 0.5:
+        line = s.high_passed(line, rng.uniform(40, 250), rate)
     if rng.random() < 0.2:  # a gate of sixteenths
         open_ = np.repeat(rng.random(16) < 0.6, round(beat / 4 * rate)).astype(float)
         line = line * s.lfilter([0.01], [1, -0.99], np.resize(open_, length))
@@ -252,7 +258,9 @@ def vocals_of(length: int, rate: int, voices: Sequence[Track], beat: float, rng:
         return moved[0].double().numpy()
 
     if rng.random() < 0.5:
-        line = pitched(line, rng.uniform(-5, 5))
+        line = pitched(line, rng.uniform(-7, 4))
+    if rng.random() < 0.4:
+        line = s.low_passed(line, rng.uniform(500, 4000), rate)
     if rng.random() < 0.3:
         second = pitched(line, float(rng.choice([-12, -5, 0.15, 0.25, 3, 4, 7, 12])))
         line = line + rng.uniform(0.3, 0.9) * np.roll(second, round(rng.uniform(0.01, 0.03) * rate))
