@@ -14,7 +14,7 @@ from sfi_zoo import InputError
 mido = pytest.importorskip("mido")
 pytest.importorskip("scipy")
 from tests.musdb_layout import ArrayTrack  # noqa: E402
-from tools.music4 import composer, electronic  # noqa: E402
+from tools.music4 import composer, electronic, players  # noqa: E402
 from tools.music4 import synthesiser as s  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
@@ -90,11 +90,11 @@ def test_a_hit_is_heard_ends_and_is_the_same_again(name):
         assert np.abs(hit).max() > 0.01 and np.abs(tail).max() < 0.1 * np.abs(hit).max()
 
 
-@pytest.mark.parametrize("kind", electronic.INSTRUMENTS)
+@pytest.mark.parametrize("kind", players.INSTRUMENTS)
 def test_an_instrument_plays_its_pitch(kind):
     """The spectrum has its energy at multiples of the frequency: below it, where nothing is played, there is next to none."""
     for colour in ([0.1] * 4, [0.9] * 4):
-        x = electronic.tone(kind, 440.0, RATE, RATE, colour, generator())
+        x = players.tone(kind, 440.0, RATE, RATE, colour, generator())
         power = np.square(np.abs(np.fft.rfft(x * np.hanning(RATE))))
         assert np.isfinite(x).all() and power[:400].sum() < 0.02 * power.sum()
 
@@ -102,7 +102,7 @@ def test_an_instrument_plays_its_pitch(kind):
 def test_the_bass_is_one_low_voice_at_the_pitch_of_its_notes():
     notes = [composer.Note(0.0, 0.9, 81, 1.0), composer.Note(1.0, 0.4, 57, 1.0)]  # both an A: 55 Hz here
     for seed in range(12):
-        x = electronic.bass_of(notes, 2 * RATE, RATE, generator(seed))
+        x = players.bass_of(notes, 2 * RATE, RATE, generator(seed))
         power = np.square(np.abs(np.fft.rfft(x[: round(0.9 * RATE)], n=4 * RATE)))
         strongest = np.argmax(power[:1200]) / 4
         assert min(abs(strongest - 27.5 * k) for k in range(1, 11)) < 3, (seed, strongest)
@@ -111,7 +111,7 @@ def test_the_bass_is_one_low_voice_at_the_pitch_of_its_notes():
 
 def test_a_chord_becomes_its_notes_in_turn():
     chord = [composer.Note(1.0, 1.0, pitch, 1.0) for pitch in (64, 60, 67)]
-    found = electronic.arpeggio(chord, 0.25, 2)
+    found = players.arpeggio(chord, 0.25, 2)
     assert [(note.start, note.pitch) for note in found] == [(1.0, 60), (1.25, 64), (1.5, 67), (1.75, 72)]
 
 
