@@ -1,29 +1,29 @@
 """The study of docs/study_plan.md: scores its rows, keeps their records in the repository, and remakes everything that is shown of them.
 
-    python tools/study.py score chosen TREE -o RESULTS     # songs of one half: chosen (on which the plan was made) or kept
-    python tools/study.py keep chosen RESULTS              # into docs/study/records_chosen.jsonl.gz
+    python tools/study.py songs chosen MUSIC RENDERS TREE  # see tools/study_songs.py; a half: chosen, kept or fresh
+    python tools/study.py score chosen TREE -o RESULTS     # the rows of the plan; --which later, made: those of after it
+    python tools/study.py keep chosen RESULTS              # into docs/study/records_chosen.jsonl.gz; --kind range: into range_chosen
     python tools/study.py make                             # docs/study/*.json, tables and pictures, from these records alone
 
-A tree has test/<track>/{vocals,drums,bass,other}.wav. Scoring goes on where it was stopped. Rows that were retrained are scored again by
-the same commands; a row whose weights changed needs a new RESULTS folder.
+Scoring goes on where it was stopped. Rows that were retrained are scored again by the same commands; a row whose weights changed needs a
+new RESULTS folder.
 """
 
 import argparse
 import gzip
 import json
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from per_song import per_song
+from study_rows import ALL, LATER, MADE, ROWS, load
+from study_songs import SECONDS, SYNTHETIC, cut
 
-import sfi_zoo
 from sfi_zoo.data.musdb_folder import MusdbFolder
 from sfi_zoo.data.songs import Clip, SyntheticSongs
 from sfi_zoo.metrics.reporting.choice import choices
@@ -33,65 +33,16 @@ from sfi_zoo.metrics.scoring.points import Points, points_of
 from sfi_zoo.metrics.scoring.records import read_records
 from sfi_zoo.metrics.scoring.run import Plan, score
 from sfi_zoo.metrics.scoring.unit import Measures
-from sfi_zoo.models.base import Separator
 
-ROOT = Path(__file__).resolve().parents[1]
-HUB, FOLDER = ROOT / "hub_configs", ROOT / "docs" / "study"
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "study"
 RATES = (8000.0, 11025.0, 16000.0, 24000.0)
-MODES = ("native", "resample")
-SECONDS = 5.0
 METRIC, COST = "scale_invariant", "si_sdr_lost_separated"  # of the plan
 COSTS = (COST, "si_sdr_lost", "si_sdr_lost_median", "sdr_lost_median")
 GROUPS = ("mode native", "mode resample", "all")
-SYNTHETIC = {"chosen": (0, 1), "kept": (2,)}  # seeds of the songs from a formula
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the study.
-
-    Attributes:
-        weights: a folder of `hub_configs`.
-        family: rows of one name share what was trained; intervals draw families.
-        changes: of its config.json: what else people do with such weights.
-    """
-
-    weights: str
-    family: str
-    changes: dict[str, Any] = field(default_factory=dict)
-
-
-REFERENCE = {"flavour": "reference"}  # published designs: strides rounded, half-sample centres, no gain for F
-ROWS = {
-    "bsrnn": Row("bsrnn", "bsrnn"),
-    "bsroformer": Row("bsroformer", "bsroformer"),
-    "convtasnet_mgf_band": Row("convtasnet_mgf_band", "mgf_band"),
-    "convtasnet_mgf_band_alive": Row("convtasnet_mgf_band_alive", "mgf_band_alive"),
-    "convtasnet_mgf_fill": Row("convtasnet_mgf_fill", "mgf_native"),
-    "convtasnet_mgf_native": Row("convtasnet_mgf_native", "mgf_native"),
-    "convtasnet_mgf_pjs": Row("convtasnet_mgf_pjs", "mgf_pjs"),
-    "convtasnet_mpgtf": Row("convtasnet_mpgtf", "mpgtf"),
-    "convtasnet_naf_fd": Row("convtasnet_naf_fd", "naf_fd"),
-    "convtasnet_naf_td": Row("convtasnet_naf_td", "naf_td"),
-    "convtasnet_plain": Row("convtasnet_plain", "plain"),
-    "convtasnet_plain_linear": Row("convtasnet_plain", "plain", REFERENCE),  # kernels interpolated linearly
-    "convtasnet_td_mgf": Row("convtasnet_td_mgf", "td_mgf"),
-    "openunmix": Row("openunmix", "openunmix"),
-    "sudormrf": Row("sudormrf", "sudormrf"),
-}
-
-
-def load(row: Row) -> Separator:
-    """The model of a row."""
-    folder = HUB / f"{row.weights}.music4"
-    if not row.changes:
-        return sfi_zoo.load(folder)
-    with tempfile.TemporaryDirectory() as changed:
-        for name in ("config.json", "model.safetensors"):
-            shutil.copy(folder / name, changed)
-        config = json.loads((folder / "config.json").read_text("utf-8")) | row.changes
-        (Path(changed) / "config.json").write_text(json.dumps(config), "utf-8")
-        return sfi_zoo.load(Path(changed))
+HALVES = ("chosen", "kept")  # of the plan
+WHICH = {"plan": ROWS, "later": LATER, "made": MADE}
+FAMILIES = {name: row.family for name, row in ALL.items()}
+Records = list[dict[str, Any]]
 
 
 class Half:
@@ -116,58 +67,70 @@ class Half:
 
 
 def run(half: str, tree: Path, out: Path, rows: list[str]) -> None:
-    """Scores the rows on a half."""
-    models = {name: partial(load, ROWS[name]) for name in rows or ROWS}
-    done = score(
-        models,
-        Half(half, tree),
-        Plan(RATES, MODES, Measures(round_trip=True)),
-        out,
-        lambda n, of: print(f"\r{n} of {of}", end=""),
-    )
-    print("", *done.left_out, sep="\n")
+    """Scores rows on a half: those of the same modes together, in a folder of their own."""
+    for modes, some in groupby(sorted(rows, key=lambda name: ALL[name].modes), lambda name: ALL[name].modes):
+        done = score(
+            {name: partial(load, ALL[name]) for name in some},
+            Half(half, tree),
+            Plan(RATES, modes, Measures(round_trip=True)),
+            out / "_".join(modes).replace(":", "_"),
+            lambda n, of: print(f"\r{n} of {of}", end=""),
+        )
+        print("", *done.left_out, sep="\n")
 
 
-def keep(half: str, results: Path) -> None:
+def keep(half: str, kind: str, results: Path) -> None:
     """Puts the records of a half into the repository, of songs that all rows have: numbers to six digits, always the same bytes."""
-    found = [record for record in read_records(results) if record["model"] in ROWS]
+    rows = ROWS if kind == "records" else LATER | MADE
+    every = [record for folder in sorted(results.iterdir()) for record in read_records(folder)]
+    found = [record for record in every if record["model"] in rows]
     counts = Counter(record["track"] for record in found)
     records = [_short(record) for record in found if counts[record["track"]] == max(counts.values())]
     text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"records_{half}.jsonl.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    (FOLDER / f"{kind}_{half}.jsonl.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 
 
-def kept(half: str) -> list[dict[str, Any]]:
-    """The records of a half, each checked."""
-    text = gzip.decompress((FOLDER / f"records_{half}.jsonl.gz").read_bytes()).decode()
+def kept(half: str, kind: str = "records") -> Records:
+    """The records of a half, each checked: of the rows of the plan, or those of after it ("range")."""
+    text = gzip.decompress((FOLDER / f"{kind}_{half}.jsonl.gz").read_bytes()).decode()
     records = [json.loads(line) for line in text.splitlines()]
     for record in records:
         check_record(record)
     return records
 
 
-def found(half: str) -> dict[str, Any]:
-    """What the plan asks of one half, and the table beside it."""
-    records = kept(half)
-    families = {name: row.family for name, row in ROWS.items()}
+def found(half: str, records: Records) -> dict[str, Any]:
+    """What the plan asks of records of a half, whatever resamples them, and the table beside it."""
+    records = [record | {"mode": record["mode"].partition(":")[0]} for record in records]
     rows = [
         row
-        for row in study(records, families)
+        for row in study(records, FAMILIES)
         if row["group"] in GROUPS and row["scale"] == "linear" and row["cost"] in COSTS
     ]
     points = compared(points_of(records))
     for row in rows:
         if (row["metric"], row["cost"]) == (METRIC, COST):
-            row["without"] = without(points, families, row["group"])
+            row["without"] = without(points, FAMILIES, row["group"])
     return {
         "half": half,
         "tracks": sorted({record["track"] for record in records}),
         "rows": sorted({record["model"] for record in records}),
-        "families": len({families[record["model"]] for record in records}),
+        "families": len({FAMILIES[record["model"]] for record in records}),
         "correlations": rows,
         "choices": choices(records, METRIC, COST),
     }
+
+
+def after_the_plan() -> list[dict[str, Any]]:
+    """The plan's metric and cost on all songs: with the rows of the plan, with those of after it, and with both."""
+    sets = []
+    for half in SYNTHETIC:
+        plan, later = kept(half), kept(half, "range")
+        for which, records in (("of the plan", plan), ("after it", later), ("both", plan + later)):
+            own = found(half, records)
+            claim = [r for r in own["correlations"] if (r["metric"], r["cost"]) == (METRIC, COST)]
+            sets.append({"set": which} | own | {"correlations": claim})
+    return sets
 
 
 def without(points: Points, families: dict[str, str], group: str) -> dict[str, Any]:
@@ -184,12 +147,15 @@ def without(points: Points, families: dict[str, str], group: str) -> dict[str, A
 
 
 def make() -> None:
-    """Writes docs/study/study.json, per_song.json, and the pictures."""
-    halves = {half: found(half) for half in SYNTHETIC}
-    (FOLDER / "study.json").write_text(json.dumps(halves, indent=0) + "\n", "utf-8")
+    """Writes docs/study/study.json, range.json, per_song.json, and the pictures."""
     of_songs = per_song(kept("chosen"), kept("kept"), METRIC)
-    (FOLDER / "per_song.json").write_text(json.dumps(of_songs, indent=0) + "\n", "utf-8")
-    for half in halves:
+    for name, content in (
+        ("study", {half: found(half, kept(half)) for half in HALVES}),
+        ("range", after_the_plan()),
+        ("per_song", of_songs),
+    ):
+        (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=0) + "\n", "utf-8")
+    for half in HALVES:
         plot_study(kept(half), COST, scale="linear").savefig(FOLDER / f"{half}.png", dpi=90)
 
 
@@ -207,18 +173,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    scoring, keeping, _ = (commands.add_parser(name) for name in ("score", "keep", "make"))
-    for one in (scoring, keeping):
+    cutting, scoring, keeping, _ = (commands.add_parser(name) for name in ("songs", "score", "keep", "make"))
+    for one in (cutting, scoring, keeping):
         one.add_argument("half", choices=SYNTHETIC)
+    for name in ("music", "renders", "tree"):
+        cutting.add_argument(name, type=Path)
     scoring.add_argument("tree", type=Path)
     scoring.add_argument("-o", "--out", type=Path, required=True)
-    scoring.add_argument("--rows", nargs="*", choices=ROWS, default=[])
+    scoring.add_argument("--which", nargs="+", choices=WHICH, default=["plan"])
     keeping.add_argument("results", type=Path)
+    keeping.add_argument("--kind", choices=("records", "range"), default="records")
     args = parser.parse_args()
-    if args.command == "score":
-        run(args.half, args.tree, args.out, args.rows)
+    if args.command == "songs":
+        cut(args.half, args.music, args.renders, args.tree)
+    elif args.command == "score":
+        run(args.half, args.tree, args.out, [name for which in args.which for name in WHICH[which]])
     elif args.command == "keep":
-        keep(args.half, args.results)
+        keep(args.half, args.kind, args.results)
     else:
         make()
 
