@@ -67,12 +67,13 @@ class Half:
 
 
 def run(half: str, tree: Path, out: Path, rows: list[str]) -> None:
-    """Scores rows on a half: those of the same modes together, in a folder of their own."""
+    """Scores rows on a half: those of the same modes together, in a folder of their own. The round-trip LEE is that of the plan alone."""
+    measures = Measures(round_trip=half in HALVES and all(name in ROWS for name in rows))
     for modes, some in groupby(sorted(rows, key=lambda name: ALL[name].modes), lambda name: ALL[name].modes):
         done = score(
             {name: partial(load, ALL[name]) for name in some},
             Half(half, tree),
-            Plan(RATES, modes, Measures(round_trip=True)),
+            Plan(RATES, modes, measures),
             out / "_".join(modes).replace(":", "_"),
             lambda n, of: print(f"\r{n} of {of}", end=""),
         )

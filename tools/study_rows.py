@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -200,17 +201,22 @@ ALL = ROWS | LATER | MADE
 
 
 def load(row: Row) -> Separator:
-    """The model of a row."""
+    """The model of a row. Rows that only their modes tell apart are one model."""
     RESAMPLER_TYPES.update(RESAMPLERS)  # type: ignore[arg-type]
-    folder = HUB / f"{row.weights}.music4"
+    return _loaded(row.weights, tuple(row.changes.items()), row.treat)
+
+
+@cache
+def _loaded(weights: str, changes: tuple[tuple[str, Any], ...], treat: Any) -> Separator:
+    folder = HUB / f"{weights}.music4"
     if not folder.is_dir():  # of others: fetched on first use
-        return sfi_zoo.load(row.weights)
-    if not row.changes:
-        model = sfi_zoo.load(folder)
-        return model if row.treat is None else row.treat(model.eval())
+        return sfi_zoo.load(weights)
+    if not changes:
+        model = sfi_zoo.load(folder).eval()
+        return model if treat is None else treat(model)  # type: ignore[no-any-return]
     with tempfile.TemporaryDirectory() as changed:
         for name in ("config.json", "model.safetensors"):
             shutil.copy(folder / name, changed)
-        config = json.loads((folder / "config.json").read_text("utf-8")) | row.changes
+        config = json.loads((folder / "config.json").read_text("utf-8")) | dict(changes)
         (Path(changed) / "config.json").write_text(json.dumps(config), "utf-8")
         return sfi_zoo.load(Path(changed))
