@@ -1,8 +1,8 @@
 """The study of docs/study_plan.md: scores its rows, keeps their records in the repository, and remakes everything that is shown of them.
 
     python tools/study.py songs chosen MUSIC RENDERS TREE  # see tools/study_songs.py; a half: chosen, kept or fresh
-    python tools/study.py score chosen TREE -o RESULTS     # the rows of the plan; --which later, made: those of after it
-    python tools/study.py keep chosen RESULTS              # into docs/study/records_chosen.jsonl.gz; --kind range: into range_chosen
+    python tools/study.py score chosen TREE -o RESULTS     # the rows of the plan; with --kind range, into a file, those of after it
+    python tools/study.py keep chosen RESULTS              # into docs/study/records_chosen.jsonl.gz, or range_chosen.jsonl.gz
     python tools/study.py make                             # docs/study/*.json, tables and pictures, from these records alone
 
 Scoring goes on where it was stopped. Rows that were retrained are scored again by the same commands; a row whose weights changed needs a
@@ -12,27 +12,31 @@ new RESULTS folder.
 import argparse
 import gzip
 import json
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import torch
 from per_song import per_song
-from study_rows import ALL, LATER, MADE, ROWS, load
+from study_rows import ALL, LATER, MADE, MODES, ROWS, Row, load
 from study_songs import SECONDS, SYNTHETIC, cut
 
 from sfi_zoo.data.musdb_folder import MusdbFolder
-from sfi_zoo.data.songs import Clip, SyntheticSongs
+from sfi_zoo.data.songs import Clip, SyntheticSongs, channels_of
+from sfi_zoo.metrics.registry import METRICS
 from sfi_zoo.metrics.reporting.choice import choices
 from sfi_zoo.metrics.reporting.study import compared, correlation, plot_study, study
 from sfi_zoo.metrics.scoring.checks import check_record
 from sfi_zoo.metrics.scoring.points import Points, points_of
-from sfi_zoo.metrics.scoring.records import read_records
+from sfi_zoo.metrics.scoring.records import key_of, read_records
 from sfi_zoo.metrics.scoring.run import Plan, score
-from sfi_zoo.metrics.scoring.unit import Measures
+from sfi_zoo.metrics.scoring.signals import SharedSignals
+from sfi_zoo.metrics.scoring.unit import Measures, records_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "study"
 RATES = (8000.0, 11025.0, 16000.0, 24000.0)
@@ -40,7 +44,6 @@ METRIC, COST = "scale_invariant", "si_sdr_lost_separated"  # of the plan
 COSTS = (COST, "si_sdr_lost", "si_sdr_lost_median", "sdr_lost_median")
 GROUPS = ("mode native", "mode resample", "all")
 HALVES = ("chosen", "kept")  # of the plan
-WHICH = {"plan": ROWS, "later": LATER, "made": MADE}
 FAMILIES = {name: row.family for name, row in ALL.items()}
 Records = list[dict[str, Any]]
 
@@ -66,25 +69,58 @@ class Half:
         return clip
 
 
-def run(half: str, tree: Path, out: Path, rows: list[str]) -> None:
-    """Scores rows on a half: those of the same modes together, in a folder of their own. The round-trip LEE is that of the plan alone."""
-    measures = Measures(round_trip=half in HALVES and all(name in ROWS for name in rows))
-    for modes, some in groupby(sorted(rows, key=lambda name: ALL[name].modes), lambda name: ALL[name].modes):
-        done = score(
-            {name: partial(load, ALL[name]) for name in some},
-            Half(half, tree),
-            Plan(RATES, modes, measures),
-            out / "_".join(modes).replace(":", "_"),
-            lambda n, of: print(f"\r{n} of {of}", end=""),
-        )
-        print("", *done.left_out, sep="\n")
+def run(half: str, tree: Path, out: Path) -> None:
+    """Scores the rows of the plan on a half."""
+    done = score(
+        {name: partial(load, row) for name, row in ROWS.items()},
+        Half(half, tree),
+        Plan(RATES, MODES, Measures(round_trip=True)),
+        out,
+        lambda n, of: print(f"\r{n} of {of}", end=""),
+    )
+    print("", *done.left_out, sep="\n")
+
+
+def run_range(half: str, tree: Path, out: Path, rows: Mapping[str, Row]) -> None:
+    """Scores rows by the plan's LEE alone, into a file that goes on where it ends."""
+    models: dict[str, list[str]] = {}  # rows that only a resampler tells apart are modes of one model
+    for name, row in rows.items():
+        models.setdefault(row.weights if resampler_of(name) else name, []).extend(row.modes)
+    songs, lines = Half(half, tree), out.read_text("utf-8").splitlines() if out.exists() else []
+    done = {key_of(json.loads(line)) for line in lines}
+    torch.set_num_threads(1)
+    with out.open("a", encoding="utf-8") as file, patch.dict(METRICS, {METRIC: METRICS[METRIC]}, clear=True):
+        for track in songs.names:
+            shared = SharedSignals()
+            for name, modes in models.items():
+                every = [(mode, rate) for rate in RATES for mode in modes]
+                units = [unit for unit in every if (_row_of(name, unit[0]), track, *unit) not in done]
+                if not units:
+                    continue
+                model = load(ALL[name])
+                clip = songs.clip(track, model.sources, channels_of(model))
+                for record in records_of(model, clip, units, Measures(), shared):
+                    line = json.dumps({"model": _row_of(name, record["mode"])} | record)
+                    file.write(line + "\n")
+                file.flush()
+            print(track, time.ctime(), flush=True)
+
+
+def resampler_of(name: str) -> str:
+    """The resampler that makes a row; empty for the others."""
+    return ALL[name].modes[0].partition(":")[2]
+
+
+def _row_of(model: str, mode: str) -> str:
+    resampler = mode.partition(":")[2]
+    return f"{model}_by_{resampler}" if resampler else model
 
 
 def keep(half: str, kind: str, results: Path) -> None:
     """Puts the records of a half into the repository, of songs that all rows have: numbers to six digits, always the same bytes."""
-    rows = ROWS if kind == "records" else LATER | MADE
-    every = [record for folder in sorted(results.iterdir()) for record in read_records(folder)]
-    found = [record for record in every if record["model"] in rows]
+    lines = [] if results.is_dir() else results.read_text("utf-8").splitlines()
+    every = [json.loads(line) for line in lines] or read_records(results)
+    found = sorted(every, key=key_of)
     counts = Counter(record["track"] for record in found)
     records = [_short(record) for record in found if counts[record["track"]] == max(counts.values())]
     text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
@@ -96,7 +132,8 @@ def kept(half: str, kind: str = "records") -> Records:
     text = gzip.decompress((FOLDER / f"{kind}_{half}.jsonl.gz").read_bytes()).decode()
     records = [json.loads(line) for line in text.splitlines()]
     for record in records:
-        check_record(record)
+        if kind == "records":  # the others have one LEE
+            check_record(record)
     return records
 
 
@@ -181,14 +218,18 @@ def main() -> None:
         cutting.add_argument(name, type=Path)
     scoring.add_argument("tree", type=Path)
     scoring.add_argument("-o", "--out", type=Path, required=True)
-    scoring.add_argument("--which", nargs="+", choices=WHICH, default=["plan"])
     keeping.add_argument("results", type=Path)
-    keeping.add_argument("--kind", choices=("records", "range"), default="records")
+    for one in (scoring, keeping):
+        one.add_argument(
+            "--kind", choices=("records", "range"), default="records", help="of, or after, the plan"
+        )
     args = parser.parse_args()
     if args.command == "songs":
         cut(args.half, args.music, args.renders, args.tree)
+    elif args.command == "score" and args.kind == "records":
+        run(args.half, args.tree, args.out)
     elif args.command == "score":
-        run(args.half, args.tree, args.out, [name for which in args.which for name in WHICH[which]])
+        run_range(args.half, args.tree, args.out, LATER | MADE if args.kind == "range" else ALL)
     elif args.command == "keep":
         keep(args.half, args.kind, args.results)
     else:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,22 @@ LATER = {  # other weights: those that the plan left out, and those of others
     "convtasnet_mgf_hours": Row("convtasnet_mgf_hours", "mgf_hours"),
     "convtasnet_mgf_wide": Row("convtasnet_mgf_wide", "mgf_wide"),
     "spleeter.2stems": Row("spleeter.2stems", "spleeter"),
-    "spleeter.2stems_fill": Row("spleeter.2stems_fill", "spleeter"),
 }
 
 
-class NearestKernels(InterpolatedKernels):
+class LinearKernels(InterpolatedKernels):
+    """`InterpolatedKernels` that are not trained any more: where they peak is found once."""
+
+    @cached_property
+    def _peaks(self) -> Tensor:
+        return super().center_frequencies()
+
+    def center_frequencies(self) -> Tensor:
+        """Where |H_c| peaks: (C,) Hz."""
+        return self._peaks
+
+
+class NearestKernels(LinearKernels):
     """Digital kernels of which each tap at F is the nearest one at F0: the crudest interpolation there is."""
 
     def reference_taps(self, num_taps: int, sample_rate: float) -> Tensor:
@@ -100,7 +111,7 @@ def interpolated(model: FilterbankSeparator, nearest: bool = False) -> Separator
     state = {name: x for name, x in model.state_dict().items() if not name.startswith(("encoder", "decoder"))}
     for side in ("encoder", "decoder"):
         taps = getattr(model, side).weights(model.trained_rate)[0][0].flip(-1)
-        bank = NearestKernels if nearest else InterpolatedKernels
+        bank = NearestKernels if nearest else LinearKernels
         getattr(plain, side).filters = bank(len(taps), model.trained_rate, weight=taps)
         state[f"{side}.filters.weight"] = taps
     plain.load_state_dict(state)
@@ -168,7 +179,7 @@ BANKS = (
     *("convtasnet_mgf_native", "convtasnet_mgf_band", "convtasnet_mgf_pjs", "convtasnet_mpgtf"),
     *("convtasnet_naf_fd", "convtasnet_naf_td", "convtasnet_td_mgf", "sudormrf"),
 )
-HEARD = ("convtasnet_mgf_native", "convtasnet_naf_td", "bsrnn", "bsroformer", "openunmix", "sudormrf")
+HEARD = ("convtasnet_mgf_native", "bsrnn", "openunmix")
 
 
 def _made() -> dict[str, Row]:
@@ -182,10 +193,10 @@ def _made() -> dict[str, Row]:
         add(weights, "reference", changes=REFERENCE, modes=native)
     for weights in BANKS:
         add(weights, "linear", treat=interpolated, modes=native)
+    for weights in (*BANKS[::2], "convtasnet_plain"):
         add(weights, "nearest", treat=nearest, modes=native)
-    add("convtasnet_plain", "nearest", treat=nearest, modes=native)
     add("convtasnet_td_mgf", "native", changes={"flavour": "native"}, modes=native)
-    for weights in ("convtasnet_mgf_native", "convtasnet_plain", "bsrnn", "bsroformer", "openunmix"):
+    for weights in HEARD:
         add(weights, "whole_hops", treat=whole_hops, modes=native)
     for weights in ("bsrnn", "bsroformer"):
         add(weights, "silent", changes={"absent": "silent"}, modes=native)
