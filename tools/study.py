@@ -14,7 +14,7 @@ import gzip
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from sfi_zoo.metrics.reporting.study import compared, correlation, plot_study, s
 from sfi_zoo.metrics.scoring.checks import check_record
 from sfi_zoo.metrics.scoring.points import Points, points_of
 from sfi_zoo.metrics.scoring.records import key_of, read_records
+from sfi_zoo.metrics.scoring.rows import DIFFERENCES, differences, separated
 from sfi_zoo.metrics.scoring.run import Plan, score
 from sfi_zoo.metrics.scoring.signals import SharedSignals
 from sfi_zoo.metrics.scoring.unit import Measures, records_of
@@ -139,7 +140,7 @@ def kept(half: str, kind: str = "records") -> Records:
 
 def found(half: str, records: Records) -> dict[str, Any]:
     """What the plan asks of records of a half, whatever resamples them, and the table beside it."""
-    records = [record | {"mode": record["mode"].partition(":")[0]} for record in records]
+    records = of_modes(records)
     rows = [
         row
         for row in study(records, FAMILIES)
@@ -160,15 +161,48 @@ def found(half: str, records: Records) -> dict[str, Any]:
 
 
 def after_the_plan() -> list[dict[str, Any]]:
-    """The plan's metric and cost on all songs: with the rows of the plan, with those of after it, and with both."""
-    sets = []
-    for half in SYNTHETIC:
-        plan, later = kept(half), kept(half, "range")
-        for which, records in (("of the plan", plan), ("after it", later), ("both", plan + later)):
-            own = found(half, records)
-            claim = [r for r in own["correlations"] if (r["metric"], r["cost"]) == (METRIC, COST)]
-            sets.append({"set": which} | own | {"correlations": claim})
-    return sets
+    """The plan's metric and cost with the rows of the plan, with those of after it, and with both; and the two readings of after it."""
+    return [again(half, which, rows) for half in SYNTHETIC for which, rows in sets_of(half)]
+
+
+def sets_of(half: str) -> Iterator[tuple[str, Records]]:
+    """The records of each set of rows that was scored on these songs."""
+    there = [kind for kind in ("records", "range") if (FOLDER / f"{kind}_{half}.jsonl.gz").is_file()]
+    of = {kind: kept(half, kind) for kind in there}
+    for kind, records in of.items():
+        yield {"records": "of the plan", "range": "after it"}[kind], records
+    if len(of) == 2:
+        yield "both", of["records"] + of["range"]
+
+
+def again(half: str, which: str, records: Records) -> dict[str, Any]:
+    """What the plan asks of a set of rows, and beside it: r over the same pairs, tau over pairs that differ by two errors."""
+    own, pairs = found(half, records), found(half, [same_pairs(record) for record in records])
+    of_plan = lambda rows: [r for r in rows if (r["metric"], r["cost"]) == (METRIC, COST)]  # noqa: E731
+    two = choices(of_modes(records), METRIC, COST, errors=2)
+    return {
+        "set": which,
+        **own,
+        "correlations": of_plan(own["correlations"]),
+        "same_pairs": of_plan(pairs["correlations"]),
+        "two_errors": two,
+    }
+
+
+def same_pairs(record: dict[str, Any]) -> dict[str, Any]:
+    """The sums of the plan's LEE over the sources alone that its cost counts: those that are separated at F0."""
+    lost = differences(record, "si_sdr", *DIFFERENCES["_lost"])
+    counts = [x is not None and there for x, there in zip(lost, separated(record), strict=True)]
+    sums = {
+        part: [x * n for x, n in zip(values, counts, strict=True)]
+        for part, values in record["lee"][METRIC].items()
+    }
+    return record | {"lee": {METRIC: sums}}
+
+
+def of_modes(records: Records) -> Records:
+    """Whatever resamples is mode resample."""
+    return [record | {"mode": record["mode"].partition(":")[0]} for record in records]
 
 
 def without(points: Points, families: dict[str, str], group: str) -> dict[str, Any]:

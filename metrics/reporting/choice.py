@@ -2,7 +2,8 @@ r"""Does a LEE pick the model that loses least? Kendall's tau at each sampling f
 
     tau = (concordant - discordant) / pairs
 
-A pair of models counts where what they lose differs by more than the standard error of the difference, by a jackknife over tracks,
+A pair of models counts where what they lose differs by more than the standard error of the difference (or so many of them), by a jackknife
+over tracks,
 
     se^2 = (n - 1) / n sum_i (d_-i - mean d_-i)^2
 
@@ -22,13 +23,16 @@ from sfi_zoo.metrics.scoring.points import points_of
 ENOUGH = 10  # pairs, below which there is nothing to rank
 
 
-def choices(records: Iterable[dict[str, Any]], metric: str, cost: str) -> list[dict[str, Any]]:
+def choices(
+    records: Iterable[dict[str, Any]], metric: str, cost: str, errors: float = 1
+) -> list[dict[str, Any]]:
     """How well a LEE ranks models, in each mode and at each F other than F0.
 
     Args:
         records: of scoring runs.
         metric: name of a LEE.
         cost: as `Points.cost_db` takes it.
+        errors: how many standard errors make a difference. Of pairs that do not differ, 1 lets through a third, 2 a twentieth.
 
     Returns:
         Rows of mode, sample_rate, models, pairs (of models that differ), of (all pairs), tau (None for fewer than `ENOUGH` pairs).
@@ -46,7 +50,7 @@ def choices(records: Iterable[dict[str, Any]], metric: str, cost: str) -> list[d
             error = (
                 np.sqrt((tracks - 1) / tracks * ((d[1:] - d[1:].mean()) ** 2).sum()) if tracks > 1 else np.inf
             )
-            if abs(d[0]) > error:
+            if abs(d[0]) > errors * error:
                 signs.append(np.sign(d[0]) * np.sign(lee[a] - lee[b]))
         rows.append(
             {
