@@ -428,7 +428,10 @@ def test_folders_may_share_what_they_agree_on(tmp_path):
             lambda made, other: results(other, [*made[:-1], made[-1] | {"si_sdr": made[0]["si_sdr"]}]),
             "have different scores of m0 on",
         ),
-        (lambda made, other: results(other, records([5.0], model="x"), "folder"), "of different data"),
+        (
+            lambda made, other: results(other, records([5.0], model="x"), "folder"),
+            "other and {folder} are of different data (kind folder and synthetic)",
+        ),
         (lambda made, other: other.mkdir(), "no results of `sfi-zoo score`"),
     ],
     ids=["twice", "data", "none"],
@@ -438,7 +441,50 @@ def test_folders_that_do_not_go_together(command, break_it, says, tmp_path, caps
     folder = results(tmp_path / "results", made)
     break_it(made, tmp_path / "other")
     assert cli.main([command, str(folder), str(tmp_path / "other")]) == 2
-    assert says in capsys.readouterr().err
+    assert says.format(folder=folder) in capsys.readouterr().err
+
+
+def test_a_model_that_was_not_scored_at_f0_is_told(tmp_path, capsys):
+    made = records([5.0])
+    folder = results(tmp_path / "results", [r for r in made if r["sample_rate"] != 32000.0])
+    assert cli.main(["report", str(folder), "--resamples", "5"]) == 0
+    said = "m0 was not scored at its F0: what it gains is not known, and it has no rank; score it at 32000 Hz too"
+    assert said in capsys.readouterr().err
+    page = (folder / "report.md").read_text()
+    assert "| m0 (a, b) |" in page and "m0 ()" not in page
+
+
+def failing(made, units):
+    """The same, without a score of some units (model, mode, F, track)."""
+    common = ("model", "track", "mode", "sample_rate", "trained_rate", "sources")
+    return [
+        {key: r[key] for key in common} | {"failed": "it raised"}
+        if (r["model"], r["mode"], r["sample_rate"], r["track"]) in units
+        else r
+        for r in made
+    ]
+
+
+@pytest.mark.parametrize("command", [["study", "--no-plots"], ["report", "--resamples", "5"]])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_means_over_fewer_tracks_are_told(command, count, tmp_path, capsys):
+    units = [("m0", "native", 8000.0, "t0"), ("m0", "native", 8000.0, "t1"), ("m1", "none", 16000.0, "t2")]
+    units += [("m1", mode, 48000.0, "t0") for mode in ("native", "resample")]
+    folder = results(tmp_path / "results", failing(records([5.0, 4.0]), units[:count]))
+    assert cli.main([*command, str(folder)]) == 0
+    said = capsys.readouterr().err
+    start = "note: means over fewer tracks do not compare with the others: m0, native, 8000 Hz"
+    assert (f"{start} (5 of 6)\n" in said) == (count == 1) and (start in said) == (count > 0)
+    assert (f"{start} (4 of 6); m1, native, 48000 Hz (5 of 6); " in said) == (count == 5)
+    assert ("; and 1 more" in said) == (count == 5)
+
+
+def test_a_folder_of_cards_without_a_card_is_told(tmp_path, capsys):
+    folder, cards = results(tmp_path / "results", records([5.0])), tmp_path / "cards"
+    (cards / "m0").mkdir(parents=True)
+    assert cli.main(["report", str(folder), "--resamples", "5", "--cards", str(cards)]) == 0
+    assert f"no card in {cards}, nothing written there: m0" in capsys.readouterr().err
+    assert not list((cards / "m0").iterdir())
 
 
 @pytest.mark.parametrize("command", ["study", "report"])

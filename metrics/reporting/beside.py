@@ -62,7 +62,7 @@ def told(songs: tuple[Any, ...]) -> str:
     kind, place, tracks, seconds, margin = songs
     length = "" if seconds is None else f", {seconds:g} s of each"
     own_margin = "" if margin == ALIVE_MARGIN else f", LEE up to {margin:g} of half the rate"
-    return f"{place or kind} ({tracks or '?'} tracks{length}{own_margin})"
+    return f"{place or kind} ({tracks or '?'} track{'s' * (tracks != 1)}{length}{own_margin})"
 
 
 def by_songs(scores: Mapping[str, Scores]) -> dict[tuple[Any, ...], dict[str, Scores]]:

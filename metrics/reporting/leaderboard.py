@@ -71,7 +71,8 @@ def leaderboard(
         own = (points.models == model) & (points.modes == mode)
         of = [r for r in records if (r["model"], r["mode"]) == (model, mode) and "failed" not in r]
         row = {"model": model, "mode": mode, "trained_rate": float(points.trained[own][0])}
-        row |= _gained([r for r in of if r["sample_rate"] == r["trained_rate"]], points, weights, group)
+        here = [r for r in of if r["sample_rate"] == r["trained_rate"]]
+        row |= _gained(here, of[0]["sources"], points, weights, group)
         row |= _lost(points, own, lost)
         away = own & (points.rates != points.trained)
         row |= {f"{m}_lee": interval(x[:, away].mean(1)) if away.any() else None for m, x in lee.items()}
@@ -86,10 +87,13 @@ def leaderboard(
 
 
 def _gained(
-    records: Sequence[Record], points: Points, weights: Array, group: Callable[[str], str]
+    records: Sequence[Record],
+    sources: Sequence[str],
+    points: Points,
+    weights: Array,
+    group: Callable[[str], str],
 ) -> dict[str, Any]:
     """What is gained at F0: of all tracks, and of those of each group."""
-    sources = records[0]["sources"] if records else []
     gains = np.full((len(points.tracks), len(sources)), np.nan)
     for record in records:
         found = differences(record, "si_sdr", "estimate", "mixture")

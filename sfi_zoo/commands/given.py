@@ -91,6 +91,7 @@ def read_results(
     Raises:
         InputError: a folder without results, or two that differ on a unit, or were scored on different data.
     """
+    from sfi_zoo.metrics.scoring.checks import flat
     from sfi_zoo.metrics.scoring.records import MANIFEST, key_of, read_manifest, read_records
 
     each = [(read_records(folder), read_manifest(folder)) for folder in folders]
@@ -102,8 +103,16 @@ def read_results(
             raise InputError(
                 f"{folder}: has records of {', '.join(unknown)}, which its {MANIFEST} does not know"
             )
-    if any(made_with["data"] != each[0][1]["data"] for _, made_with in each):
-        raise InputError("these results are of different data: a table of them would compare nothing")
+    first = flat(each[0][1]["data"])
+    for folder, (_, made_with) in zip(folders, each, strict=True):
+        here = flat(made_with["data"])
+        apart = [name for name in {**first, **here} if here.get(name) != first.get(name)]
+        if apart:
+            said = ", ".join(f"{name} {here.get(name)} and {first.get(name)}" for name in apart)
+            raise InputError(
+                f"{folder} and {folders[0]} are of different data ({said}): a table of them would compare nothing; "
+                "give one of them, or score both on the same songs"
+            )
     margins = {made_with["measures"].get("margin") for _, made_with in each} - {None}
     if len(margins) > 1:
         raise InputError(

@@ -26,6 +26,7 @@ Results = Annotated[
     ),
 ]
 WithZoo = Annotated[bool, typer.Option("--with-zoo", help="Show the bundled models beside them.")]
+MOST_NAMED = 3  # rows in a note
 Resamples = Annotated[int, typer.Option(help="Number of resamples of the bootstrap.", min=0)]
 
 
@@ -67,6 +68,8 @@ def study_command(
     given = read_given(results, with_zoo)
     if cost not in study.COSTS:
         raise InputError(f"--cost {cost}: not one of {', '.join(study.COSTS)}")
+    for line in _uneven(given.records):
+        note(line)
     alike = _same_songs(given.of_folders() | given.scores) if given.scores else {}
     points = _without(points_of_scores(alike) if alike else points_of(given.records), leave_out or [])
     owners = _families(sorted(set(points.models.tolist())), families or [])
@@ -130,6 +133,8 @@ def report_command(
     pictures = _can_draw()
     given = read_given(results, with_zoo)
     records = given.records
+    for line in (*_without_trained(records), *_uneven(records)):
+        note(line)
     title = "Scores: " + ", ".join(given.own)
     if as_json and not records:
         raise InputError(
@@ -144,6 +149,8 @@ def report_command(
         else {}
     )
     with_cards = _with_cards(cards, of_models) if cards else {}
+    if cards and (without := sorted(of_models.keys() - with_cards.keys())):
+        note(f"no card in {cards}, nothing written there: {', '.join(without)}")
     parts = report.beside(of_models | given.scores, resamples) if given.scores else []
     if records:
         parts += report.sections(records, resamples, pictures, rows)
@@ -163,6 +170,29 @@ def report_command(
     else:
         for path in written:
             say(path)
+
+
+def _without_trained(records: list[dict[str, Any]]) -> list[str]:
+    """Models that were not scored at F0, where what they gain is told."""
+    trained = {record["model"]: record["trained_rate"] for record in records}
+    there = {record["model"] for record in records if record["sample_rate"] == record["trained_rate"]}
+    return [
+        f"{model} was not scored at its F0: what it gains is not known, and it has no rank; score it at {rate:g} Hz too"
+        for model, rate in sorted(trained.items())
+        if model not in there
+    ]
+
+
+def _uneven(records: list[dict[str, Any]]) -> list[str]:
+    """Rows that are means over fewer tracks than others, since a track has no score there."""
+    tracks = {record["track"] for record in records}
+    rows: dict[str, set[str]] = {}
+    for record in records:
+        name = f"{record['model']}, {record['mode']}, {record['sample_rate']:g} Hz"
+        rows.setdefault(name, set()).update([] if "failed" in record else [record["track"]])
+    few = [f"{name} ({len(own)} of {len(tracks)})" for name, own in rows.items() if len(own) < len(tracks)]
+    shown = "; ".join(few[:MOST_NAMED]) + (f"; and {len(few) - MOST_NAMED} more" if few[MOST_NAMED:] else "")
+    return [f"means over fewer tracks do not compare with the others: {shown}"] * bool(few)
 
 
 def _with_cards(cards: Path, of_models: dict[str, Any]) -> dict[str, Any]:
