@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from sfi_zoo.design import band_limited_taps, interpolation_nodes
+from sfi_zoo.design import band_limited_taps, closest_taps, interpolation_nodes
+from sfi_zoo.design.interpolation import closest_width
 from sfi_zoo.filters.kaiser import kaiser_sinc, kaiser_sinc_rows
 from sfi_zoo.layers import SFIConv1d, SFIConvTranspose1d
 from sfi_zoo.layers import designed as designed_module
@@ -35,6 +37,68 @@ def test_band_limited_taps_are_the_sum_that_they_are_said_to_be(rate):
     for given in (rate, torch.tensor(rate, dtype=torch.float64)):
         found = band_limited_taps(taps, delays, -reach, reach, given, band, trained_rate)
         assert torch.allclose(found, expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
+
+
+def response(taps, instants, frequencies):
+    """Of taps (..., L) at instants in seconds, at frequencies in Hz."""
+    return taps.to(torch.complex128) @ torch.exp(-2j * math.pi * instants[:, None] * frequencies)
+
+
+def noise_at_32k():
+    """Three short kernels, (3, 150), and the instants of their taps in seconds."""
+    generator = torch.Generator().manual_seed(0)
+    window = torch.hann_window(152, periodic=False, dtype=torch.float64)[1:-1]
+    noise = torch.randn(3, 150, generator=generator, dtype=torch.float64)
+    return noise * window, (149 / 2 - torch.arange(150)) / 32000
+
+
+@pytest.mark.parametrize("rate", [4001.0, 16000.0, 31999.0])
+def test_closest_taps_are_a_weighted_least_squares_fit(rate):
+    """By a singular value decomposition at Gauss-Legendre frequencies, which knows of no normal equations."""
+    taps, instants = noise_at_32k()
+    # so few taps beyond the kernel that the error is much more than rounding
+    reach, delay = math.ceil(rate * 75 / 32000) + 4, 0.3
+    at_rate = (delay - torch.arange(-reach, reach + 1)) / rate
+    nodes, weights = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(200))
+    left, right = [], []
+    for low, high, importance in ((0.0, 0.9, 1.0), (0.9, 0.95, 1e-8), (0.95, 1.0, 1e-11)):
+        frequencies = (low + (high - low) * (nodes + 1) / 2) * rate / 2
+        root = (weights * (high - low) * importance).sqrt()
+        left.append(response(torch.eye(len(at_rate), dtype=torch.float64), at_rate, frequencies) * root)
+        right.append(response(taps, instants, frequencies) * root)
+    left, right = (torch.view_as_real(torch.cat(x, dim=1)).flatten(1).mT for x in (left, right))
+    least = (left @ torch.linalg.lstsq(left, right, driver="gelsd").solution - right).norm(dim=0)
+    delays = torch.tensor([delay], dtype=torch.float64)
+    found = closest_taps(taps, -reach, reach, rate, 32000.0)(delays)[0]
+    # normal equations are solved to six digits
+    assert ((left @ found.mT - right).norm(dim=0) < 1.001 * least + 3e-6 * right.norm(dim=0)).all()
+    assert rate > 5000 or (least > 1e-4 * right.norm(dim=0)).all()
+
+
+@pytest.mark.parametrize("rate", [4001.0, 16000.0, 31999.0])
+def test_closest_taps_keep_the_response(rate):
+    taps, instants = noise_at_32k()
+    reach = math.ceil(rate * 75 / 32000 + closest_width(rate * 150 / 32000))
+    delays = torch.tensor([0.3], dtype=torch.float64)
+    frequencies = torch.linspace(0, 0.45 * rate, 50, dtype=torch.float64)
+    found = closest_taps(taps, -reach, reach, rate, 32000.0)(delays)[0]
+    found = response(found, (0.3 - torch.arange(-reach, reach + 1)) / rate, frequencies)
+    expected = response(taps, instants, frequencies)
+    assert (found - expected).norm() < 6e-6 * expected.norm()
+
+
+def test_closest_taps_follow_the_rate():
+    taps, delays = torch.hann_window(150, dtype=torch.float64)[None], torch.tensor([0.3], dtype=torch.float64)
+    at = lambda rate: closest_taps(taps, -80, 80, rate, 32000.0)(delays)  # noqa: E731
+    rate = torch.tensor(22050.0, dtype=torch.float64)
+    along = torch.func.jvp(at, (rate,), (torch.ones_like(rate),))[1]
+    expected = (at(22051.0) - at(22049.0)) / 2
+    # towards the Nyquist frequency the solution is rounded to few digits
+    heard = torch.exp(-1j * math.pi * 0.9 * torch.linspace(0, 1, 50) * torch.arange(161)[:, None]).to(
+        torch.complex128
+    )
+    along, expected = along.to(heard) @ heard, expected.to(heard) @ heard
+    assert (along - expected).norm() < 1e-6 * expected.norm()
 
 
 @pytest.mark.parametrize("band", [1.0, 0.73, 1 / 6])
@@ -102,6 +166,23 @@ def test_phases_made_on_the_fly_have_derivatives_and_serve_a_batch(monkeypatch, 
         one_by_one = torch.cat([conv(some[None], rate) for some in x])
     assert (along - expected).norm() <= 1e-7 * expected.norm()
     torch.testing.assert_close(y, one_by_one, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rate", [44100, 44056])
+@pytest.mark.parametrize("seconds", [0.03, 1.0])
+def test_products_in_place_are_those_that_can_be_differentiated(monkeypatch, rate, seconds):
+    """More or fewer frames than phases, a batch, a bias; kept phases and phases that are made for the call."""
+    monkeypatch.setattr(sfi_conv_module, "COST_OF_A_PHASE", 0)
+    monkeypatch.setattr(
+        sfi_conv_module, "PHASES_BYTES", 8 * 4 * 1100 * 3
+    )  # some phases at a time, and not all of them
+    conv = layer()
+    torch.nn.init.normal_(conv.bias)
+    x = torch.randn(2, 1, round(seconds * rate), dtype=torch.float64)
+    expected = conv(x, rate)
+    assert expected.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x, rate), expected.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_gradients_are_the_same_with_and_without_shortcuts(monkeypatch):

@@ -6,6 +6,7 @@ from sfi_zoo.design.interpolation import (
     INTERPOLATION_WIDTH,
     band_limited_taps,
     between_samples,
+    closest_taps,
     interpolated_delays,
 )
 from sfi_zoo.design.native import Kernel, Sampling, half_support, is_sampled_directly, native_design
@@ -23,6 +24,7 @@ __all__ = [
     "band_limited_taps",
     "between_samples",
     "chebyshev_delays",
+    "closest_taps",
     "frequency_domain_taps",
     "half_support",
     "hilbert_pair",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sfi_zoo.design.frequency_domain import frequency_domain_design
-from sfi_zoo.design.interpolation import band_limited_taps
+from sfi_zoo.design.interpolation import band_limited_taps, closest_taps, closest_width
 from sfi_zoo.design.time_domain import time_domain_taps
 from sfi_zoo.filters.base import AnalogFilterBank
 from sfi_zoo.filters.kaiser import HALF_WIDTH
@@ -75,19 +75,30 @@ def is_sampled_directly(bank: AnalogFilterBank, kernel: Kernel, rate: float, on_
 
 
 def half_support(kernel: Kernel, rate: float, direct: bool) -> float:
-    """Seconds from the centre of the kernel to its last tap: T / 2, and Z samples of the lower rate where taps are interpolated."""
-    return kernel.duration / 2 + (0.0 if direct else HALF_WIDTH / min(rate, kernel.trained_rate))
+    """Seconds from the centre of the kernel to its last tap: T / 2, and some samples of the lower rate where taps are interpolated."""
+    if direct:
+        return kernel.duration / 2
+    width = closest_width(rate * kernel.duration) if _solves(kernel, rate) else HALF_WIDTH
+    return kernel.duration / 2 + width / min(rate, kernel.trained_rate)
 
 
-def native_design(bank: AnalogFilterBank, kernel: Kernel, sampling: Sampling) -> Callable[[Tensor], Tensor]:
-    """How to design unit-gain taps, see `Sampling`, band-limited to min(F, F0) / 2 and tapered.
+def _solves(kernel: Kernel, rate: float) -> bool:
+    """Whether taps that are not sampled are `closest_taps`: below F0, where kernels are so short that their ends matter."""
+    return rate < kernel.trained_rate and kernel.size < LONG_KERNEL
 
-    Directly, or by band-limited interpolation of the taps at F0 (see `is_sampled_directly` and `band_limited_taps`).
+
+def native_design(
+    bank: AnalogFilterBank, kernel: Kernel, sampling: Sampling, level: Tensor | float = 1.0
+) -> Callable[[Tensor], Tensor]:
+    """How to design taps, see `Sampling`, band-limited to min(F, F0) / 2 and tapered.
+
+    Directly, or from the taps at F0 (see `is_sampled_directly`, `closest_taps` and `band_limited_taps`).
 
     Args:
         bank: C analog filters.
         kernel: what of them is kept.
         sampling: the rate and the taps that are wanted.
+        level: factor of each filter, (C, 1), or of all; 1 is unit gain.
 
     Returns:
         A function: delays, (P,) fractions of a sample in float64 -> taps, (P, C, L), in float64 or that of `sampling`. What does not depend
@@ -101,21 +112,29 @@ def native_design(bank: AnalogFilterBank, kernel: Kernel, sampling: Sampling) ->
             trained_rate, -math.floor(center), math.ceil(center), direct=True, dtype=sampling.dtype
         )
         middle = torch.tensor([center % 1], dtype=torch.float64, device=bank.device)
-        trained = native_design(bank, kernel, plain)(middle)[0].double()
+        trained = native_design(bank, kernel, plain)(middle)[0].double() * level
         given = rate * sampling.scale if isinstance(sampling.scale, Tensor) else rate
+        if _solves(kernel, rate):
+            return closest_taps(trained, first, last, given, trained_rate)
         return lambda delays: band_limited_taps(
-            trained, delays, first, last, given, min(rate, trained_rate), trained_rate
+            trained, delays, first, last, given, min(rate, trained_rate), trained_rate, sampling.dtype
         )
     scaled = rate * sampling.scale
-    if kernel.design == "time":
-        m = torch.arange(first, last + 1, dtype=torch.float64, device=bank.device)
+    m = torch.arange(first, last + 1, dtype=torch.float64, device=bank.device)
 
-        def in_time(delays: Tensor) -> Tensor:
-            offsets = delays[:, None] - m
-            taps = time_domain_taps(bank, offsets.flatten(), scaled, kernel.duration, kernel.taper)
-            return taps.unflatten(1, offsets.shape).transpose(0, 1)
+    def in_time(delays: Tensor) -> Tensor:
+        offsets = delays[:, None] - m
+        taps = time_domain_taps(bank, offsets.flatten(), scaled, kernel.duration, kernel.taper)
+        return taps.unflatten(1, offsets.shape).transpose(0, 1)
 
-        return in_time
-    return frequency_domain_design(
-        bank, first, last, scaled, kernel.duration, kernel.taper, trained_rate / 2, sampling.dtype
-    )
+    design: Callable[[Tensor], Tensor] = in_time
+    if kernel.design == "frequency":
+        design = frequency_domain_design(
+            bank, first, last, scaled, kernel.duration, kernel.taper, trained_rate / 2, sampling.dtype
+        )
+
+    def leveled(delays: Tensor) -> Tensor:
+        taps = design(delays)
+        return taps * (level.to(taps.dtype) if isinstance(level, Tensor) else level)
+
+    return leveled

@@ -49,8 +49,9 @@ class InterpolatedKernels(AnalogFilterBank):
         H(omega) = sum_m w[m] exp(-j omega t_m) up to F0 / 2, zero above
 
     s is 1 at 0 and 0 at every other whole number, so at F0 the taps are w itself, to the last bit or two. At other rates the layer
-    interpolates them (`band_limited_taps`), ends included: they reach Z = 32 samples of the lower rate beyond the kernel. Filters
-    above the Nyquist frequency are not dropped whole (`drops_dead`), they lose what lies above.
+    interpolates them, ends included: above F0 (`band_limited_taps`) they reach Z = 32 samples of F0 beyond the kernel, below F0
+    (`closest_taps`) 17 to 32 samples of F. Filters above the Nyquist frequency are not dropped whole (`drops_dead`), they lose what
+    lies above.
 
     Layers of flavour "reference" interpolate the kernel linearly instead (`reference_taps`): the baseline.
 

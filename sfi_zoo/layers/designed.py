@@ -306,7 +306,12 @@ class DesignedConv(SampleRateAware):
                 moving = (self._design(at, shift=drift) - self._design(at)).to(dtype)
             scaled = at._replace(sampling=replace(at.sampling, scale=1 + drift))
             return Design(self._design(scaled).to(dtype), at.sampling.first, moving, drift)
-        design = lambda: self._design(at, dtype=dtype)  # noqa: E731
+
+        def design() -> Tensor:
+            taps = self._design(at, dtype=dtype)
+            # phases are made of these, and products with their frames are quicker where the taps of all filters lie side by side
+            return taps if self._transposed or not at.grid.interpolated else taps.mT.contiguous().mT
+
         if self.training or torch.compiler.is_compiling():
             taps = design()
         else:
@@ -345,7 +350,7 @@ class DesignedConv(SampleRateAware):
             at_once = max(1, PIECE_BYTES // (8 * self.filters.num_filters * count))
             return _joined((taps_at(some).to(dtype) for some in delays.split(at_once)), len(delays))
         designed = taps_at(delays.new_tensor(nodes))
-        weights = lagrange(nodes, delays)
+        weights = lagrange(nodes, delays).to(designed.dtype)
         return _joined((torch.tensordot(w[None], designed, 1).to(dtype) for w in weights), len(delays))
 
     def _fewer_delays(self, at: Geometry) -> list[float] | None:
@@ -383,15 +388,9 @@ class DesignedConv(SampleRateAware):
             raise InputError(
                 f"sample_rate {rate} Hz leaves no filter alive: the lowest centre is above {rate / 2} Hz"
             )
-        design = native_design(self.filters, self._kernel, sampling)
         gain = rate / self.trained_rate * sampling.scale if self._transposed else 1.0
         level = self._alive(self.trained_rate).double()[:, None] * gain
-
-        def leveled(delays: Tensor) -> Tensor:
-            taps = design(delays)
-            return taps * level.to(taps.dtype)
-
-        return leveled
+        return native_design(self.filters, self._kernel, sampling, level)
 
     def train(self, mode: bool = True) -> "DesignedConv":
         """Sets the mode; where it changes, what was designed is dropped. (`model.eval()` says so to layers that evaluate already.)"""

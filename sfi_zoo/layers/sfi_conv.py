@@ -167,9 +167,7 @@ class SFIConv1d(DesignedConv):
         room = max(0, grid.start(last) + design.first + taps - x.shape[-1] - right)
         x = self._padded(x, left, right, room)
         design = design._replace(first=design.first + left)
-        analyse = self._phased if phased else self._interpolated
-        y = analyse(x, design, grid, frames)
-        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None]
+        return (self._phased if phased else self._interpolated)(x, design, grid, frames)
 
     def _padded(self, x: Tensor, left: int, right: int, room: int) -> Tensor:
         """What the frames reach outside of the signal, and room for frames that nobody asked for."""
@@ -187,9 +185,11 @@ class SFIConv1d(DesignedConv):
         return taps.unflatten(-2, (self.out_channels, self.in_channels // self.groups))
 
     def _phased(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
-        """One ordinary strided convolution per phase; frames are interleaved as rows, which is one copy of whole rows."""
+        """One ordinary strided convolution per phase; frames are interleaved as rows."""
         moving = None if design.moving is None else self._kernels(design.moving)
         phases, stride, taps = grid.phases, grid.stride, design.taps.shape[-1]
+        if self._are_rows(taps, stride) and nobody_follows(x, design.taps, self.bias):
+            return self._phased_in_place(x[:, 0], design, grid, frames)
         count = -(-frames // phases)
         y: Tensor | None = None
         for phase, of_phase in enumerate(taps_of_phases(design, grid, min(phases, frames))):
@@ -199,6 +199,8 @@ class SFIConv1d(DesignedConv):
             if moving is not None:  # later frames move further
                 positions = grid.positions(count * phases, x.device)[phase::phases].to(x)
                 rows = rows + self._rows(segment, moving[phase], stride) * positions[:, None]
+            if self.bias is not None:
+                rows = rows + self.bias.to(rows.dtype)
             if phases == 1:
                 return rows.mT
             if y is None:
@@ -207,15 +209,46 @@ class SFIConv1d(DesignedConv):
         assert y is not None
         return y.flatten(1, 2)[:, :frames].mT
 
+    def _phased_in_place(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
+        """The same for one channel, (batch, time), without derivatives: products are written where their frames lie."""
+        taps, count, given = design.taps.shape[-1], -(-frames // grid.phases), min(grid.phases, frames)
+        y = x.new_empty(len(x), count, grid.phases, self.out_channels)
+        bias = None if self.bias is None else self.bias.to(y.dtype)
+        begins = torch.tensor([grid.start(phase) + design.first for phase in range(given)], device=x.device)
+        if not grid.interpolated:
+            for phase, (begin, kernel) in enumerate(zip(begins.tolist(), design.taps, strict=False)):
+                segments = x[:, begin : begin + (count - 1) * grid.stride + taps].unfold(
+                    -1, taps, grid.stride
+                )
+                for segment, rows in zip(segments, y[:, :, phase], strict=True):
+                    if bias is None:
+                        torch.mm(segment, kernel.mT, out=rows)
+                    else:
+                        torch.addmm(bias, segment, kernel.mT, out=rows)
+            return y.flatten(1, 2)[:, :frames].mT
+        # there are few frames of each phase: one batch of products for some phases
+        strides, first = torch.arange(count, device=x.device) * grid.stride, 0
+        for kernels in made_for_phases(design.taps.mT, grid, given):
+            some = slice(first, first + len(kernels))
+            segments = x.unfold(-1, taps, 1)[:, begins[some, None] + strides].transpose(0, 1).flatten(1, 2)
+            rows = torch.bmm(segments, kernels) if bias is None else torch.baddbmm(bias, segments, kernels)
+            y[:, :, some] = rows.unflatten(1, (len(x), count)).permute(1, 2, 0, 3)
+            first = some.stop
+        return y.flatten(1, 2)[:, :frames].mT
+
     def _rows(self, x: Tensor, kernel: Tensor, stride: int) -> Tensor:
         """`conv1d`, (batch, frames, out_channels).
 
         A matrix product where frames of one input channel overlap little; the gradient of its frames would be slow.
         """
         needs_gradient = x.requires_grad and torch.is_grad_enabled()
-        if self.in_channels == 1 and kernel.shape[-1] <= MOST_OVERLAP * stride and not needs_gradient:
+        if self._are_rows(kernel.shape[-1], stride) and not needs_gradient:
             return torch.matmul(x[:, 0].unfold(-1, kernel.shape[-1], stride), kernel[:, 0].mT)
         return functional.conv1d(x, kernel, stride=stride, groups=self.groups).mT
+
+    def _are_rows(self, taps: int, stride: int) -> bool:
+        """Whether frames are those of one channel and overlap little: rows of a matrix that is not much more than the signal."""
+        return self.in_channels == 1 and taps <= MOST_OVERLAP * stride
 
     def _interpolated(self, x: Tensor, design: Design, grid: FrameGrid, frames: int) -> Tensor:
         """All nodes at every frame's integer position, combined by Lagrange weights in the delay."""
@@ -230,7 +263,8 @@ class SFIConv1d(DesignedConv):
         y = torch.matmul(kernels[0], segments.mT) * weights[:, 0]  # (batch, groups, out / groups, frames)
         for node in range(1, len(kernels)):
             y = torch.addcmul(y, torch.matmul(kernels[node], segments.mT), weights[:, node])
-        return y.flatten(1, 2)
+        y = y.flatten(1, 2)
+        return y if self.bias is None else y + self.bias.to(y.dtype)[:, None]
 
 
 class SFIConvTranspose1d(DesignedConv):
@@ -421,21 +455,32 @@ def each_phase_is_cheaper(grid: FrameGrid, design: Design, frames: int) -> bool:
     return design.drift is None and made + frames < grid.nodes * frames
 
 
-def taps_of_phases(design: Design, grid: FrameGrid, count: int) -> Iterator[Tensor]:
-    """The taps of phases 0 ... count - 1, each (filters, taps): those that are kept, or from those at the nodes, a few at a time.
+def nobody_follows(*tensors: Tensor | None) -> bool:
+    """Whether results may be written over memory that is there: no derivative, no graph, no autocast."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    given = [x for x in tensors if x is not None]
+    return not cannot_be_compared(given) and not torch.is_autocast_enabled(given[0].device.type)
 
-    Without gradients those of a phase are overwritten by the next: memory that is new each time would cost more than the product.
-    """
+
+def taps_of_phases(design: Design, grid: FrameGrid, count: int) -> Iterator[Tensor]:
+    """The taps of phases 0 ... count - 1, each (filters, taps): those that are kept, or from those at the nodes."""
     if not grid.interpolated:
         yield from design.taps[:count]
         return
-    delays = torch.tensor(grid.every_delay()[:count], dtype=torch.float64, device=design.taps.device)
-    weights = grid.lagrange(delays).to(design.taps)
-    at_once = max(1, PHASES_BYTES // (design.taps[0].numel() * 4))
-    differentiated = (
-        torch.is_grad_enabled() or torch.compiler.is_compiling() or cannot_be_compared([design.taps])
-    )
-    room = None if differentiated else design.taps.new_empty(at_once, design.taps[0].numel())
+    for some in made_for_phases(design.taps, grid, count):
+        yield from some
+
+
+def made_for_phases(at_nodes: Tensor, grid: FrameGrid, count: int) -> Iterator[Tensor]:
+    """What phases 0 ... count - 1 have where the nodes have (nodes, ...): (phases, ...), a few of them at a time.
+
+    Without gradients they are overwritten by the next: memory that is new each time would cost more than the product.
+    """
+    delays = torch.tensor(grid.every_delay()[:count], dtype=torch.float64, device=at_nodes.device)
+    weights = grid.lagrange(delays).to(at_nodes)
+    at_once = max(1, PHASES_BYTES // (at_nodes[0].numel() * 4))
+    room = at_nodes.new_empty(at_once, at_nodes[0].numel()) if nobody_follows(at_nodes) else None
     for some in weights.split(at_once):
-        taps = torch.mm(some, design.taps.flatten(1), out=None if room is None else room[: len(some)])
-        yield from taps.unflatten(1, design.taps.shape[1:])
+        made = torch.mm(some, at_nodes.flatten(1), out=None if room is None else room[: len(some)])
+        yield made.unflatten(1, at_nodes.shape[1:])
