@@ -124,6 +124,48 @@ class Subclass(Net):
         return self.separate(x)[:, None]
 
 
+class OutputSize(Net):
+    """The decoder is told its length, as ESPnet's is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.enc(x)
+        z = z * self.mid(z).sigmoid()
+        named = self.dec(z, output_size=(len(z), 1, x.shape[-1]))
+        return named + self.dec(z, [x.shape[-1]])
+
+
+class FramesByLength(Spectral):
+    """Frames beyond the end of each item are zero; their number is that of the samples, divided by the hop, as in ESPnet."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        lengths = torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
+        padded = lengths + 2 * (self.n_fft // 2)
+        frames = torch.div(padded - self.n_fft, self.hop, rounding_mode="trunc") + 1
+        last = lengths // self.hop
+        z = torch.stft(x[:, 0], self.n_fft, self.hop, window=self.window, return_complex=True)
+        k = torch.arange(z.shape[-1])
+        z = z.masked_fill((k >= frames[:, None, None]) | (k > last[:, None, None]), 0)
+        y = torch.istft(self.mask(z), self.n_fft, self.hop, window=self.window, length=x.shape[-1])
+        return y[:, None]
+
+
+class Flattened(Spectral):
+    """All features of all frames along one axis: as many values as samples, or more, but none of them is one."""
+
+    def mask(self, z: Tensor) -> Tensor:
+        tokens = torch.view_as_real(z).flatten(1, 2)
+        level = functional.layer_norm(tokens[..., 0], tokens.shape[1:2]).tanh() + tokens.norm(dim=-1)
+        smooth = functional.conv1d(level[:, None], torch.ones(1, 1, 3) / 3, padding=1)
+        return z * smooth.reshape(z.shape).sigmoid()
+
+
+class MeanRemoved(Net):
+    """The average over all samples, by pooling to one value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.separate(x - functional.adaptive_avg_pool1d(x, 1))
+
+
 class Residual(Net):
     def forward(self, x: Tensor) -> Tensor:
         return x - self.separate(x)
@@ -269,6 +311,10 @@ CONVERTED = [
     Functional,
     WeightNorm,
     Subclass,
+    OutputSize,
+    FramesByLength,
+    Flattened,
+    MeanRemoved,
     Residual,
     Cascade,
     TimeThenSources,
@@ -299,6 +345,22 @@ class Unfolded(Net):
         frames = functional.pad(x, (24, 24))[:, 0].unfold(-1, 64, 16) * torch.hann_window(64)
         gate = self.side(torch.fft.rfft(frames).abs()).mT[..., : z.shape[-1]]
         return self.dec(z * gate.sigmoid())
+
+
+class SubPixel(Net):
+    """Every frame is a piece of the signal."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.enc(x)
+        return (z * self.mid(z).sigmoid()).mT.reshape(len(x), 1, -1)
+
+
+class PooledToFrames(Net):
+    """As many averages as there are frames."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.enc(x)
+        return self.dec(z * functional.adaptive_avg_pool1d(x.square(), z.shape[-1]))
 
 
 class Pooled(Net):
@@ -510,6 +572,8 @@ REFUSED = {
     FadedIn: "cat with 160 samples in front",
     Unfolded: "unfold.*frames of a fixed number of samples",
     Pooled: "avg_pool1d.*pools",
+    PooledToFrames: "adaptive_avg_pool1d.*pools",
+    SubPixel: "of .* samples come out.*suspected: reshape.*pieces of a fixed number",
     Convolved2d: "conv2d.*one-dimensional",
     Decimated: "__getitem__.*every n-th sample",
     Reshaped: "reshape.*pieces of a fixed number",

@@ -21,6 +21,7 @@ from tests.foreign_patterns import (
     REFUSED,
     WARNED,
     FilterBankInHalf,
+    FramesByLength,
     Functional,
     Net,
     PostFilter,
@@ -78,6 +79,24 @@ def test_converted_right(pattern):
                 continue
             assert y.shape == (*z.shape[:-1], rate)
             assert spectral_error(y, z, rate) < 1e-4
+
+
+def test_lengths_of_a_batch_become_numbers_of_frames():
+    """Items that end earlier end at the same time at every rate, also in what freeze gives."""
+    model = FramesByLength().eval()
+    lengths = {rate: torch.tensor([rate, round(0.7 * rate)]) for rate in (F0, *RATES)}
+
+    def heard(network, rate):
+        return waveforms(lambda x: network(x.expand(2, -1, -1), lengths[rate]), rate)[0]
+
+    trained = heard(model, F0)
+    converted = make_sfi(model, F0, example_inputs=(torch.zeros(2, 1, F0), lengths[F0]))
+    for rate in RATES:
+        with at_sample_rate(converted, rate):
+            y = heard(converted, rate)
+        assert y[1, :, round(0.75 * rate) :].abs().max() == 0
+        assert spectral_error(y, trained, rate) < 1e-4
+        assert relative_error(heard(freeze(converted, rate), rate), y) < 1e-4
 
 
 @pytest.mark.parametrize("pattern", REFUSED, ids=lambda p: p.__name__)

@@ -133,6 +133,14 @@ def test_told(name: str) -> None:
         sfi_zoo.make_sfi(Half().eval() if forward is Half.forward else model(forward), F0)
 
 
+@pytest.mark.parametrize("name", ["a crop at the end", "a number of frames", "half the rate"])
+def test_told_where_layers_were_named(name: str) -> None:
+    forward, said = TOLD[name]
+    with pytest.warns(UserWarning, match=said):
+        named = Half().eval() if forward is Half.forward else model(forward)
+        sfi_zoo.make_sfi(named, F0, layers=["enc", "dec"])
+
+
 def told_at(converted: nn.Module, *args: Any) -> list[str]:
     with warnings.catch_warnings(record=True) as told, torch.no_grad(), sfi_zoo.at_sample_rate(converted, F):
         warnings.simplefilter("always")

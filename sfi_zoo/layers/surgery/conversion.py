@@ -12,6 +12,8 @@ from sfi_zoo.layers.surgery.obstacles import obstacle
 from sfi_zoo.layers.surgery.places import (
     ANALYSIS,
     CONVERTED,
+    COUNT,
+    DOUBTFUL,
     FILTER,
     IN_THE_WAY,
     INSIDE,
@@ -62,7 +64,12 @@ def convert(model: nn.Module, sample_rate: float, seen: Probe, report: Report, c
     if all(role == INSIDE for role in left.values()):
         pair_lengths(*_convolutions(twins))
         return model
-    wrapper = Redirected(model, sample_rate, left, unpadded, seen.inputs)
+    counts = {
+        key: p.beyond
+        for p in places
+        if p.role == COUNT == left.get(key := Key(p.name, p.site, p.convolution))
+    }
+    wrapper = Redirected(model, sample_rate, left, unpadded, seen.inputs, counts)
     for group in _convolutions(twins):
         for layer in group:
             layer.shared = wrapper.shared_length(layer.stride)
@@ -159,7 +166,13 @@ def _roles(places: list[Place], report: Report) -> dict[Key, str]:
             continue
         key = Key(place.name, place.site, place.convolution)
         if roles.setdefault(key, place.role) != place.role:
-            why = f"it sees samples at one time ({place.role}) and frames at another ({roles[key]})"
+            if COUNT in (place.role, roles[key]):  # of one layer after the other, perhaps
+                why = "what it divides are samples at one time and frames at another"
+                roles[key] = INSIDE
+                report.places.append(Place(DOUBTFUL, place.what, place.site, why))
+                continue
+            first, second = sorted((place.role, roles[key]), key=INSIDE.__eq__)
+            why = f"it sees samples at one time ({first}) and frames at another ({second})"
             report.places.append(Place(IN_THE_WAY, place.what, place.site, why))
     return roles
 

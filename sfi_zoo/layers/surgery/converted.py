@@ -1,7 +1,7 @@
 """SFI twins of plain layers, for models that do not know of sampling frequencies: same call, same numbers at F0."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
@@ -196,8 +196,21 @@ class ConvertedConvTranspose1d(SFIConvTranspose1d):
         """Length in samples that the plain layer makes of this number of frames."""
         return self._layout(self.trained_rate).output_length(frames, self.output_padding)
 
-    def forward(self, z: Tensor, sample_rate: float | None = None, length: int | None = None) -> Tensor:
-        """Synthesise a signal, see `SFIConvTranspose1d`; the length is by default what the model expects."""
+    def forward(
+        self,
+        z: Tensor,
+        sample_rate: float | Sequence[int] | None = None,
+        length: int | None = None,
+        output_size: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Synthesise a signal, see `SFIConvTranspose1d`; the length is by default what the model expects.
+
+        `output_size` is that of `nn.ConvTranspose1d`, where it is the second argument; its last number is the length.
+        """
+        if isinstance(sample_rate, Sequence):
+            sample_rate, output_size = None, sample_rate
+        if output_size is not None:
+            length = int(output_size[-1])
         # at F0 an encoder that is redirected elsewhere notes nothing
         at_trained = self._rate(sample_rate) == self.trained_rate
         if length is None and self.shared is not None and not at_trained:

@@ -82,7 +82,7 @@ def _frozen_calls(model: Redirected, rate: float) -> nn.Module:
     inner = copy.deepcopy(model.model)
     known, layers = dict(inner.named_modules()), list(sfi_layers(inner))
     inner = replace_modules(inner, {known[name]: _plain(name, known[name], rate) for name in layers})
-    return FrozenCalls(inner, rate, calls, model.roles, layers) if calls else inner
+    return FrozenCalls(inner, rate, calls, model, layers) if calls else inner
 
 
 class FrozenSeparator(nn.Module):

@@ -24,7 +24,7 @@ from sfi_zoo.layers.surgery.called_layers import filter_taps, transform_numbers
 from sfi_zoo.layers.surgery.converted import ConvertedConv1d, SharedLength
 from sfi_zoo.layers.surgery.places import FILTER, INSIDE
 from sfi_zoo.layers.surgery.probe import isolated, noise
-from sfi_zoo.layers.surgery.redirected import Key, Redirected, Redirection
+from sfi_zoo.layers.surgery.redirected import Key, Redirected, Redirection, count_at_trained
 
 Plain = Callable[[str, nn.Module, float], nn.Module]
 SECONDS = 0.4
@@ -39,7 +39,7 @@ class FrozenCalls(nn.Module):
         model: the foreign model; modules of it that were converted are frozen already.
         rate: F in Hz.
         calls: the layer for every call, and what answers for it; see `record`.
-        roles: see `Redirected`.
+        converted: the model before, see `Redirected`.
         layers: names of the modules that are frozen themselves: what they call is plain.
     """
 
@@ -48,11 +48,12 @@ class FrozenCalls(nn.Module):
         model: nn.Module,
         rate: float,
         calls: dict[Any, tuple[nn.Module, Any]],
-        roles: dict[Key, str],
+        converted: Redirected,
         layers: Iterable[str],
     ) -> None:
         super().__init__()
-        self.model, self.rate, self.roles, self.layers = model, rate, roles, frozenset(layers)
+        self.model, self.rate, self.layers = model, rate, frozenset(layers)
+        self.trained_rate, self.roles, self.counts = converted.trained_rate, converted.roles, converted.counts
         self.plain = nn.ModuleList([plain for plain, _ in calls.values()])
         self.places = {key: i for i, key in enumerate(calls)}
         self.answers = [answer for _, answer in calls.values()]  # of no parameters of the model
@@ -74,12 +75,15 @@ class _Frozen(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name = redirected_name(func)
+        name, frozen = redirected_name(func), self.frozen
+        if name is None:
+            rates = frozen.rate, frozen.trained_rate
+            args = count_at_trained(func, args, frozen.counts, self.names, rates)
         if name is None or called_from_here():
             return func(*args, **kwargs)
         found = convolution(name, args, kwargs) if name in CONVOLUTIONS else None
         key = Key(name, caller(self.names), found[0] if found else None)
-        if self.frozen.roles.get(key) == INSIDE or key.site.module in self.frozen.layers:
+        if frozen.roles.get(key) == INSIDE or key.site.module in frozen.layers:
             return func(*args, **kwargs)
         arguments = None if found else transform(name, args, kwargs)
         at = key if found else (key, transform_numbers(arguments or {}))

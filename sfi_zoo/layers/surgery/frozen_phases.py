@@ -133,10 +133,12 @@ class PlainConvTranspose1d(nn.Module):
         self.convs = Overlapped(kernels, [b + self.left for b in begins], layout.grid.stride, groups)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(..., in_channels, frames) -> (..., out_channels, time)."""
+    def forward(self, z: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(..., in_channels, frames) -> (..., out_channels, time); `output_size` ends with the time, as in `nn.ConvTranspose1d`."""
         samples = (z.shape[-1] - 1) * self.hop + self.beyond
         length = (2 * samples + self.more) // (2 * self.per)
+        if output_size is not None:
+            length = int(output_size[-1])
         batched = z if z.ndim == 3 else z[None]
         y = self.convs(batched, self.left + length)[..., self.left :]
         y = y if self.bias is None else y + self.bias[:, None]

@@ -98,6 +98,7 @@ def make_sfi(
         )
         if check:
             _warn(model, converted, report, seen)
+            _say_of_outputs(model, report, seen)
         return _finished(converted, report, seen, check)
     try:
         converted = convert(twin_model, sample_rate, seen, report, check)

@@ -22,11 +22,15 @@ MOVE = _names(
     real imag view_as_real view_as_complex complex resolve_conj resolve_neg rearrange dropout atleast_1d atleast_2d atleast_3d
     hstack vstack dstack column_stack identity flip fliplr set_ get swapaxes masked_fill requires_grad_ retain_grad"""
 )
+RESHAPES = _names("view reshape flatten unflatten view_as reshape_as _unsafe_view")
 LIKE_ANOTHER = _names("to type_as view_as reshape_as expand_as")
 # linear in the signal, at every instant for itself
 LINEAR = _names(
     """add sub neg mul div truediv multiply divide subtract true_divide rsub negative positive sum mean nansum batch_norm lerp addcmul
     addcdiv conj nan_to_num radd"""
+)
+DIVISIONS = frozenset(
+    ["div", "divide", "true_divide", "floor_divide", "__div__", "__truediv__", "__floordiv__"]
 )
 PRODUCTS = _names("mul div truediv multiply divide true_divide addcmul addcdiv")
 NONLINEAR = _names(
@@ -36,10 +40,13 @@ NONLINEAR = _names(
     fmin floor ceil round trunc frac fmod remainder reciprocal norm angle polar sinh cosh asinh arctan2 layer_norm group_norm
     instance_norm normalize rms_norm fake_quantize_per_tensor_affine logaddexp hypot heaviside cumprod var std"""
 )
-AVERAGES = _names("mean var std var_mean std_mean nanmean layer_norm group_norm")
+AVERAGES = _names(
+    "mean var std var_mean std_mean nanmean layer_norm group_norm adaptive_avg_pool1d adaptive_avg_pool2d"
+)
 REDUCTIONS = _names(
     """sum nansum norm vector_norm linalg_vector_norm linalg_norm amax amin max min prod logsumexp median nanmedian quantile nanquantile
-    argmax argmin aminmax dot vdot inner bmm matmul mm einsum tensordot baddbmm addmm cosine_similarity mse_loss l1_loss"""
+    argmax argmin aminmax adaptive_max_pool1d adaptive_max_pool2d dot vdot inner bmm matmul mm einsum tensordot baddbmm addmm
+    cosine_similarity mse_loss l1_loss"""
 )
 # they give places, which are counted in samples
 PLACES = _names(

@@ -10,7 +10,8 @@ from sfi_zoo.layers.surgery.call_sites import Site
 from sfi_zoo.layers.surgery.probe import SAMPLES, Flow, holds_samples
 
 CONVERTED, LEFT, DOUBTFUL, IN_THE_WAY = "converted", "left as it is", "doubtful", "in the way"
-ANALYSIS, SYNTHESIS, FILTER, INSIDE = "analysis", "synthesis", "filter", "inside"
+ANALYSIS, SYNTHESIS, FILTER, COUNT, INSIDE = "analysis", "synthesis", "filter", "count", "inside"
+SHORTEST_HOP = 4  # samples: what is divided by fewer is no number of frames
 NEGLIGIBLE = 1e-3  # growth per sample of an axis that does not grow
 
 
@@ -23,11 +24,12 @@ class Place:
         what: the call, with the numbers that matter.
         site: where it stands.
         why: the reason for the verdict.
-        role: of a call that can be converted: "analysis", "synthesis" or "filter"; of one that sees frames only: "inside".
+        role: of a call that can be converted: "analysis", "synthesis", "filter" or "count"; of one that sees frames only: "inside".
         name: of the function.
         convolution: its numbers, where it is one.
         hidden: what it does may depend on the level, the band or the ends of a signal, so that a check does not see all of it.
         whole_hops: of a convolution that gives frames: the model pads what it takes to whole hops.
+        beyond: of a count: how much more it is than the samples of the signal.
     """
 
     verdict: str
@@ -39,6 +41,7 @@ class Place:
     convolution: Convolution | None = None
     hidden: bool = False
     whole_hops: bool = True
+    beyond: int = 0
 
     def __str__(self) -> str:
         return f"{self.what} in {self.site}: {self.why}"
@@ -57,13 +60,9 @@ def place_of(flow: Flow) -> Place | None:
         return _convolution(flow)
     if name in TRANSFORMS:
         return _transform(flow)
-    inputs = flow.inputs()
-    if name in known.LIKE_ANOTHER:  # the other tensor lends its dtype or its shape only
-        inputs = inputs[:1]
-    goes_in, comes_out = (any(map(holds_samples, sizes)) for sizes in (inputs, flow.outputs()))
-    if not (goes_in or comes_out) or name in known.CREATE:
-        return None
-    verdict = _verdict(flow, inputs, goes_in, comes_out)
+    if name in known.DIVISIONS and flow.call.inputs[0].number:
+        return _count(flow)
+    verdict = _verdict(flow)
     if verdict is None:
         return None
     kind, why, what, hidden = verdict
@@ -77,7 +76,17 @@ class _Verdict(NamedTuple):
     hidden: bool = False
 
 
-def _verdict(flow: Flow, inputs: list[tuple[float, ...]], goes_in: bool, comes_out: bool) -> _Verdict | None:
+def _verdict(flow: Flow) -> _Verdict | None:
+    """On a call that is no convolution or transform."""
+    name = flow.call.name
+    if flow.call.unflattened:
+        return _Verdict(DOUBTFUL, known.BOUNDARIES["view"])
+    inputs = flow.inputs()
+    if name in known.LIKE_ANOTHER:  # the other tensor lends its dtype or its shape only
+        inputs = inputs[:1]
+    goes_in, comes_out = (any(map(holds_samples, sizes)) for sizes in (inputs, flow.outputs()))
+    if not (goes_in or comes_out) or name in known.CREATE:
+        return None
     if not comes_out:
         return _samples_lost(flow)
     return _samples_to_samples(flow, inputs) if goes_in else _samples_made(flow)
@@ -90,9 +99,10 @@ def _samples_lost(flow: Flow) -> _Verdict | None:
         return _Verdict(DOUBTFUL, "what it gives are places, which are counted in samples", hidden=True)
     if not any(size.signal for size in flow.call.outputs) or name in known.QUERIES:
         return None
-    if name in known.AVERAGES:
+    pieces = any(slope > NEGLIGIBLE for slopes in flow.outputs() for slope in slopes)
+    if name in known.AVERAGES and not pieces:
         return _Verdict(LEFT, "an average over time is the same at every rate")
-    if name in known.REDUCTIONS:
+    if name in known.REDUCTIONS and not pieces:
         return _Verdict(DOUBTFUL, "what it takes together is counted in samples", hidden=True)
     return _Verdict(IN_THE_WAY, known.BOUNDARIES.get(name, "it makes frames, or cuts pieces, in samples"))
 
@@ -161,6 +171,8 @@ def _convolution(flow: Flow) -> Place:
     numbers = flow.call.convolution
     inputs, outputs = flow.inputs(), flow.outputs()
     x, y = inputs[0], outputs[0]
+    if flow.call.inputs[0].flattened:
+        return _place(flow, LEFT, "it sees frames", INSIDE)
     if not (x and y):
         return _place(flow, IN_THE_WAY, "its sizes could not be followed")
     before, after = x[-1] >= SAMPLES, y[-1] >= SAMPLES
@@ -179,7 +191,21 @@ def _convolution(flow: Flow) -> Place:
     return replace(found, whole_hops=whole)
 
 
+def _count(flow: Flow) -> Place:
+    """A whole number divided by a hop: how many frames a signal of so many samples has."""
+    call, longer = flow.call, flow.longer
+    hop = call.numbers.get(1, call.numbers.get("other")) or (
+        call.inputs[1].number if len(call.inputs) > 1 else 0
+    )
+    constant = len(call.inputs) < 2 or call.inputs[1].number == longer.inputs[1].number
+    counts = flow.grown and longer.inputs[0].number - call.inputs[0].number == flow.grown
+    if not (counts and constant and isinstance(hop, (int, float)) and hop >= SHORTEST_HOP):
+        return _place(flow, LEFT, "it sees frames", INSIDE)
+    return replace(_place(flow, CONVERTED, WHY[COUNT], COUNT), beyond=call.inputs[0].number - flow.samples)
+
+
 WHY = {
+    COUNT: "a number of samples becomes a number of frames",
     ANALYSIS: "samples become frames",
     SYNTHESIS: "frames become samples",
     FILTER: "a filter from samples to samples",
@@ -206,15 +232,14 @@ def described(name: str, numbers: dict[Any, Any], call: Convolution | None) -> s
     """A call in a few words."""
     if call is not None:
         return f"{name} with kernel {call.weight[-1]}, stride {call.stride}"
-    n_fft = numbers.get("n_fft", numbers.get(1))
-    return f"{name} with n_fft {n_fft}" if n_fft is not None else name
+    what = "n_fft" if name in TRANSFORMS else "hop"
+    number = numbers.get("n_fft", numbers.get("other", numbers.get(1)))
+    return f"{name} with {what} {number}" if number is not None else name
 
 
 def _only_widened(flow: Flow) -> bool:
-    """A tensor of one value in time, repeated for all samples."""
-    return all(
-        1 in size.shape or len(size.shape) < len(flow.call.outputs[0].shape) for size in flow.call.inputs
-    )
+    """What does not grow in time, repeated for all samples."""
+    return not any(slope > NEGLIGIBLE for slopes in flow.inputs() for slope in slopes)
 
 
 def _mixed_samples(flow: Flow, inputs: list[tuple[float, ...]]) -> int:

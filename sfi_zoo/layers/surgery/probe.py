@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
+from torch.utils.weak import WeakIdKeyDictionary
 
 from sfi_zoo.layers.surgery.call_arguments import (
     CONVOLUTIONS,
     REDIRECTED,
+    TRANSFORMS,
     Convolution,
     convolution,
     redirected_name,
@@ -24,6 +26,7 @@ from sfi_zoo.layers.surgery.call_arguments import (
 )
 from sfi_zoo.layers.surgery.call_sites import ModuleNames, Site, caller
 from sfi_zoo.layers.surgery.example_inputs import SHAPES, ExampleInputs, reference_tensor
+from sfi_zoo.layers.surgery.operations import RESHAPES
 from sfi_zoo.wording import first_line
 
 SAMPLES = 0.75  # axes that grow by so many per sample, or more, hold samples; by fewer, frames
@@ -31,6 +34,7 @@ ODD = 37  # samples more in the longer signal: no whole number of hops, unless t
 PRIVATE = {"training", "_buffers", "_parameters", "_modules"}  # attributes of every module
 MOST_SAID = 120  # letters of an error
 SECONDS = 0.3  # of the shorter signal, or a little more
+FEW = 64  # whole numbers that may be lengths of the signals in a batch
 LONG = 2.0  # seconds: examples of more are run at their own length
 
 
@@ -40,10 +44,14 @@ class Size(NamedTuple):
     Attributes:
         shape: its shape.
         signal: it holds real or complex numbers, not whole ones or truth values.
+        flattened: it holds frames, all of them along one axis, which may be as long as a signal.
+        number: the largest of a few whole numbers, which may be how many samples there are; 0 of anything else.
     """
 
     shape: tuple[int, ...]
     signal: bool
+    flattened: bool = False
+    number: int = 0
 
 
 @dataclass
@@ -58,6 +66,7 @@ class Call:
         numbers: arguments that are no tensors, by position or name.
         convolution: where it is one.
         transform: the arguments of `torch.stft` or `torch.istft`, without the signal.
+        unflattened: what it has flattened is used as if it were a signal.
     """
 
     name: str
@@ -67,36 +76,68 @@ class Call:
     numbers: dict[Any, Any]
     convolution: Convolution | None = None
     transform: dict[str, Any] | None = None
+    unflattened: bool = False
 
 
 class Recorder(TorchFunctionMode):
-    """Notes every call of a torch function that takes or gives tensors."""
+    """Notes every call of a torch function that takes or gives tensors.
 
-    def __init__(self, names: ModuleNames) -> None:
+    Frames that a reshape has put along one axis, as long as a signal, are followed: they are no samples, until they meet some.
+
+    Args:
+        names: of the modules.
+        samples: length of the signal; 0: nothing is followed.
+    """
+
+    def __init__(self, names: ModuleNames, samples: int = 0) -> None:
         super().__init__()
         self.names, self.calls = names, list[Call]()
+        self.long = SAMPLES * samples if samples else math.inf
+        self.flattened = WeakIdKeyDictionary()  # tensor: the call that has flattened it
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        before = [size_of(x) for x in tensors_in((args, kwargs))]
+        tensors = tensors_in((args, kwargs))
+        before = [self._size(x) for x in tensors]
         result = func(*args, **kwargs)
-        name = function_name(func)
-        given = args[0] if name == "__setitem__" else result
-        outputs = [size_of(x) for x in tensors_in(given)]
-        if outputs:
-            numbers = {k: v for k, v in [*enumerate(args), *kwargs.items()] if not isinstance(v, Tensor)}
-            call = Call(name, caller(self.names), before, outputs, numbers)
-            redirected = redirected_name(func)
-            if redirected:
-                call.name = redirected
-            if redirected in CONVOLUTIONS:
-                found = convolution(redirected, args, kwargs)
-                call.convolution = found[0] if found else None
-            elif redirected:
-                call.transform = transform(redirected, args, kwargs)
-                call.transform["x"] = torch.empty(0, dtype=call.transform["x"].dtype)
-            self.calls.append(call)
+        redirected = redirected_name(func)
+        name = redirected or function_name(func)
+        given = tensors_in(args[0] if name == "__setitem__" else result)
+        if not given:
+            return result
+        numbers = {k: v for k, v in [*enumerate(args), *kwargs.items()] if not isinstance(v, Tensor)}
+        call = Call(name, caller(self.names), before, [], numbers)
+        if redirected in CONVOLUTIONS:
+            found = convolution(redirected, args, kwargs)
+            call.convolution = found[0] if found else None
+        elif redirected:
+            call.transform = transform(redirected, args, kwargs)
+            call.transform["x"] = torch.empty(0, dtype=call.transform["x"].dtype)
+        self._follow(call, tensors, given)
+        call.outputs = [self._size(x) for x in given]
+        self.calls.append(call)
         return result
+
+    def _follow(self, call: Call, goes_in: list[Tensor], comes_out: list[Tensor]) -> None:
+        """Notes what holds flattened frames, and where they are taken for a signal."""
+        flattened = [self.flattened[x] for x in goes_in if x in self.flattened]
+        if call.name in TRANSFORMS or any(self._is_long(x) and x not in self.flattened for x in goes_in):
+            self.used_as_signal(goes_in)
+        elif flattened or call.name in RESHAPES:
+            for x in filter(self._is_long, comes_out):
+                self.flattened[x] = flattened[0] if flattened else call
+
+    def used_as_signal(self, tensors: list[Tensor]) -> None:
+        """Frames that were flattened are samples after all."""
+        for x in tensors:
+            if x in self.flattened:
+                self.flattened[x].unflattened = True
+
+    def _is_long(self, x: Tensor) -> bool:
+        return max(x.shape, default=0) >= self.long
+
+    def _size(self, x: Tensor) -> Size:
+        return size_of(x)._replace(flattened=x in self.flattened)
 
 
 class Flow(NamedTuple):
@@ -129,7 +170,7 @@ class Flow(NamedTuple):
 
     def _slopes(self, short: list[Size], long: list[Size]) -> list[tuple[float, ...]]:
         return [
-            growth(a.shape, b.shape, self.grown, self.samples) if a.signal else ()
+            growth(a.shape, b.shape, self.grown, self.samples) if a.signal and not a.flattened else ()
             for a, b in zip(short, long, strict=False)
         ]
 
@@ -261,11 +302,12 @@ def _record(
     model: nn.Module, inputs: ExampleInputs, samples: int, whole: bool
 ) -> tuple[list[Call], Any, list[str]]:
     """The calls of a run, its output, and what it has left behind."""
-    recorder = Recorder(ModuleNames(model))
+    recorder = Recorder(ModuleNames(model), samples)
     args, kwargs = inputs.arguments(samples, noise, whole)
     with isolated(), undisturbed(model) as changed, recorder:
         output = model(*args, **kwargs)
         keeps = changed()
+    recorder.used_as_signal(tensors_in(output))
     return recorder.calls, output, keeps
 
 
@@ -357,7 +399,9 @@ def values_in(tree: Any) -> list[Tensor]:
 
 def size_of(x: Tensor) -> Size:
     """What is kept of a tensor."""
-    return Size(tuple(x.shape), x.is_floating_point() or x.is_complex())
+    signal = x.is_floating_point() or x.is_complex()
+    whole = not signal and x.dtype != torch.bool and 0 < x.numel() <= FEW and x.device.type != "meta"
+    return Size(tuple(x.shape), signal, number=int(x.max()) if whole else 0)
 
 
 def function_name(func: Any) -> str:

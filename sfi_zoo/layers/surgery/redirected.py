@@ -1,7 +1,7 @@
 """A foreign model whose calls of torch functions at the waveform are redirected to SFI layers while it runs at another rate."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -30,7 +30,9 @@ from sfi_zoo.layers.surgery.called_layers import (
 )
 from sfi_zoo.layers.surgery.converted import SharedLength
 from sfi_zoo.layers.surgery.example_inputs import ExampleInputs
+from sfi_zoo.layers.surgery.operations import DIVISIONS
 from sfi_zoo.layers.surgery.places import FILTER, INSIDE
+from sfi_zoo.layers.surgery.probe import function_name
 
 MOST_LAYERS = 64
 
@@ -68,9 +70,10 @@ class Redirected(SampleRateAware):
     Args:
         model: the foreign model.
         sample_rate: F0 in Hz.
-        roles: what every call does: "analysis", "synthesis", "filter" or "inside".
+        roles: what every call does: "analysis", "synthesis", "filter", "count" or "inside".
         unpadded: calls that take signals of no whole number of hops.
         inputs: what the model is called with.
+        counts: of the calls that make numbers of frames of numbers of samples: how much more these are than the samples of a signal.
     """
 
     def __init__(
@@ -80,9 +83,10 @@ class Redirected(SampleRateAware):
         roles: dict[Key, str],
         unpadded: Iterable[Key] = (),
         inputs: ExampleInputs | None = None,
+        counts: Mapping[Key, int] | None = None,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.counts = model, dict(counts or {})
         self.trained_rate = primal(check_sample_rate(sample_rate))
         self.roles, self.unpadded = roles, frozenset(unpadded)
         self.inputs = inputs
@@ -119,7 +123,7 @@ class Redirected(SampleRateAware):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name in {"model", "roles", "inputs"}:
+            if name in {"model", "roles", "inputs", "counts"}:
                 raise
         value = getattr(self.model, name)
         if not callable(value) or isinstance(value, nn.Module):
@@ -131,6 +135,34 @@ class Redirected(SampleRateAware):
             return self._redirected(value, args, kwargs)
 
         return method
+
+
+def count_at_trained(
+    func: Any,
+    args: tuple[Any, ...],
+    counts: Mapping[Key, int],
+    names: ModuleNames,
+    rates: tuple[float, float],
+) -> tuple[Any, ...]:
+    """Arguments of a call that may divide a number of samples by a hop, which the model has in samples of F0.
+
+    A signal of n samples at F has n F0 / F of them at F0: rounded down for the longest item, as frames are, and to the nearest for others.
+
+    Args:
+        func: what is called.
+        args: its arguments.
+        counts: how much more than n is divided, for every such call.
+        names: of the modules.
+        rates: F and F0 in Hz.
+    """
+    if not counts or function_name(func) not in DIVISIONS or not isinstance(args[0], Tensor):
+        return args
+    beyond = counts.get(Key(function_name(func), caller(names), None))
+    if beyond is None:
+        return args
+    at_trained = (args[0] - beyond).double() * rates[1] / rates[0]
+    at_trained = at_trained.round().clamp(max=at_trained.max().floor())
+    return (at_trained.to(args[0].dtype) + beyond, *args[1:])
 
 
 class LayerCache:
@@ -183,12 +215,15 @@ class Redirection(TorchFunctionMode):
     def __init__(self, converted: Redirected) -> None:
         super().__init__()
         self.converted, self.rate = converted, converted.current_rate
+        self.rates = primal(self.rate), converted.trained_rate
         self.names = ModuleNames(converted.model)
         self.with_gradients = torch.is_grad_enabled()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = redirected_name(func)
+        if name is None:
+            args = count_at_trained(func, args, self.converted.counts, self.names, self.rates)
         if name is None or called_from_here():
             return func(*args, **kwargs)
         found = convolution(name, args, kwargs) if name in CONVOLUTIONS else None
