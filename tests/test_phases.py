@@ -168,17 +168,20 @@ def test_phases_made_on_the_fly_have_derivatives_and_serve_a_batch(monkeypatch, 
     torch.testing.assert_close(y, one_by_one, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("rate", [44100, 44056])
+@pytest.mark.parametrize("cls", [SFIConv1d, SFIConvTranspose1d])
+@pytest.mark.parametrize("rate", [32000, 44100, 44056])
 @pytest.mark.parametrize("seconds", [0.03, 1.0])
-def test_products_in_place_are_those_that_can_be_differentiated(monkeypatch, rate, seconds):
+def test_products_in_place_are_those_that_can_be_differentiated(monkeypatch, cls, rate, seconds):
     """More or fewer frames than phases, a batch, a bias; kept phases and phases that are made for the call."""
     monkeypatch.setattr(sfi_conv_module, "COST_OF_A_PHASE", 0)
     monkeypatch.setattr(
-        sfi_conv_module, "PHASES_BYTES", 8 * 4 * 1100 * 3
+        sfi_conv_module, "PHASES_BYTES", 4 * 4 * 1100 * 3
     )  # some phases at a time, and not all of them
-    conv = layer()
+    conv = layer(cls)
     torch.nn.init.normal_(conv.bias)
     x = torch.randn(2, 1, round(seconds * rate), dtype=torch.float64)
+    if cls is SFIConvTranspose1d:
+        x = torch.randn(2, 4, round(seconds * 100), dtype=torch.float64)
     expected = conv(x, rate)
     assert expected.requires_grad
     with torch.no_grad():

@@ -395,6 +395,8 @@ class SFIConvTranspose1d(DesignedConv):
         moving = None if design.moving is None else self._kernels(design.moving)
         phases, taps, frames = grid.phases, design.taps.shape[-1], z.shape[-1]
         stride = grid.stride
+        if self.out_channels == 1 and taps <= MOST_OVERLAP * stride and nobody_follows(z, design.taps):
+            return self._phased_in_place(z, design, grid, total)
         # room for whole strides after the last frame
         y = z.new_zeros(z.shape[0], self.out_channels, total + stride * (taps // stride + 1))
         count = -(-frames // phases)
@@ -417,6 +419,21 @@ class SFIConvTranspose1d(DesignedConv):
                     pieces = pieces + self._frames_of(moved, moving[j])
                 overlap_add(y[..., begin + block * stride :], pieces, stride)
         return y[..., :total]
+
+    def _phased_in_place(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
+        """The same to one channel, without derivatives: products are added where their frames lie, a stride's length at a time."""
+        phases, stride, taps, frames = grid.phases, grid.stride, design.taps.shape[-1], z.shape[-1]
+        # room for whole strides after the last frame
+        y = z.new_zeros(len(z), total + stride * (taps // stride + 1))
+        rows = z.mT if phases == 1 else z.mT.contiguous()
+        for j, kernel in enumerate(taps_of_phases(design, grid, min(phases, frames))):
+            count = -(-(frames - j) // phases)
+            for begin in range(0, taps, stride):
+                piece, start = kernel[:, begin : begin + stride], grid.start(j) + design.first + begin
+                strides = y[:, start : start + count * stride].unflatten(1, (count, stride))
+                for signal, of_phase in zip(strides[..., : piece.shape[1]], rows[:, j::phases], strict=True):
+                    signal.addmm_(of_phase, piece)
+        return y[:, None, :total]
 
     def _interpolated(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
         """The adjoint of the interpolated analysis."""
