@@ -182,6 +182,94 @@ def _speechbrain() -> Foreign:
     return Foreign(Model(), 8000, call=lambda model, x: model(x)[..., 0])
 
 
+class _Espnet(nn.Module):
+    """Encoder, separator and decoder of ESPnet, as its `ESPnetEnhancementModel` calls them."""
+
+    def __init__(self, encoder: nn.Module, separator: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.separator, self.decoder = encoder, separator, decoder
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, time) -> (batch, sources, time)."""
+        lengths = torch.full((len(x),), x.shape[-1])
+        features, frames = self.encoder(x, lengths)
+        masked, _, _ = self.separator(features, frames, {})
+        return torch.stack([self.decoder(source, lengths)[0] for source in masked], 1)
+
+
+@builder("ESPnet SkiM", "espnet2")
+def _espnet_skim() -> Foreign:
+    from espnet2.enh.decoder.conv_decoder import ConvDecoder
+    from espnet2.enh.encoder.conv_encoder import ConvEncoder
+    from espnet2.enh.separator.skim_separator import SkiMSeparator
+
+    separator = SkiMSeparator(32, unit=16, layer=2, segment_size=50)
+    model = _Espnet(ConvEncoder(32, 16, 8), separator, ConvDecoder(32, 16, 8))
+    return Foreign(model, 16_000, call=lambda m, x: m(x)[0, 0])
+
+
+@builder("ESPnet DCCRN", "espnet2")
+def _espnet_dccrn() -> Foreign:
+    from espnet2.enh.decoder.stft_decoder import STFTDecoder
+    from espnet2.enh.encoder.stft_encoder import STFTEncoder
+    from espnet2.enh.separator.dccrn_separator import DCCRNSeparator
+
+    separator = DCCRNSeparator(257, 1, rnn_units=16, kernel_num=[8, 8, 16, 16, 16, 16])
+    model = _Espnet(STFTEncoder(512, hop_length=128), separator, STFTDecoder(512, hop_length=128))
+    return Foreign(model, 16_000, call=lambda m, x: m(x)[0, 0])
+
+
+@builder("ESPnet TF-GridNet", "espnet2")
+def _espnet_tf_gridnet() -> Foreign:
+    from espnet2.enh.decoder.stft_decoder import STFTDecoder
+    from espnet2.enh.encoder.stft_encoder import STFTEncoder
+    from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
+
+    sizes = {"n_layers": 1, "lstm_hidden_units": 8, "attn_n_head": 2, "attn_qk_output_channel": 2}
+    separator = TFGridNetV3(None, n_srcs=2, n_imics=1, emb_dim=8, **sizes)
+    model = _Espnet(STFTEncoder(128, hop_length=64), separator, STFTDecoder(128, hop_length=64))
+    return Foreign(model, 16_000, call=lambda m, x: m(x)[0, 0])
+
+
+@builder("ClearVoice MossFormer2", "clearvoice")
+def _mossformer2() -> Foreign:
+    from clearvoice.models.mossformer2_ss.mossformer2 import MossFormer
+
+    model = MossFormer(64, 64, num_blocks=1, kernel_size=16, num_spks=2)
+    return Foreign(model, 16_000, call=lambda m, x: m(x)[0][0])
+
+
+@builder("UVR's VR network", "audio_separator")
+def _vr_network() -> Foreign:
+    from audio_separator.separator.uvr_lib_v5.vr_network.nets_new import CascadedNet
+
+    class VR(nn.Module):
+        """The network with its transform, padded to whole blocks of frames."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = CascadedNet(1024, nout=8, nout_lstm=16)
+            self.register_buffer("window", torch.hann_window(1024))
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = torch.stft(x[0], 1024, 256, window=self.window, return_complex=True)[None]
+            mask = self.net(functional.pad(z.abs(), (0, 160 - z.shape[-1] % 32)))
+            mask = functional.pad(mask, (0, z.shape[-1] - mask.shape[-1]))  # it gives fewer frames
+            return torch.istft((z * mask)[0], 1024, 256, window=self.window, length=x.shape[-1])[None]
+
+    return Foreign(VR(), 44_100, 2, one_item)
+
+
+@builder("EnCodec", "encodec")
+def _encodec() -> Foreign:
+    from encodec import EncodecModel
+
+    model = EncodecModel.encodec_model_24khz(pretrained=False)
+    with torch.no_grad():  # weights of the old weight norm can be copied then
+        model(torch.zeros(1, 1, 2400))
+    return Foreign(model, 24_000, call=lambda m, x: m(x[None])[0, 0])
+
+
 @builder("BS-RoFormer", "bs_roformer")
 def _bs_roformer() -> Foreign:
     from bs_roformer import BSRoformer

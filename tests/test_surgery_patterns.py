@@ -113,6 +113,20 @@ def test_what_a_check_may_not_see_is_told(pattern):
         make_sfi(pattern().eval(), F0)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_weights_that_hooks_compute_are_copied():
+    """Weight norm of the old kind leaves a weight with its graph, which cannot be copied; without it the network is the same."""
+    normed, plain = Net().eval(), Net().eval()
+    nn.utils.weight_norm(normed.enc)
+    weight = normed.enc.weight
+    converted, expected = make_sfi(normed, F0), make_sfi(plain, F0)
+    assert normed.enc.weight is weight and weight.grad_fn is not None
+    assert explain(normed, F0).convertible
+    x = band_limited(11025, 2400).float()
+    with torch.no_grad(), at_sample_rate(converted, 11025), at_sample_rate(expected, 11025):
+        assert relative_error(converted(x), expected(x)) < 1e-5
+
+
 def test_a_model_in_half_precision_is_checked_in_full():
     converted = make_sfi(FilterBankInHalf().eval(), F0)
     assert all(finding.error < 1e-4 for finding in converted.report.findings)

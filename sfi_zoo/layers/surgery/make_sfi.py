@@ -16,7 +16,7 @@ from sfi_zoo.layers.surgery.conversion import WAYS_OUT, convert, replace_named
 from sfi_zoo.layers.surgery.obstacles import check_model
 from sfi_zoo.layers.surgery.operations import REDUCTIONS
 from sfi_zoo.layers.surgery.places import CONVERTED, DOUBTFUL
-from sfi_zoo.layers.surgery.probe import SAMPLES, Probe, probe
+from sfi_zoo.layers.surgery.probe import SAMPLES, Probe, copied, probe
 from sfi_zoo.layers.surgery.report import Report, report_of
 from sfi_zoo.layers.surgery.self_check import check as check_converted
 from sfi_zoo.layers.surgery.watch import watched
@@ -83,7 +83,7 @@ def make_sfi(
     """
     sample_rate = check_sample_rate(sample_rate)
     check_model(model)
-    twin_model = _copied(model)
+    model = copied(model)
     on_meta = any(x.is_meta for x in [*model.parameters(), *model.buffers()])
     check = check and not on_meta  # nothing can be compared without data
     seen = (
@@ -94,14 +94,14 @@ def make_sfi(
     report = report_of(model, sample_rate, seen)
     if layers is not None:
         converted = replace_named(
-            twin_model, [layers] if isinstance(layers, str) else list(layers), sample_rate, seen
+            copy.deepcopy(model), [layers] if isinstance(layers, str) else list(layers), sample_rate, seen
         )
         if check:
             _warn(model, converted, report, seen)
             _say_of_outputs(model, report, seen)
         return _finished(converted, report, seen, check)
     try:
-        converted = convert(twin_model, sample_rate, seen, report, check)
+        converted = convert(copy.deepcopy(model), sample_rate, seen, report, check)
         if check and seen.inputs:
             report.findings = check_converted(model, converted, seen, sample_rate)
             _refuse_failures(model, report)
@@ -109,22 +109,13 @@ def make_sfi(
     except InputError:
         if fallback is None:
             raise
-        return ResampledModel(_copied(model), sample_rate, seen, fallback, report)
+        return ResampledModel(model, sample_rate, seen, fallback, report)
     return _finished(converted, report, seen, check)
 
 
 def sfi_layers(model: nn.Module) -> dict[str, nn.Module]:
     """The SFI layers of a model by name: what `make_sfi` has put in, what `freeze` will take out."""
     return {name: m for name, m in model.named_modules() if isinstance(m, SampleRateAware)}
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(model)
-    except RuntimeError as error:
-        raise InputError(
-            f"{type(model).__name__} cannot be copied; remove weight_norm or spectral_norm of the old kind first: {error}"
-        ) from None
 
 
 def _seen_of_ones(model: nn.Module, sample_rate: float, example_inputs: Any) -> Probe:
@@ -191,11 +182,13 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
     ):
         warnings.warn(
             f"{name} is converted, with a larger rest than usual ({'; '.join(map(str, rests))}); windows and kernels with jumps at their "
-            "ends do that, and norms that make much of rounding errors",
+            "ends do that, and norms, logarithms and phases that make much of silent bands",
             stacklevel=3,
         )
     elif failed:
-        suspects = shortened([str(p) for p in doubtful]) or "how the model counts samples"
+        suspects = (
+            shortened([str(p) for p in doubtful]) or "how it counts samples, or what it makes of silent bands"
+        )
         raise InputError(
             f"{name} was converted, but is not the same at other rates ({figures}); suspected: {suspects}; "
             f"check=False takes it all the same; {WAYS_OUT}"

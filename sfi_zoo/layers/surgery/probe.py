@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
+from sfi_zoo.errors import InputError
 from sfi_zoo.layers.surgery.call_arguments import (
     CONVOLUTIONS,
     REDIRECTED,
@@ -234,7 +235,7 @@ def probe(model: nn.Module, sample_rate: float, example_inputs: Any = None) -> P
         example_inputs: see `ExampleInputs`.
     """
     samples = 2 ** math.ceil(math.log2(SECONDS * sample_rate))  # U-Nets want powers of two
-    model = copy.deepcopy(model).eval()
+    model = copied(model).eval()
     if example_inputs is not None:
         inputs = ExampleInputs(example_inputs, sample_rate)
         longest = inputs.samples if inputs.samples > LONG * sample_rate else 0
@@ -370,6 +371,20 @@ def _matched(short: list[Call], long: list[Call], grown: int, samples: int) -> I
         if others:
             yield Flow(call, others[min(seen[key], len(others) - 1)], grown, samples)
         seen[key] += 1
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy, also of a model whose hooks have computed weights (`torch.nn.utils.weight_norm`): these are computed anew at every run.
+
+    Raises:
+        InputError: it cannot be copied.
+    """
+    attributes = [x for module in model.modules() for x in vars(module).values()]
+    computed = {id(x): x.detach().clone() for x in attributes if isinstance(x, Tensor) and not x.is_leaf}
+    try:
+        return copy.deepcopy(model, computed)
+    except RuntimeError as error:
+        raise InputError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from None
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
