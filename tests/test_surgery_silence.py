@@ -96,6 +96,10 @@ REFUSED: dict[str, tuple[Forward, str]] = {
         lambda s, x: torch.from_numpy(s.separate(x).numpy() * (np.arange(x.shape[-1]) >= 300).astype("f4")),
         "11025 Hz",
     ),
+    "frames counted in Python": (
+        lambda s, x: s.dec((z := s.enc(x)) * (torch.arange(z.shape[-1]) < x.shape[-1] // 16)),
+        "6000 Hz.*suspected: how it counts samples",
+    ),
     "nothing": (lambda s, x: (s.separate(x), None)[1], "no tensors and no numbers"),
 }
 TOLD: dict[str, tuple[Forward, str]] = {
