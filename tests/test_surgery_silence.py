@@ -14,7 +14,7 @@ from torch.nn import functional
 import sfi_zoo
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers.surgery.probe import values_in
-from tests.foreign_patterns import Net
+from tests.foreign_patterns import Net, Spectral
 from tests.signals import band_limited, relative_error
 
 F0, F = 8000, 11_025
@@ -135,6 +135,15 @@ def test_told(name: str) -> None:
     forward, said = TOLD[name]
     with pytest.warns(UserWarning, match=said):
         sfi_zoo.make_sfi(Half().eval() if forward is Half.forward else model(forward), F0)
+
+
+def test_a_window_with_jumps_is_no_limit_of_the_level() -> None:
+    """Soft signals have a rest, too: what loud ones show above -60 dB is no clipping."""
+    hamming = Spectral(400, 160)
+    hamming.window = torch.hamming_window(400)
+    with pytest.warns(UserWarning, match="larger rest than usual.*loud signals: -5.*jumps") as told:
+        sfi_zoo.make_sfi(hamming.eval(), F0)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("name", ["a crop at the end", "a number of frames", "half the rate"])

@@ -167,7 +167,10 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
     doubtful = report.of(DOUBTFUL)
     name = type(model).__name__
     loud = [f for f in failed if f.loud and not f.message]
-    if failed == loud and loud and not any(place.name in REDUCTIONS for place in doubtful):
+    small = not doubtful and all(f.error < TOLERABLE and not f.message for f in failed)
+    soft_too = any(f.error > USUAL for f in report.findings[1:] if not f.loud)
+    reduced = any(place.name in REDUCTIONS for place in doubtful)
+    if failed == loud and loud and not reduced and not (small and soft_too):
         suspects = shortened([str(p) for p in doubtful]) or "a limit of the level that no call shows"
         warnings.warn(
             f"{name} is converted, but with signals as loud as full scale it is another one at other rates ({'; '.join(map(str, loud))}): "
@@ -177,17 +180,15 @@ def _refuse_failures(model: nn.Module, report: Report) -> None:
         return
     figures = "; ".join(map(str, failed))
     rests = [finding for finding in report.findings[1:] if finding.error > USUAL]
-    if (failed and not doubtful and all(f.error < TOLERABLE and not f.message for f in failed)) or (
-        rests and not failed
-    ):
+    if (failed and small) or (rests and not failed):
         warnings.warn(
             f"{name} is converted, with a larger rest than usual ({'; '.join(map(str, rests))}); windows and kernels with jumps at their "
             "ends do that, and norms, logarithms and phases that make much of silent bands",
             stacklevel=3,
         )
     elif failed:
-        suspects = (
-            shortened([str(p) for p in doubtful]) or "how it counts samples, or what it makes of silent bands"
+        suspects = shortened([str(p) for p in doubtful]) or (
+            "how it counts samples, or what it makes of silent bands and of jumps at the ends of windows"
         )
         raise InputError(
             f"{name} was converted, but is not the same at other rates ({figures}); suspected: {suspects}; "
