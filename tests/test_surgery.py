@@ -274,13 +274,6 @@ def test_layers_that_cannot_be_converted_are_named(layer, named):
         make_sfi(nn.Sequential(layer), 16000, layers=["0"])
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_old_weight_norm_is_named():
-    model = nn.Sequential(nn.utils.weight_norm(nn.Conv1d(1, 4, 16, 8)))
-    with pytest.raises(InputError, match="remove weight_norm"):
-        make_sfi(model, 16000)
-
-
 @pytest.mark.parametrize(
     ("layers", "named"),
     [
