@@ -6,6 +6,7 @@
 <!-- sources -->        what is gained: per source, and per group of tracks, from docs/zoo.json
 <!-- modes -->          what is lost in every mode, from docs/zoo.json
 <!-- study -->          what the plan asks, on both halves, from docs/study/study.json of tools/study.py
+<!-- range -->          the same of all sets of rows, and two readings of after the plan, from docs/study/range.json
 <!-- songs -->          what intervals for one song cover, from docs/study/per_song.json of tools/study.py
 <!-- beside -->         the other LEEs and costs on the half that chose nothing
 <!-- on -->             what the scores were measured on
@@ -28,7 +29,7 @@ FOLDER = Path(__file__).parent.parent / "hub_configs"
 README = FOLDER.parent / "README.md"
 BEGIN, END = "<!-- the zoo: python docs/results_hook.py -->", "<!-- end of the zoo -->"
 STUDY = Path(__file__).parent / "study" / "study.json"  # of tools/study.py
-SONGS = STUDY.with_name("per_song.json")
+SONGS, RANGE = STUDY.with_name("per_song.json"), STUDY.with_name("range.json")
 ZOO = Path(__file__).parent / "zoo.json"  # of docs/make_results.py
 CLAIM = ("scale_invariant", "si_sdr_lost_separated")  # of the plan
 MODES = ("native", "resample", "none", "fixed_masks", "ratio_masks")
@@ -42,6 +43,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
             markdown = markdown.replace(comment, tables(published()))
     for marker, table in (
         ("study", claim),
+        ("range", after_the_plan),
         ("songs", songs),
         ("beside", beside),
         ("sources", gained),
@@ -119,6 +121,35 @@ def claim(path: Path = STUDY) -> str:
             ["half, mode", "F in kHz", "pairs that differ", "Kendall's tau"], choices, numbers=True
         )
     )
+
+
+def after_the_plan(path: Path = RANGE) -> str:
+    """A row for each half, set of rows and mode: r, its partial and the lowest tau, as the plan has them and as they were read after it."""
+    rows = []
+    for entry in json.loads(path.read_text("utf-8")):
+        of_modes = zip(entry["correlations"], entry["same_pairs"], strict=True)
+        for plan, pairs in ((a, b) for a, b in of_modes if a["group"] != "all"):
+            mode = plan["group"].removeprefix("mode ")
+            taus = [_lowest(entry[name], mode) for name in ("choices", "two_errors")]
+            values = [
+                [decibels_shown(r[x]["value"]) for x in ("pearson", "partial_pearson")] for r in (plan, pairs)
+            ]
+            sizes = [f"{plan['models']} in {plan['families']}", str(plan["tracks"])]
+            rows.append(
+                [f"{entry['half']}, {entry['set']}, {mode}", *sizes, *values[0], taus[0], *values[1], taus[1]]
+            )
+    header = ["half, rows, mode", "rows in families", "songs", "r", "given the bandwidth", "lowest tau"]
+    header += ["r, same pairs", "given the bandwidth", "lowest tau, two errors"]
+    return markdown_table(header, rows, numbers=True)
+
+
+def _lowest(choices: list[Row], mode: str) -> str:
+    """The lowest tau of a mode, and at which F."""
+    told = [c for c in choices if c["mode"] == mode and c["tau"] is not None]
+    if not told:
+        return "n/a"
+    least = min(told, key=lambda c: c["tau"])
+    return f"{decibels_shown(least['tau'])} ({_kilohertz(least['sample_rate'])} kHz)"
 
 
 def songs(path: Path = SONGS) -> str:

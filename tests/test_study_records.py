@@ -211,3 +211,94 @@ def test_the_page_says_what_is_reached_and_what_is_not():
         assert verdict in page.split(start)[1].split(" - ")[0], half
     low = [of_plan("kept", mode)[0]["low"] for mode in ("native", "resample")]
     assert f"are {low[0]:.2f} (native) and {low[1]:.2f} (resample)" in page
+
+
+def page():
+    return " ".join((FOLDER.parent / "results_study.md").read_text("utf-8").split())
+
+
+def lowest(half, name, mode):
+    return min(
+        (c["tau"], c["sample_rate"])
+        for c in SETS[half, "of the plan"][name]
+        if c["mode"] == mode and c["tau"] is not None
+    )
+
+
+BOTH = ("native", "resample")
+
+
+def test_where_tau_fails_is_said():
+    (a, at), (b, bt) = (lowest("chosen", "choices", mode) for mode in BOTH)
+    assert at == bt == 24000.0
+    rest = min(c["tau"] for c in STUDY["chosen"]["choices"] if c["sample_rate"] != at)
+    said = f"{a:.2f} native and {b:.2f} in mode resample (at the other SFs it is {rest:.2f} and more"
+    assert said in page()
+    (c, d), (e, f) = ([lowest(half, "two_errors", mode)[0] for mode in BOTH] for half in ("chosen", "kept"))
+    assert f"is {c:.2f} native and {d:.2f} in mode resample, on the other half {e:.2f} and {f:.2f}." in page()
+    last = SETS["chosen", "of the plan"]["two_errors"][-1]
+    assert (last["mode"], last["sample_rate"], last["pairs"], last["of"]) == ("resample", 24000.0, 3, 105)
+
+
+def test_which_pairs_are_ranked_wrongly_is_said():
+    """In those of 24 kHz: so many, so far apart, in dB and in standard errors."""
+    whole = points("chosen")
+    tracks = sorted({r["track"] for r in records("chosen")})
+    without = [points("chosen", (track,)) for track in tracks]
+    wrong, span = {}, []
+    for mode in BOTH:
+        own = [place for place in whole if place[1:3] == (mode, 24000.0)]
+        span.append(np.ptp(np.sort([whole[place][1] for place in own])[:14]))
+        for a, b in itertools.combinations(own, 2):
+            difference = abs(whole[a][1] - whole[b][1])
+            error = np.sqrt((len(tracks) - 1) * np.var([other[a][1] - other[b][1] for other in without]))
+            if difference > error and (whole[a][1] - whole[b][1]) * (whole[a][0] - whole[b][0]) < 0:
+                wrong.setdefault(mode, []).append((difference, difference / error))
+    assert [len(wrong[mode]) for mode in BOTH] == [10, 7]  # ten, seven
+    sizes, errors = np.concatenate([wrong[mode] for mode in BOTH]).T
+    assert f"differ by {sizes.min():.2f} to {sizes.max():.2f} dB" in page() and errors.max() < 2
+    assert f"lose within {max(span):.2f} dB of each other" in page()
+
+
+def test_what_the_cost_does_not_count_is_said():
+    share, of_eif = {}, []
+    for half in ("chosen", "kept"):
+        energy = {True: 0.0, False: 0.0}
+        for r in records(half):
+            sums = r["lee"]["scale_invariant"]["reference"]
+            for at, z in zip(r["si_sdr"]["at_trained"], sums, strict=True):
+                counts = at is not None and at > 0
+                energy[counts] += z
+                of_eif += [counts] * r["track"].startswith("EIF")
+        share[half] = 100 * energy[False] / sum(energy.values())
+    assert f"{share['chosen']:.0f} % of the energy" in page()
+    assert f"({share['kept']:.0f} % on the other half)" in page()
+    assert f"{100 * np.mean(of_eif):.0f} % of the pairs are separated" in page()
+
+
+def test_r_over_the_same_pairs_and_without_eif_is_said():
+    (a, b), (c, d) = (
+        next(
+            (r["pearson"]["value"], r["partial_pearson"]["value"])
+            for r in SETS[half, "of the plan"]["same_pairs"]
+            if r["group"] == "mode resample"
+        )
+        for half in ("chosen", "kept")
+    )
+    said = f"is {a:.2f}, given the bandwidth {b:.2f} (the other half: {c:.2f}, {d:.2f})"
+    assert said in page()
+    songs = {r["track"] for r in records("chosen")}
+    eif = tuple(sorted(track for track in songs if track.startswith("EIF")))
+    own = points("chosen", eif)
+    without = [points("chosen", (*eif, track)) for track in sorted(songs - set(eif))]
+    x, y = np.array([xy for place, xy in own.items() if place[1] == "resample"]).T
+    tau = {}
+    for mode in BOTH:
+        places, signs = [p for p in own if p[1:3] == (mode, 24000.0)], []
+        for p, q in itertools.combinations(places, 2):
+            difference = own[p][1] - own[q][1]
+            error = np.sqrt((len(without) - 1) * np.var([o[p][1] - o[q][1] for o in without]))
+            signs += [np.sign(difference * (own[p][0] - own[q][0]))] * bool(abs(difference) > error)
+        tau[mode] = np.mean(signs)
+    said = f"r in mode resample is {stats.pearsonr(x, y).statistic:.2f}, and tau at 24 kHz "
+    assert said + f"{tau['native']:.2f} native and {tau['resample']:.2f}." in page()
