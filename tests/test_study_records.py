@@ -15,7 +15,12 @@ FOLDER = Path(__file__).parents[1] / "docs" / "study"
 STUDY = json.loads((FOLDER / "study.json").read_text("utf-8"))
 RANGE = json.loads((FOLDER / "range.json").read_text("utf-8"))
 SETS = {(entry["half"], entry["set"]): entry for entry in RANGE}
-KINDS = {"of the plan": ("records",), "after it": ("range",), "both": ("records", "range")}
+KINDS = {
+    "of the plan": ("records",),
+    "of the plan, same songs": ("records",),
+    "after it": ("range",),
+    "both": ("records", "range"),
+}
 PER_SONG = json.loads((FOLDER / "per_song.json").read_text("utf-8"))
 MODES = {"mode native": ("native",), "mode resample": ("resample",), "all": ("native", "resample")}
 
@@ -26,6 +31,9 @@ def records(half, rows="of the plan"):
     for kind in KINDS[rows]:
         with gzip.open(FOLDER / f"{kind}_{half}.jsonl.gz", "rt") as lines:
             found += [json.loads(line) for line in lines]
+    if rows in ("of the plan, same songs", "both"):  # those of after the plan may be of fewer songs
+        songs = {r["track"] for r in records(half, "after it")}
+        found = [r for r in found if r["track"] in songs]
     return found
 
 
@@ -302,3 +310,39 @@ def test_r_over_the_same_pairs_and_without_eif_is_said():
         tau[mode] = np.mean(signs)
     said = f"r in mode resample is {stats.pearsonr(x, y).statistic:.2f}, and tau at 24 kHz "
     assert said + f"{tau['native']:.2f} native and {tau['resample']:.2f}." in page()
+
+
+SAID = {
+    "both": "All",
+    "after it": "Those of after the plan alone",
+    "of the plan, same songs": "Those of the plan alone",
+}
+
+
+@pytest.mark.parametrize("rows", SAID)
+def test_what_came_out_with_rows_for_range_is_said(rows):
+    own, failed = SETS["kept", rows], []
+    part = page().split(f"- {SAID[rows]}")[1].split(" - ")[0].split(" So with range")[0]
+    for mode, called in (("native", "native"), ("resample", "Mode resample")):
+        r = next(x for x in own["correlations"] if x["group"] == f"mode {mode}")
+        tau = min(c["tau"] for c in own["choices"] if c["mode"] == mode and c["tau"] is not None)
+        values = r["pearson"]["value"], r["partial_pearson"]["value"], tau
+        assert "{} r {:.2f}, given the bandwidth {:.2f}, lowest tau {:.2f}.".format(called, *values) in part
+        names = ("r", "partial r", "tau")
+        failed += [f"{n} {mode}" for n, x, a in zip(names, values, (0.92, 0.85, 0.6), strict=True) if x < a]
+    assert part.endswith("Reached.") if not failed else f"Not reached: {', '.join(failed)}." in part
+    assert f"{len(SETS['kept', 'after it']['rows'])} of them were scored in time" in page()
+    assert f"on {len(SETS['kept', 'after it']['tracks'])} of the nine songs" in page()
+
+
+def test_what_the_lee_does_at_its_end_is_said():
+    at = {
+        place[0]: xy for place, xy in points("kept", rows="both").items() if place[1:3] == ("native", 11025.0)
+    }
+    ends = {name: lost for name, (lee, lost) in at.items() if lee > 0.98}
+    assert len(ends) == 6 and all(name.endswith(("_linear", "_nearest")) for name in ends)
+    assert min(ends.values()) >= 4 and max(ends.values()) <= 9
+    (a, b), (c, d) = at["openunmix_whole_hops"], at["openunmix"]
+    assert f"LEE of {a:.2f} there instead of {c:.2f}, and loses {b:.2f} dB instead of {d:.2f}." in page()
+    most = next(r["without"] for r in SETS["kept", "both"]["correlations"] if r["group"] == "mode native")
+    assert f"`{most['family']}`: without it r native is {most['value']:.2f}." in page()

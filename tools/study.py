@@ -162,21 +162,26 @@ def found(half: str, records: Records) -> dict[str, Any]:
 
 def after_the_plan() -> list[dict[str, Any]]:
     """The plan's metric and cost with the rows of the plan, with those of after it, and with both; and the two readings of after it."""
-    return [again(half, which, rows) for half in SYNTHETIC for which, rows in sets_of(half)]
+    return [again(half, which, rows) for half in HALVES for which, rows in sets_of(half)]
 
 
 def sets_of(half: str) -> Iterator[tuple[str, Records]]:
-    """The records of each set of rows that was scored on these songs."""
-    there = [kind for kind in ("records", "range") if (FOLDER / f"{kind}_{half}.jsonl.gz").is_file()]
-    of = {kind: kept(half, kind) for kind in there}
-    for kind, records in of.items():
-        yield {"records": "of the plan", "range": "after it"}[kind], records
-    if len(of) == 2:
-        yield "both", of["records"] + of["range"]
+    """The records of each set of rows that was scored on songs of a half; those of after the plan may be of fewer songs."""
+    plan = kept(half)
+    yield "of the plan", plan
+    if (FOLDER / f"range_{half}.jsonl.gz").is_file():
+        later = kept(half, "range")
+        songs = {record["track"] for record in later}
+        same = [record for record in plan if record["track"] in songs]
+        if len(same) < len(plan):
+            yield "of the plan, same songs", same
+        yield "after it", later
+        yield "both", same + later
 
 
 def again(half: str, which: str, records: Records) -> dict[str, Any]:
     """What the plan asks of a set of rows, and beside it: r over the same pairs, tau over pairs that differ by two errors."""
+    records = [alone(record) for record in records]
     own, pairs = found(half, records), found(half, [same_pairs(record) for record in records])
     of_plan = lambda rows: [r for r in rows if (r["metric"], r["cost"]) == (METRIC, COST)]  # noqa: E731
     two = choices(of_modes(records), METRIC, COST, errors=2)
@@ -187,6 +192,11 @@ def again(half: str, which: str, records: Records) -> dict[str, Any]:
         "same_pairs": of_plan(pairs["correlations"]),
         "two_errors": two,
     }
+
+
+def alone(record: dict[str, Any]) -> dict[str, Any]:
+    """The plan's LEE and what its cost is made of."""
+    return {name: x for name, x in record.items() if name != "sdr"} | {"lee": {METRIC: record["lee"][METRIC]}}
 
 
 def same_pairs(record: dict[str, Any]) -> dict[str, Any]:
