@@ -113,7 +113,14 @@ def test_results_are_those_of_the_published_models(site: Path) -> None:
             assert f"{row['si_sdr_improvement_db']:.2f}" in text
 
 
-RESULTS = ("results", "results_sources", "results_rates", "results_study", "results_study_more")
+RESULTS = (
+    "results",
+    "results_sources",
+    "results_rates",
+    "results_study",
+    "results_study_range",
+    "results_study_more",
+)
 HOWTOS = {"howto_separate", "howto_swap", "howto_compare", "which"}
 CHROMIUM = Path("/usr/bin/chromium")
 TALLEST = 3000  # px, in a window of 1280

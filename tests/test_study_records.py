@@ -222,7 +222,7 @@ def test_the_page_says_what_is_reached_and_what_is_not():
 
 
 def page():
-    return " ".join((FOLDER.parent / "results_study.md").read_text("utf-8").split())
+    return " ".join((FOLDER.parent / "results_study_range.md").read_text("utf-8").split())
 
 
 def lowest(half, name, mode):
