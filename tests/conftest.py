@@ -1,8 +1,12 @@
 """Fixtures that several files of tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the processes share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.half_separator import use_hub_of_half
 from tests.hub_fixtures import (  # noqa: F401

@@ -97,7 +97,7 @@ def test_every_argument_of_a_plain_layer_is_kept(layer):
         {"n_fft": 400, "power": None},
         {"n_fft": 400, "center": False, "window_fn": torch.hamming_window},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_torchaudio_transforms_are_the_same_at_the_trained_rate(name, options):
     torchaudio = pytest.importorskip("torchaudio")
