@@ -107,6 +107,8 @@ def _gained(
         if name
     }
     whole = {"sources": list(sources), "tracks": len(records)} | _means(gains, sources, weights)
+    if not records:  # not scored at F0: no source has a gain
+        whole["by_source"] = {}
     by_track = {
         record["track"]: [
             None if np.isnan(x) else float(x) for x in gains[points.tracks.index(record["track"])]
