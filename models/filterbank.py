@@ -223,7 +223,7 @@ class FilterbankSeparator(Separator):
         elif self.encoder.num_frames(x.shape[-1], rate) < 1:
             x = functional.pad(x, (0, math.ceil(self.encoder.duration * rate)))
         values = self.encoder(x, rate)
-        frequencies = self.encoder.filters.center_frequencies()
+        frequencies = self.encoder.center_frequencies()
         if self.config.latent == "relu":
             values = values.relu()
         elif self.config.latent == "complex":

@@ -169,7 +169,7 @@ class MaskedNetwork:
             )
         layer: Any = found[-1].stft if isinstance(found[-1], ConvertedSTFT) else found[-1]
         is_stft = isinstance(layer, SFISTFT)
-        frequencies = layer.frequencies(inner) if is_stft else layer.filters.center_frequencies()
+        frequencies = layer.frequencies(inner) if is_stft else layer.center_frequencies()
         alive = layer.alive(inner)
         alive = alive & (frequencies < rate / 2) if rate < inner else alive
         groups = max(1, values.shape[:-2].numel() // items)

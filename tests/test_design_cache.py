@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sfi_zoo.demo.separation import OWN, separate_song
+from sfi_zoo.filters import InterpolatedKernels
 from sfi_zoo.layers import SFIConv1d
 from sfi_zoo.layers.design_cache import DesignCache
 from sfi_zoo.layers.designed import DesignedConv
@@ -124,3 +125,24 @@ def test_the_least_recently_used_design_leaves_first_and_the_newest_stays():
     get("large", 1000)
     get("large", 1000)
     assert made[-1] == "large" and made.count("large") == 1 and cache.held_bytes() == 8000
+
+
+def test_centres_are_looked_for_once_and_again_after_a_change(monkeypatch):
+    """Families that look for where a response peaks take an FFT of all kernels for it."""
+    n, count = torch.arange(80), 0
+    filters = InterpolatedKernels(2, 8000, weight=(torch.pi * n / torch.tensor([[4.0], [2.0]])).cos())
+    layer = SFIConv1d(1, 2, 80, 40, sample_rate=8000, filters=filters).eval()
+    find = filters.center_frequencies
+
+    def counted():
+        nonlocal count
+        count += 1
+        return find()
+
+    monkeypatch.setattr(filters, "center_frequencies", counted)
+    with torch.inference_mode():
+        for _ in range(3):
+            assert layer.center_frequencies().tolist() == pytest.approx([1000, 2000], abs=5)
+        filters.weight.data.copy_(filters.weight.flip(0))
+        assert layer.center_frequencies().tolist() == pytest.approx([2000, 1000], abs=5)
+    assert count == 2

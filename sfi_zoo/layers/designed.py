@@ -257,6 +257,13 @@ class DesignedConv(SampleRateAware):
     def _num_frames(self, length: int, rate: float, at_rate: Layout) -> int:
         return at_rate.num_frames(length)
 
+    def center_frequencies(self) -> Tensor:
+        """(filters of the bank,) Hz, as `filters` has them; in inference they are looked for once: some families take an FFT."""
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self.filters.center_frequencies()
+        key = (self.trained_rate, "center_frequencies")
+        return self._cache.get(self.filters, key, self.filters.center_frequencies)
+
     def alive(self, sample_rate: float | None = None) -> Tensor:
         """(filters,) bool: centre below min(F, F0) / 2.
 
