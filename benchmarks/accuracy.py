@@ -112,8 +112,8 @@ def main() -> None:
     header = ["filters", "design", "taper", *(f"{rate / 1000:g}" for rate in (*RATES, ODD_RATE)), "target"]
     text = (
         "Relative error of the latent against 32 kHz, by sampling frequency in kHz. Target for a full Hann taper (a = 1): at most "
-        '2e-4 at 8 kHz, 1e-5 above. "own window": kernels that end by themselves, whatever the taper. "published": int() of kernel and '
-        "hop, which drifts where they are no whole numbers (1.4 is no relation at all).\n\n"
+        '2e-4 at 8 kHz, 1e-5 above.\n"own window": kernels that end by themselves, whatever the taper. "published": int() of kernel and '
+        "hop, which drifts where they are no whole numbers\n(1.4 is no relation at all).\n\n"
         + markdown_table(header, rows(64 if args.quick else args.filters))
     )
     print(f"{machine()}\n\n{text}")
