@@ -273,7 +273,7 @@ def main() -> None:
     elif args.command == "score" and args.kind == "records":
         run(args.half, args.tree, args.out)
     elif args.command == "score":
-        run_range(args.half, args.tree, args.out, LATER | MADE if args.kind == "range" else ALL)
+        run_range(args.half, args.tree, args.out, LATER | MADE)
     elif args.command == "keep":
         keep(args.half, args.kind, args.results)
     else:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +77,7 @@ LATER = {  # other weights: those that the plan left out, and those of others
 }
 
 
-class LinearKernels(InterpolatedKernels):
-    """`InterpolatedKernels` that are not trained any more: where they peak is found once."""
-
-    @cached_property
-    def _peaks(self) -> Tensor:
-        return super().center_frequencies()
-
-    def center_frequencies(self) -> Tensor:
-        """Where |H_c| peaks: (C,) Hz."""
-        return self._peaks
-
-
-class NearestKernels(LinearKernels):
+class NearestKernels(InterpolatedKernels):
     """Digital kernels of which each tap at F is the nearest one at F0: the crudest interpolation there is."""
 
     def reference_taps(self, num_taps: int, sample_rate: float) -> Tensor:
@@ -111,7 +99,7 @@ def interpolated(model: FilterbankSeparator, nearest: bool = False) -> Separator
     state = {name: x for name, x in model.state_dict().items() if not name.startswith(("encoder", "decoder"))}
     for side in ("encoder", "decoder"):
         taps = getattr(model, side).weights(model.trained_rate)[0][0].flip(-1)
-        bank = NearestKernels if nearest else LinearKernels
+        bank = NearestKernels if nearest else InterpolatedKernels
         getattr(plain, side).filters = bank(len(taps), model.trained_rate, weight=taps)
         state[f"{side}.filters.weight"] = taps
     plain.load_state_dict(state)

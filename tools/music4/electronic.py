@@ -17,7 +17,6 @@ Needs: pip install mido python-stretch.
 """
 
 import argparse
-import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -32,7 +31,7 @@ from sfi_zoo.errors import InputError
 from tools.music4 import synthesiser as s
 from tools.music4.composer import Note, Score, composed
 from tools.music4.players import GENERAL_MIDI, bass_of, drums_of, played, vocals_of
-from tools.music4.render_midi import levelled, read_song, write_track
+from tools.music4.render_midi import add_options, generator_of, levelled, read_song, write_track
 
 RENDERED = ("MIDI - ", "ELEC - ")  # beginnings of the names of tracks whose vocals are phrases of others
 LEVELS = {
@@ -74,7 +73,7 @@ def midi_score(path: Path, rng: Generator, limit: float) -> Score:
 
 def stems_of(score: Score, seed: int, rate: int, voices: Sequence[Track]) -> dict[str, np.ndarray]:
     """The stems of a song at their levels, of one length; a pure function of the song, the seed and the voices."""
-    rngs = {part: _generator(score.name, seed, use) for use, part in enumerate((*LEVELS, "mix"), 1)}
+    rngs = {part: generator_of(score.name, seed, use) for use, part in enumerate((*LEVELS, "mix"), 1)}
     mix, length = rngs["mix"], round(score.duration * rate)
     parts = {
         part: [note for notes in channels.values() for note in notes]
@@ -108,10 +107,6 @@ def _present(length: int, absent: float, beat: float, rate: int, rng: Generator)
     return np.minimum(1.0, np.convolve(heard, np.full(321, 1 / 321), "same"))
 
 
-def _generator(name: str, seed: int, use: int) -> Generator:
-    return np.random.default_rng([zlib.crc32(name.encode()), seed, use])
-
-
 def render(job: tuple[str, Path | None, int], args: argparse.Namespace) -> str:
     """A song and a seed become a track, if it was not there before; its name."""
     song, path, seed = job
@@ -119,7 +114,7 @@ def render(job: tuple[str, Path | None, int], args: argparse.Namespace) -> str:
     folder = args.out / args.split / name
     if folder.exists():
         return f"{name} was there"
-    rng = _generator(song, seed, 0)
+    rng = generator_of(song, seed, 0)
     score = composed(song, rng, args.limit) if path is None else midi_score(path, rng, args.limit)
     voices = training_tracks(args.voices, "train", ("vocals",))[0] if args.voices else []
     voices = [track for track in voices if not track.name.startswith(RENDERED)]
@@ -135,13 +130,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--songs", type=Path, help="a folder of .mid files")
     parser.add_argument("--composed", type=int, default=0, help="how many songs are drawn beside them")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--split", default="train")
-    parser.add_argument("--voices", type=Path, help="folder of the MUSDB layout whose training tracks sing")
-    parser.add_argument("--rate", type=int, default=32_000)
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds of a song at most")
-    parser.add_argument("--jobs", type=int, default=1)
+    add_options(parser, limit=60.0)
     args = parser.parse_args()
     try:
         paths = sorted(args.songs.glob("*.mid")) if args.songs else []

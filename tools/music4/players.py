@@ -181,12 +181,15 @@ def _coloured(
     if rng.random() < 0.2:
         line = s.driven(line, rng.uniform(1, 6))
     if rng.random() < 0.4:
-        line = s.echo(
-            line, beat * rng.choice([0.5, 0.75, 1]), rng.uniform(0.2, 0.6), rng.uniform(0.2, 0.6), rate
-        )
+        line = _echoed(line, beat, (0.2, 0.6), rate, rng)
     if rng.random() < 0.6:
         line = s.reverb(line, rng.uniform(0.5, 3), rng.uniform(0.1, 0.8), rng, rate)
     return line
+
+
+def _echoed(line: np.ndarray, beat: float, wet: tuple[float, float], rate: int, rng: Generator) -> np.ndarray:
+    """With an echo in time with the song; `wet` is its lowest and highest level."""
+    return s.echo(line, beat * rng.choice([0.5, 0.75, 1]), rng.uniform(0.2, 0.6), rng.uniform(*wet), rate)
 
 
 def vocals_of(length: int, rate: int, voices: Sequence[Track], beat: float, rng: Generator) -> np.ndarray:
@@ -223,9 +226,7 @@ def vocals_of(length: int, rate: int, voices: Sequence[Track], beat: float, rng:
     if rng.random() < 0.2:
         line = s.chorus(line, rng, rate)
     if rng.random() < 0.4:
-        line = s.echo(
-            line, beat * rng.choice([0.5, 0.75, 1]), rng.uniform(0.2, 0.6), rng.uniform(0.1, 0.5), rate
-        )
+        line = _echoed(line, beat, (0.1, 0.5), rate, rng)
     if rng.random() < 0.7:
         line = s.reverb(line, rng.uniform(0.4, 3), rng.uniform(0.1, 0.6), rng, rate)
     return line

@@ -155,7 +155,7 @@ def parts_of(heard: Mapping[int, Counter[int]], notes: Mapping[int, Sequence[int
 
 def draw(song: Song, seed: int, fonts: Sequence[str], limit: float) -> Arrangement:
     """What this seed draws for a song: a pure function of both."""
-    rng = _generator(song.name, seed, 0)
+    rng = generator_of(song.name, seed, 0)
     tempo = float(rng.uniform(0.88, 1.14))
     whole = song.events[-1][0] * tempo
     duration = min(whole + 1.0, limit)
@@ -323,7 +323,7 @@ def stems_of(
     peak = np.abs(bass).max(initial=0.0)
     if plan.drive and peak > 0:
         bass = np.tanh(plan.drive * bass / peak) * peak
-    vocals = sung(length, rate, voices, _generator(song.name, seed, 1))
+    vocals = sung(length, rate, voices, generator_of(song.name, seed, 1))
     found = {"vocals": vocals, **found, "bass": bass}
     return {part: levelled(x, rate, plan.levels[part]) for part, x in found.items()}
 
@@ -364,8 +364,20 @@ def render(job: tuple[Path, int], args: argparse.Namespace) -> tuple[str, dict[s
     return name, asdict(plan) | {"silent": silent, "has_notes_but_is_silent": lost}
 
 
-def _generator(name: str, seed: int, use: int) -> np.random.Generator:
+def generator_of(name: str, seed: int, use: int) -> np.random.Generator:
+    """Random numbers of a song and a seed, others for every use."""
     return np.random.default_rng([zlib.crc32(name.encode()), seed, use])
+
+
+def add_options(parser: argparse.ArgumentParser, limit: float) -> None:
+    """What every renderer of songs takes; `limit` is in seconds."""
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--voices", type=Path, help="folder of the MUSDB layout whose training tracks sing")
+    parser.add_argument("--rate", type=int, default=32_000)
+    parser.add_argument("--limit", type=float, default=limit, help="seconds of a song at most")
+    parser.add_argument("--jobs", type=int, default=1)
 
 
 def main() -> None:
@@ -379,13 +391,7 @@ def main() -> None:
         "--font", action="append", required=True, help="a sound font; give several to draw from"
     )
     parser.add_argument("--only", default="*", help="songs whose names match this shell pattern")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--split", default="train")
-    parser.add_argument("--voices", type=Path, help="folder of the MUSDB layout whose training tracks sing")
-    parser.add_argument("--rate", type=int, default=32_000)
-    parser.add_argument("--limit", type=float, default=150.0, help="seconds of a song at most")
-    parser.add_argument("--jobs", type=int, default=1)
+    add_options(parser, limit=150.0)
     args = parser.parse_args()
     record = args.out / "arrangements.json"
     try:
