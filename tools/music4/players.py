@@ -194,7 +194,12 @@ def _echoed(line: np.ndarray, beat: float, wet: tuple[float, float], rate: int, 
 
 def vocals_of(length: int, rate: int, voices: Sequence[Track], beat: float, rng: Generator) -> np.ndarray:
     """Phrases of the voices, produced."""
-    line = sung(length, rate, voices, rng)
+    return produced(sung(length, rate, voices, rng), rate, beat, rng)
+
+
+def produced(line: np.ndarray, rate: int, beat: float, rng: Generator) -> np.ndarray:
+    """A line of vocals as a producer might leave it, of the same length; `beat` is in seconds."""
+    length = len(line)
     if not line.any():
         return line
 
