@@ -140,7 +140,7 @@ class FramesByLength(Spectral):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         lengths = torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
         padded = lengths + 2 * (self.n_fft // 2)
-        frames = torch.div(padded - self.n_fft, self.hop, rounding_mode="trunc") + 1
+        frames = torch.div(input=padded - self.n_fft, other=self.hop, rounding_mode="trunc") + 1
         last = lengths // self.hop
         z = torch.stft(x[:, 0], self.n_fft, self.hop, window=self.window, return_complex=True)
         k = torch.arange(z.shape[-1])

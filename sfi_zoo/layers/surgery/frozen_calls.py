@@ -78,7 +78,7 @@ class _Frozen(TorchFunctionMode):
         name, frozen = redirected_name(func), self.frozen
         if name is None:
             rates = frozen.rate, frozen.trained_rate
-            args = count_at_trained(func, args, frozen.counts, self.names, rates)
+            args, kwargs = count_at_trained(func, args, kwargs, frozen.counts, self.names, rates)
         if name is None or called_from_here():
             return func(*args, **kwargs)
         found = convolution(name, args, kwargs) if name in CONVOLUTIONS else None

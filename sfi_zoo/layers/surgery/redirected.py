@@ -140,29 +140,32 @@ class Redirected(SampleRateAware):
 def count_at_trained(
     func: Any,
     args: tuple[Any, ...],
+    kwargs: dict[str, Any],
     counts: Mapping[Key, int],
     names: ModuleNames,
     rates: tuple[float, float],
-) -> tuple[Any, ...]:
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments of a call that may divide a number of samples by a hop, which the model has in samples of F0.
 
     A signal of n samples at F has n F0 / F of them at F0: rounded down for the longest item, as frames are, and to the nearest for others.
 
     Args:
         func: what is called.
-        args: its arguments.
+        args: its arguments by place.
+        kwargs: those by name.
         counts: how much more than n is divided, for every such call.
         names: of the modules.
         rates: F and F0 in Hz.
     """
-    if not counts or function_name(func) not in DIVISIONS or not isinstance(args[0], Tensor):
-        return args
+    number = args[0] if args else kwargs.get("input")
+    if not counts or function_name(func) not in DIVISIONS or not isinstance(number, Tensor):
+        return args, kwargs
     beyond = counts.get(Key(function_name(func), caller(names), None))
     if beyond is None:
-        return args
-    at_trained = (args[0] - beyond).double() * rates[1] / rates[0]
-    at_trained = at_trained.round().clamp(max=at_trained.max().floor())
-    return (at_trained.to(args[0].dtype) + beyond, *args[1:])
+        return args, kwargs
+    at_trained = (number - beyond).double() * rates[1] / rates[0]
+    at_trained = at_trained.round().clamp(max=at_trained.max().floor()).to(number.dtype) + beyond
+    return ((at_trained, *args[1:]), kwargs) if args else (args, kwargs | {"input": at_trained})
 
 
 class LayerCache:
@@ -223,7 +226,7 @@ class Redirection(TorchFunctionMode):
         kwargs = kwargs or {}
         name = redirected_name(func)
         if name is None:
-            args = count_at_trained(func, args, self.converted.counts, self.names, self.rates)
+            args, kwargs = count_at_trained(func, args, kwargs, self.converted.counts, self.names, self.rates)
         if name is None or called_from_here():
             return func(*args, **kwargs)
         found = convolution(name, args, kwargs) if name in CONVOLUTIONS else None
