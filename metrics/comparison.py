@@ -26,9 +26,6 @@ from sfi_zoo.metrics.observation import Observation, shared_features
 
 GATE = 1e-4  # of energies: -40 dB
 CACHE = 2**16  # numbers of a block on a CPU, of which a few stay in the cache
-RUN = (
-    4096  # numbers of a row: so few squares are added up in the precision of the values, the rest in float64
-)
 
 Of = Literal["masks", "masked"]
 Weight = Literal["plain", "gated", "energy", "scaled"]

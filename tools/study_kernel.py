@@ -33,13 +33,24 @@ def excerpt(track: Path, sources: tuple[str, ...], rate: int) -> torch.Tensor:
     return resample(stems[:, start : start + SECONDS * 32000], 32000, rate)
 
 
+def heard(references: torch.Tensor) -> torch.Tensor:
+    """Which sources sound: (batch, sources) of (batch, sources, time)."""
+    return references.square().sum(-1) > 1e-3
+
+
 def loss_of(estimates: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-    """Negative SI-SDR in dB, the mean over sources that sound, with a floor under both energies: (batch, sources, time) each."""
+    """Negative SI-SDR in dB, the mean over sources that sound, with a floor under both energies: (batch, sources, time) each.
+
+    Raises:
+        ArithmeticError: it is not finite, as where nothing sounds.
+    """
     power = references.square().sum(-1)
-    heard = power > 1e-3
     target = (estimates * references).sum(-1, keepdim=True) / power.clamp(min=1e-3)[..., None] * references
     ratio = (target.square().sum(-1) + 1e-6) / ((target - estimates).square().sum(-1) + 1e-6)
-    return -10 * torch.log10(ratio[heard]).mean()
+    loss = -10 * torch.log10(ratio[heard(references)]).mean()
+    if not loss.isfinite():
+        raise ArithmeticError(f"the loss is {float(loss)}: the model, the kernel or a file is broken")
+    return loss
 
 
 def main() -> None:
@@ -56,21 +67,24 @@ def main() -> None:
     model = sfi_zoo.load(ROOT / "hub_configs" / "convtasnet_mgf_native.music4").eval().requires_grad_(False)
     adapted = Adapted(model, "resample", TrainableKernel())
     optimizer = torch.optim.Adam(adapted.resampler.parameters(), lr=1e-4)
-    tracks, end, losses = sorted((args.music / "train").iterdir()), time.monotonic() + 60 * args.minutes, []
-    for rate in cycle(RATES):
+    tracks, end = sorted((args.music / "train").iterdir()), time.monotonic() + 60 * args.minutes
+    losses, silent, rates = [], 0, cycle(RATES)
+    while time.monotonic() < end:
+        rate = next(rates)
         references = torch.stack([excerpt(random.choice(tracks), model.sources, rate) for _ in range(BATCH)])
+        if not heard(references).any():  # no loss; told at the end
+            silent += 1
+            continue
         loss = loss_of(adapted(references.sum(1, keepdim=True), rate)[:, :, 0], references)
-        if loss.isfinite():
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(float(loss))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
         if len(losses) % 40 == 0:
             print(
                 f"{len(losses)} steps, mean loss of the last 40: {sum(losses[-40:]) / 40:.3f} dB", flush=True
             )
-        if time.monotonic() > end:
-            break
+    print(f"{len(losses)} steps; {silent} batches were silent and left out")
     save_file({"deviation": adapted.resampler.deviation.detach().float()}, OUT)
 
 

@@ -2,7 +2,8 @@
 
     python tools/study.py songs kept MUSIC RENDERS TREE      # TREE/test/<track>/{vocals,drums,bass,other}.wav
 
-RENDERS is what `render_midi.py RENDERS --seeds 2 --first-seed 900` writes (32 kHz, mono): seed 900 for the half kept, 901 for fresh.
+RENDERS is what `../shared/music/midi/render_midi.py RENDERS --seeds 2 --first-seed 900` writes (32 kHz, mono), not the one of tools/music4,
+which draws in another order: seed 900 for the half kept, 901 for fresh.
 """
 
 from pathlib import Path
