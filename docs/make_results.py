@@ -1,6 +1,8 @@
 """What docs/results.md and README.md show of scoring runs: docs/zoo.json, and the README's table. The study: tools/study.py.
 
 python docs/make_results.py RESULTS...      # folders of `sfi-zoo score -o`; first `sfi-zoo report RESULTS --cards hub_configs`
+
+Rows of models that RESULTS do not have stay as they are.
 """
 
 import json
@@ -18,9 +20,16 @@ KEPT = ("model", "mode", "tracks", "si_sdr_improvement", "by_source", "worst_los
 def main(folders: list[Path]) -> None:
     """Writes all of it."""
     records, _ = read_results(folders)
-    zoo = [_kept(row) for row in leaderboard(records)]
-    _write(results_hook.ZOO, zoo)
+    scored = [_kept(row) for row in leaderboard(records)]
+    names = {row["model"] for row in scored}
+    others = [row for row in json.loads(results_hook.ZOO.read_text("utf-8")) if row["model"] not in names]
+    _write(results_hook.ZOO, sorted(others + scored, key=_place))
     results_hook.README.write_text(results_hook.in_readme(results_hook.README.read_text("utf-8")), "utf-8")
+
+
+def _place(row: dict) -> tuple[float, str, str]:
+    gained = row["si_sdr_improvement"]
+    return (-gained["value"] if gained else float("inf")), row["model"], row["mode"]
 
 
 def _kept(row: dict) -> dict:
