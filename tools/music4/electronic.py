@@ -33,7 +33,11 @@ from tools.music4.composer import Note, Score, composed
 from tools.music4.players import GENERAL_MIDI, bass_of, drums_of, played, vocals_of
 from tools.music4.render_midi import add_options, generator_of, levelled, read_song, write_track
 
-RENDERED = ("MIDI - ", "ELEC - ")  # beginnings of the names of tracks whose vocals are phrases of others
+RENDERED = (
+    "MIDI - ",
+    "ELEC - ",
+    "REAL - ",
+)  # beginnings of the names of tracks whose vocals are phrases of others
 LEVELS = {
     "vocals": (-25.0, -17.0),
     "drums": (-22.0, -15.0),
