@@ -37,7 +37,7 @@ import soundfile
 from sfi_zoo.audio.resample import resample
 from sfi_zoo.errors import InputError
 from tools.music4.modules import SECONDS, limited, run
-from tools.music4.sorting import BASS, DRUMS, PARTS, heard, part_of
+from tools.music4.sorting import BASS, DRUMS, PARTS, heard, part_of, report_of
 
 ENDINGS = (".mmp", ".mmpz")
 LARGEST = 2**26  # bytes of a project
@@ -141,12 +141,9 @@ def _cut_clip(clip: ET.Element, start: int, end: int) -> bool:
                 note.set("pos", str(first + _number(note, "pos")))
     elif first >= end - start or first + length <= 0 or (clip.tag == "sampletco" and first < 0):
         return False  # a sample that is cut at its beginning would start anew
-    if first < 0:
-        length += first
+    length = min(length, end - start - first) + min(0, first)
     clip.set("pos", str(max(0, first)))
-    clip.set(
-        "len", str(max(BAR, length) if clip.tag == "pattern" else min(length, end - start - max(0, first)))
-    )
+    clip.set("len", str(max(BAR, length) if clip.tag == "pattern" else length))
     return clip.tag != "pattern" or clip.find("note") is not None
 
 
@@ -252,7 +249,7 @@ def played(root: ET.Element, rate: int, seconds: float) -> np.ndarray:
         if done.returncode or not sound.exists():
             raise InputError(f"lmms failed, exit status {done.returncode}")
         line = np.nan_to_num(soundfile.read(sound, dtype="float64", always_2d=True)[0].mean(1))
-    return resample(line, RATE, rate).numpy()[: round(seconds * rate)]
+    return np.asarray(resample(line, RATE, rate))[: round(seconds * rate)]
 
 
 def units_of(voices: list[Voice]) -> dict[str, list[Voice]]:
@@ -303,22 +300,18 @@ def stems_of(path: Path, rate: int, limit: float) -> tuple[dict[str, np.ndarray]
     seconds = (end - start) / BEAT * 60 / tempo
     by_hand = json.loads(BY_HAND.read_text()).get(path.stem, {})
     stems = {part: np.zeros(round(seconds * rate)) for part in PARTS}
-    energies, instruments = Counter[str | None](), []
+    instruments: list[dict[str, Any]] = []
     for unit, members in units_of(voices_in(root)).items():
         line = played(only(root, {voice.place for voice in members}), rate, seconds)
         part, why = sorted_unit(unit, members[0], line, rate, by_hand)
-        energy = float(line @ line)
-        energies[part] += energy
         if part:
             stems[part][: len(line)] += line
         names = [voice.name for voice in members]
-        instruments.append({"unit": unit, "names": names, "part": part, "why": why, "energy": energy})
-    whole = sum(energies.values()) + 1e-12
-    shares = {part: round(energies[part] / whole, 4) for part in PARTS}
-    for one in instruments:
-        one["energy"] = round(one["energy"] / whole, 4)
-    report = {"duration": round(seconds, 2), "beat": 60 / tempo, "error_db": -120.0, "shares": shares}
-    return stems, report | {"unsorted": round(energies[None] / whole, 4), "instruments": instruments}
+        instruments.append(
+            {"unit": unit, "names": names, "part": part, "why": why, "energy": float(line @ line)}
+        )
+    report = {"duration": round(seconds, 2), "beat": 60 / tempo}
+    return stems, report | report_of(instruments)
 
 
 def needs_lmms() -> None:

@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def objection(report: Mapping[str, Any]) -> str | None:
     shares = report["shares"]
     if report["duration"] < SHORTEST:
         return f"{report['duration']:.0f} s are too short"
-    if report["error_db"] > ERROR:
+    if report.get("error_db", ERROR) > ERROR:
         return f"the sum of the instruments alone is not the song: {report['error_db']:.0f} dB"
     if report["unsorted"] > UNSORTED:
         return f"{100 * report['unsorted']:.0f} % of the energy is of instruments that cannot be sorted"
@@ -202,8 +203,9 @@ def run(
         reports = json.loads(record.read_text()) if record.exists() else {}
         jobs = [(song, args.first_seed + seed) for seed in range(args.seeds) for song in songs]
         args.out.mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(args.jobs) as pool:
-            for name, report in pool.map(partial(render, args=args, read=read), jobs):
+        one = partial(render, args=args, read=read)
+        with ProcessPoolExecutor(args.jobs) if args.jobs > 1 else nullcontext() as pool:
+            for name, report in pool.map(one, jobs) if pool else map(one, jobs):
                 if report is None:
                     print(name, "was there", flush=True)
                     continue

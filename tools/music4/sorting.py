@@ -5,8 +5,9 @@ left open costs an instrument; a wrong one puts a melody into the drums. So None
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def _decay(line: np.ndarray, rate: int) -> float:
     before = np.maximum(np.maximum(level[:-4], level[1:-3]), level[2:-2])
     falls: list[int] = []
     last = -9
-    for begin in np.flatnonzero((level[4:] > 0.3 * level.max()) & (level[4:] > 2 * before)) + 4:
+    for begin in map(int, np.flatnonzero((level[4:] > 0.3 * level.max()) & (level[4:] > 2 * before)) + 4):
         if begin - last >= 8 and len(falls) < 200:
             tail = level[begin : begin + 500]
             tail = tail[tail[:12].argmax() :]
@@ -217,3 +218,14 @@ def _of_many_notes(notes: int, sound: Heard) -> tuple[str | None, str]:
 def _first(rules: list[Rule], otherwise: str) -> tuple[str | None, str]:
     """What the first rule says that holds."""
     return next(((part, why) for holds, part, why in rules if holds), (None, otherwise))
+
+
+def report_of(instruments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What became of instruments that have a part and an energy: shares of the energy of each part, of what is left out, of each."""
+    whole = sum(float(one["energy"]) for one in instruments) + 1e-12
+
+    def share(part: str | None) -> float:
+        return round(sum(float(one["energy"]) for one in instruments if one["part"] == part) / whole, 4)
+
+    shares = [{**one, "energy": round(float(one["energy"]) / whole, 4)} for one in instruments]
+    return {"shares": {part: share(part) for part in PARTS}, "unsorted": share(None), "instruments": shares}

@@ -20,7 +20,6 @@ from ctypes import (
     POINTER,
     c_char_p,
     c_double,
-    c_float,
     c_int,
     c_int32,
     c_size_t,
@@ -35,7 +34,7 @@ import numpy as np
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
-from tools.music4.sorting import PARTS, heard, part_of
+from tools.music4.sorting import PARTS, heard, part_of, report_of
 
 INTERACTIVE = (
     "set_current_speed",
@@ -194,8 +193,10 @@ class Module:
         self._lib.openmpt_module_set_position_seconds(self._module, start)
         line, done = np.zeros(round(seconds * rate), np.float32), 0
         while done < len(line):
-            room = (c_float * min(BLOCK, len(line) - done)).from_buffer(line, 4 * done)
-            read = self._lib.openmpt_module_read_float_mono(self._module, rate, len(room), room)
+            room = min(BLOCK, len(line) - done)
+            read = self._lib.openmpt_module_read_float_mono(
+                self._module, rate, room, line.ctypes.data + 4 * done
+            )
             if not read:
                 break
             done += read
@@ -227,7 +228,7 @@ def sorted_stems(data: bytes, rate: int, limit: float) -> tuple[dict[str, np.nda
     if not song.any() or not notes:
         raise BadModule("a module without a note that sounds")
     stems = {part: np.zeros_like(song) for part in PARTS}
-    rest, energies, instruments = song.astype(np.float64), Counter[str | None](), []
+    rest, instruments = song.astype(np.float64), list[dict[str, Any]]()
     for which in sorted(set(notes) & set(range(len(names)))):
         with Module(data) as module:  # anew: what sounds on from the last time must not be heard
             line = np.zeros_like(song)
@@ -236,21 +237,12 @@ def sorted_stems(data: bytes, rate: int, limit: float) -> tuple[dict[str, np.nda
         sound = heard(line, rate)
         part, why = part_of(names[which], notes[which], sound)
         rest -= line
-        energies[part] += sound.energy
         if part:
             stems[part] += line
         instruments.append({"name": names[which], "part": part, "why": why, "energy": sound.energy})
-    whole = sum(energies.values()) + 1e-12
-    for one in instruments:
-        one["energy"] = round(one["energy"] / whole, 4)
     error = 10 * np.log10((rest @ rest + 1e-12) / (np.square(song.astype(np.float64)).sum() + 1e-12))
-    shares = {part: round(energies[part] / whole, 4) for part in PARTS}
     report = about | {"duration": round(len(song) / rate, 2), "error_db": round(float(error), 1)}
-    return stems, report | {
-        "shares": shares,
-        "unsorted": round(energies[None] / whole, 4),
-        "instruments": instruments,
-    }
+    return stems, report | report_of(instruments)
 
 
 def main() -> int:
@@ -268,7 +260,7 @@ def main() -> int:
     try:
         stems, report = sorted_stems(args.file.read_bytes(), args.rate, args.limit)
         with args.stems.open("wb") as file:
-            np.savez(file, **stems)
+            np.savez(file, drums=stems["drums"], bass=stems["bass"], other=stems["other"])
     except (BadModule, OSError) as error:
         print(f"{args.file}: {error}", file=sys.stderr)
         return 1
