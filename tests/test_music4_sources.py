@@ -13,7 +13,10 @@ from tools.music4.check_sources import SOURCES, checksum, problems
 LIST = json.loads(SOURCES.read_text())
 
 
-@pytest.mark.parametrize("entry", [*LIST["sources"], *LIST["sound_fonts"]], ids=lambda entry: entry["name"])
+ENTRIES = [*LIST["sources"], *LIST["packages"], *LIST["sound_fonts"]]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["name"])
 def test_every_source_says_what_may_be_done_with_it(entry: dict[str, object]):
     assert entry["licence"] and entry["credit"] and len(str(entry["sha256"])) == 64
     assert entry.get("package") or all(str(a).startswith("https://") for a in entry["address"])
@@ -52,6 +55,21 @@ def test_a_folder_without_the_material_is_told_in_a_line(tmp_path: Path):
     tool = SOURCES.with_name("check_sources.py")
     done = subprocess.run([sys.executable, tool, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "PJS: not in" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_folder_without_the_packages_is_told_with_what_to_download(tmp_path: Path):
+    found = problems(tmp_path, LIST["packages"])
+    assert len(found) == len(LIST["packages"])
+    assert all(
+        f"from Debian's package {e['package']} {e['version']}" in line
+        for e, line in zip(LIST["packages"], found, strict=True)
+    )
+
+
+def test_what_is_left_out_says_why_and_is_in_no_package_that_is_used():
+    used = {entry["package"] for entry in LIST["packages"]}
+    for entry in LIST["not_used"]:
+        assert entry["why"] and not used & set(entry["packages"])
 
 
 @pytest.mark.skipif(not Path("/work/shared/music/eif").is_dir(), reason="needs the material")

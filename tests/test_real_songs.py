@@ -166,6 +166,8 @@ def test_a_folder_without_songs_is_told_in_a_line(
 def test_songs_of_one_name_are_told_apart(folder: Path):
     (folder / "package" / "song.mod").touch()
     names = [name for name, _ in modules.songs_below(folder, modules.ENDINGS)]
+    without = modules.songs_below(folder, modules.ENDINGS, ["[Ss]*.mod"])
+    assert [name for name, _ in without] == ["bad", "cut", "package SONG"]
     (folder / "package" / "song.mod").unlink()
     assert sorted(names) == ["bad", "cut", "package SONG", "package song", "package song (2)", "silent"]
 

@@ -1,9 +1,11 @@
 """Checks a folder of the music4 material against the checksums of `sources.json`.
 
     python tools/music4/check_sources.py MATERIAL
+    python tools/music4/check_sources.py --packages FOLDER
 
 Each source names its address, commit, licence and credit, and has one checksum over its files: SHA-256 of the lines
-"<SHA-256 of the file>  <path in the folder>", in the order of the paths.
+"<SHA-256 of the file>  <path in the folder>", in the order of the paths. FOLDER has packages of Debian, each unpacked into a folder of its
+name; a source there names its package and version instead of an address.
 """
 
 import argparse
@@ -30,7 +32,8 @@ def problems(root: Path, sources: list[dict[str, Any]]) -> list[str]:
     for source in sources:
         count, sum_ = checksum(root, source["files"])
         if not count:
-            found.append(f"{source['name']}: not in {root}; from {source['address']}")
+            origin = source.get("address") or f"Debian's package {source['package']} {source['version']}"
+            found.append(f"{source['name']}: not in {root}; from {origin}")
         elif (count, sum_) != (source["count"], source["sha256"]):
             found.append(
                 f"{source['name']}: {count} files with checksum {sum_[:12]}, not {source['count']} with {source['sha256'][:12]}"
@@ -44,8 +47,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("material", type=Path)
+    parser.add_argument("--packages", action="store_true", help="the folder has unpacked packages of Debian")
     args = parser.parse_args()
-    sources = json.loads(SOURCES.read_text())["sources"]
+    sources = json.loads(SOURCES.read_text())["packages" if args.packages else "sources"]
     found = problems(args.material, sources)
     if found:
         parser.error("; ".join(found))

@@ -25,6 +25,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -174,11 +175,12 @@ def render(job: tuple[Song, int], args: argparse.Namespace, read: Read) -> tuple
     return name, report
 
 
-def songs_below(folder: Path, endings: Sequence[str]) -> list[Song]:
+def songs_below(folder: Path, endings: Sequence[str], without: Sequence[str] = ()) -> list[Song]:
     """Name and path of each; the name has the first folder below, which is often a package, and a number where two would be the same."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in endings and path.is_file():
+        known = path.suffix.lower() in endings and not any(fnmatch(path.name, pattern) for pattern in without)
+        if known and path.is_file():
             parts = path.relative_to(folder).parts
             name = path.stem if len(parts) == 1 else f"{parts[0]} {path.stem}"
             number = sum(other == name or other.startswith(f"{name} (") for other in found)
@@ -194,12 +196,15 @@ def run(
     """All songs of a folder, seed by seed; `read` makes stems of one, `needed` raises where a program or library is missing."""
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument(
+        "--leave-out", action="append", default=[], help="songs whose file names match this shell pattern"
+    )
     add_options(parser, limit=120.0)
     args = parser.parse_args()
     record = args.out / "real.json"
     try:
         needed()
-        songs = songs_below(args.folder, endings)
+        songs = songs_below(args.folder, endings, args.leave_out)
         reports = json.loads(record.read_text()) if record.exists() else {}
         jobs = [(song, args.first_seed + seed) for seed in range(args.seeds) for song in songs]
         args.out.mkdir(parents=True, exist_ok=True)
