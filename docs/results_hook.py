@@ -6,7 +6,8 @@
 <!-- sources -->        what is gained: per source, and per group of tracks, from docs/zoo.json
 <!-- modes -->          what is lost in every mode, from docs/zoo.json
 <!-- study -->          what the plan asks, on both halves, from docs/study/study.json of tools/study.py
-<!-- range -->          the same of all sets of rows, and two readings of after the plan, from docs/study/range.json
+<!-- fresh -->          the same on songs that nobody had looked at, for each set of rows, from docs/study/range.json
+<!-- range -->          the same of all songs and sets of rows in short, and two readings of after the plan, from docs/study/range.json
 <!-- songs -->          what intervals for one song cover, from docs/study/per_song.json of tools/study.py
 <!-- beside -->         the other LEEs and costs on the half that chose nothing
 <!-- on -->             what the scores were measured on
@@ -43,6 +44,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
             markdown = markdown.replace(comment, tables(published()))
     for marker, table in (
         ("study", claim),
+        ("fresh", fresh),
         ("range", after_the_plan),
         ("songs", songs),
         ("beside", beside),
@@ -95,36 +97,47 @@ def _scripts() -> str:
 
 def claim(path: Path = STUDY) -> str:
     """Pearson's r and the partial one of the plan's metric and cost on both halves, with 95 % intervals, and tau at each F."""
+    return _claims("half", json.loads(path.read_text("utf-8")))
+
+
+def fresh(path: Path = RANGE) -> str:
+    """The same on the fresh songs, by which the plan decides: with the rows of the plan, with those of after it, with both."""
+    entries = json.loads(path.read_text("utf-8"))
+    return _claims("rows", {entry["set"]: entry for entry in entries if entry["half"] == "fresh"})
+
+
+def _claims(what: str, entries: dict[str, Row]) -> str:
+    """Two tables: r of each entry and group, and tau of each entry, mode and F."""
     correlations, choices = [], []
-    for half, found in json.loads(path.read_text("utf-8")).items():
+    for name, found in entries.items():
         for r in found["correlations"]:
             if (r["metric"], r["cost"]) == CLAIM:
                 sizes = [str(r["points"]), f"{r['models']} in {r['families']}", str(r["tracks"])]
                 values = map(with_interval, (r["pearson"], r["partial_pearson"]))
                 lowest = decibels_shown(r["without"]["value"]) + f" ({r['without']['family']})"
-                correlations.append([f"{half}, {r['group']}", *sizes, *values, lowest])
+                correlations.append([f"{name}, {r['group']}", *sizes, *values, lowest])
         choices += [
             [
-                f"{half}, {c['mode']}",
+                f"{name}, {c['mode']}",
                 _kilohertz(c["sample_rate"]),
                 f"{c['pairs']} of {c['of']}",
                 decibels_shown(c["tau"]),
             ]
             for c in found["choices"]
         ]
-    header = ["half, group", "points", "rows in families", "songs", "Pearson's r", "given the bandwidth"]
+    header = [f"{what}, group", "points", "rows in families", "songs", "Pearson's r", "given the bandwidth"]
     tables = markdown_table([*header, "r without the family that matters most"], correlations, numbers=True)
     return (
         tables
         + "\n\n"
         + markdown_table(
-            ["half, mode", "F in kHz", "pairs that differ", "Kendall's tau"], choices, numbers=True
+            [f"{what}, mode", "F in kHz", "pairs that differ", "Kendall's tau"], choices, numbers=True
         )
     )
 
 
 def after_the_plan(path: Path = RANGE) -> str:
-    """A row for each half, set of rows and mode: r, its partial and the lowest tau, as the plan has them and as they were read after it."""
+    """A row for each choice of songs, set of rows and mode: r, its partial and the lowest tau, as planned and as read after it."""
     rows = []
     for entry in json.loads(path.read_text("utf-8")):
         of_modes = zip(entry["correlations"], entry["same_pairs"], strict=True)
@@ -138,8 +151,8 @@ def after_the_plan(path: Path = RANGE) -> str:
             rows.append(
                 [f"{entry['half']}, {entry['set']}, {mode}", *sizes, *values[0], taus[0], *values[1], taus[1]]
             )
-    header = ["half, rows, mode", "rows in families", "songs", "r", "given the bandwidth", "lowest tau"]
-    header += ["r, same pairs", "given the bandwidth", "lowest tau, two errors"]
+    header = ["songs, rows, mode", "rows in families", "how many songs", "r", "given the bandwidth"]
+    header += ["lowest tau", "r, same pairs", "given the bandwidth", "lowest tau, two errors"]
     return markdown_table(header, rows, numbers=True)
 
 

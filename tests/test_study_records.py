@@ -27,6 +27,10 @@ MODES = {"mode native": ("native",), "mode resample": ("resample",), "all": ("na
 
 @cache
 def records(half, rows="of the plan"):
+    if half == "fresh":  # one file has all rows
+        with gzip.open(FOLDER / "range_fresh.jsonl.gz", "rt") as lines:
+            found, plan = [json.loads(line) for line in lines], {r["model"] for r in records("kept")}
+        return [r for r in found if rows == "both" or (r["model"] in plan) == (rows == "of the plan")]
     found = []
     for kind in KINDS[rows]:
         with gzip.open(FOLDER / f"{kind}_{half}.jsonl.gz", "rt") as lines:
@@ -120,7 +124,9 @@ def test_what_came_after_the_plan_is_that_of_the_records(half, rows):
 
 def test_all_records_are_in_a_set():
     files = {tuple(path.name.split(".")[0].split("_")) for path in FOLDER.glob("*.jsonl.gz")}
-    assert files == {(kind, half) for half, rows in SETS for kind in KINDS[rows]}
+    halves = {(kind, half) for half, rows in SETS for kind in KINDS[rows] if half != "fresh"}
+    assert files == halves | {("range", "fresh")}
+    assert {rows for half, rows in SETS if half == "fresh"} == {"of the plan", "after it", "both"}
 
 
 def test_the_records_are_small():
@@ -313,26 +319,108 @@ def test_r_over_the_same_pairs_and_without_eif_is_said():
 
 
 SAID = {
-    "both": "All",
-    "after it": "Those of after the plan alone",
-    "of the plan, same songs": "Those of the plan alone",
+    ("fresh", "of the plan"): "With the rows of the plan",
+    ("fresh", "after it"): "With those of after it alone",
+    ("fresh", "both"): "With both",
+    ("kept", "both"): "All",
+    ("kept", "after it"): "Those of after the plan alone",
+    ("kept", "of the plan, same songs"): "Those of the plan alone",
 }
+ASKED = {"r": 0.92, "partial r": 0.85, "tau": 0.6}
 
 
-@pytest.mark.parametrize("rows", SAID)
-def test_what_came_out_with_rows_for_range_is_said(rows):
-    own, failed = SETS["kept", rows], []
-    part = page().split(f"- {SAID[rows]}")[1].split(" - ")[0].split(" So with range")[0]
+def asked_of(own, mode):
+    """r, its partial and the lowest tau of a set of rows."""
+    r = next(x for x in own["correlations"] if x["group"] == f"mode {mode}")
+    tau = min(c["tau"] for c in own["choices"] if c["mode"] == mode and c["tau"] is not None)
+    return dict(zip(ASKED, (r["pearson"]["value"], r["partial_pearson"]["value"], tau), strict=True))
+
+
+@pytest.mark.parametrize(("half", "rows"), SAID, ids=" ".join)
+def test_what_came_out_with_rows_for_range_is_said(half, rows):
+    own, failed = SETS[half, rows], []
+    said, *others = page().split(f"- {SAID[half, rows]}")[1:]
+    assert not others
+    part = said.split(" - ")[0].split(" So ")[0]
     for mode, called in (("native", "native"), ("resample", "Mode resample")):
-        r = next(x for x in own["correlations"] if x["group"] == f"mode {mode}")
-        tau = min(c["tau"] for c in own["choices"] if c["mode"] == mode and c["tau"] is not None)
-        values = r["pearson"]["value"], r["partial_pearson"]["value"], tau
-        assert "{} r {:.2f}, given the bandwidth {:.2f}, lowest tau {:.2f}.".format(called, *values) in part
-        names = ("r", "partial r", "tau")
-        failed += [f"{n} {mode}" for n, x, a in zip(names, values, (0.92, 0.85, 0.6), strict=True) if x < a]
+        values = asked_of(own, mode)
+        figures = "r {:.2f}, given the bandwidth {:.2f}, lowest tau {:.2f}.".format(*values.values())
+        assert f"{called} {figures}" in part
+        failed += [f"{name} {mode}" for name, x in values.items() if x < ASKED[name]]
     assert part.endswith("Reached.") if not failed else f"Not reached: {', '.join(failed)}." in part
-    assert f"{len(SETS['kept', 'after it']['rows'])} of them were scored in time" in page()
-    assert f"on {len(SETS['kept', 'after it']['tracks'])} of the nine songs" in page()
+
+
+def test_how_much_was_scored_is_said():
+    """Of the rows of after the plan, and of the songs of the kept half and of the fresh ones."""
+    later = {half: SETS[half, "after it"] for half in ("kept", "fresh")}
+    assert f"{len(later['kept']['rows'])} of them were scored in time" in page()
+    assert f"on {len(later['kept']['tracks'])} of the nine songs" in page()
+    assert len(SETS["fresh", "both"]["rows"]) == 69 and len(later["fresh"]["rows"]) == 54
+    assert f"All 69 rows on {len(later['fresh']['tracks'])} of the seventeen songs" in page()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"), [(rows, said) for (half, rows), said in SAID.items() if half == "fresh"]
+)
+def test_the_two_readings_on_fresh_songs_are_said(rows, said):
+    """r over the same pairs, tau over pairs that differ by two errors: beside the plan."""
+    own, figures = SETS["fresh", rows], []
+    for mode in BOTH:
+        r = next(x for x in own["same_pairs"] if x["group"] == f"mode {mode}")
+        taus = [c["tau"] for c in own["two_errors"] if c["mode"] == mode and c["tau"] is not None]
+        figures += [r["pearson"]["value"], r["partial_pearson"]["value"], min(taus)]
+    row = " | ".join(f"{x:.2f}" for x in figures)
+    assert f"| {said.removeprefix('With ')} | {row} |" in page()
+    if rows == "of the plan":
+        assert figures[2] < 0.6 and figures[5] < 0.6  # as the page says
+
+
+def test_the_intervals_on_fresh_songs_are_said():
+    low = [
+        next(
+            x["pearson"]["low"] for x in SETS["fresh", "both"]["correlations"] if x["group"] == f"mode {mode}"
+        )
+        for mode in BOTH
+    ]
+    assert (
+        max(
+            x["pearson"]["low"]
+            for rows in ("of the plan", "after it", "both")
+            for x in SETS["fresh", rows]["correlations"]
+        )
+        < 0.92
+    )
+    assert f"with both are {low[0]:.2f} (native) and {low[1]:.2f} (resample)" in page()
+
+
+def test_why_r_native_is_low_on_fresh_songs_is_said():
+    own = {place: xy for place, xy in points("fresh", rows="both").items() if place[1] == "native"}
+    (x, y), rates = np.array(list(own.values())).T, np.array([place[2] for place in own])
+    each = {rate: stats.pearsonr(x[rates == rate], y[rates == rate]).statistic for rate in set(rates)}
+    assert min(each, key=each.get) == 11025.0
+    assert f"by itself it is {min(each.values()):.2f} (11.025 kHz) to {max(each.values()):.2f}." in page()
+    end = x > 0.9
+    assert set(rates[end]) == {11025.0}
+    lost = f"{end.sum()} points have a LEE above 0.9, and lose {y[end].min():.1f} to {y[end].max():.1f} dB."
+    assert lost in page()
+    r = stats.pearsonr(x[~end], y[~end]).statistic
+    assert f"Without the {end.sum()} points r is {r:.2f}." in page()
+    worst = [(*own[place], place) for place in own if own[place][1] > 10]
+    assert len(worst) == 3 and all(p[0].endswith("_nearest") and p[2] == 16000.0 for *_, p in worst)
+    lee, lost, _ = zip(*worst, strict=True)
+    said = f"lose {min(lost):.1f} to {max(lost):.1f} dB with a LEE of {min(lee):.2f} to {max(lee):.2f}."
+    assert said in page()
+
+
+def test_what_there_is_to_choose_by_at_24_khz_on_fresh_songs_is_said():
+    own, pairs = SETS["fresh", "of the plan"], []
+    for mode, called in (("native", "in native mode"), ("resample", "in mode resample")):
+        lost = [xy[1] for place, xy in points("fresh").items() if place[1:3] == (mode, 24000.0)]
+        assert f"{min(lost):.2f} to {max(lost):.2f} dB {called}" in page()
+        at = next(c for c in own["choices"] if (c["mode"], c["sample_rate"]) == (mode, 24000.0))
+        assert at["tau"] == min(c["tau"] for c in own["choices"] if c["mode"] == mode) and at["of"] == 105
+        pairs.append(at["pairs"])
+    assert f"{pairs[0]} and {pairs[1]} pairs of 105 differ" in page()
 
 
 def test_what_the_lee_does_at_its_end_is_said():

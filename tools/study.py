@@ -1,7 +1,8 @@
 """The study of docs/study_plan.md: scores its rows, keeps their records in the repository, and remakes everything that is shown of them.
 
     python tools/study.py songs chosen MUSIC RENDERS TREE  # see tools/study_songs.py; a half: chosen, kept or fresh
-    python tools/study.py score chosen TREE -o RESULTS     # the rows of the plan; with --kind range, into a file, those of after it
+    python tools/study.py score chosen TREE -o RESULTS     # the rows of the plan; with --kind range, into a file, those of after it;
+                                                           # of fresh songs, which have the kind range alone, all rows
     python tools/study.py keep chosen RESULTS              # into docs/study/records_chosen.jsonl.gz, or range_chosen.jsonl.gz
     python tools/study.py make                             # docs/study/*.json, tables and pictures, from these records alone
 
@@ -45,6 +46,7 @@ METRIC, COST = "scale_invariant", "si_sdr_lost_separated"  # of the plan
 COSTS = (COST, "si_sdr_lost", "si_sdr_lost_median", "sdr_lost_median")
 GROUPS = ("mode native", "mode resample", "all")
 HALVES = ("chosen", "kept")  # of the plan
+FRESH = "fresh"  # songs of after it; their records are all of the kind "range"
 FAMILIES = {name: row.family for name, row in ALL.items()}
 Records = list[dict[str, Any]]
 
@@ -162,15 +164,16 @@ def found(half: str, records: Records) -> dict[str, Any]:
 
 def after_the_plan() -> list[dict[str, Any]]:
     """The plan's metric and cost with the rows of the plan, with those of after it, and with both; and the two readings of after it."""
-    return [again(half, which, rows) for half in HALVES for which, rows in sets_of(half)]
+    return [again(half, which, rows) for half in (FRESH, *HALVES) for which, rows in sets_of(half)]
 
 
 def sets_of(half: str) -> Iterator[tuple[str, Records]]:
     """The records of each set of rows that was scored on songs of a half; those of after the plan may be of fewer songs."""
-    plan = kept(half)
+    later = kept(half, "range") if (FOLDER / f"range_{half}.jsonl.gz").is_file() else []
+    plan = kept(half) if half in HALVES else [record for record in later if record["model"] in ROWS]
+    later = [record for record in later if record["model"] not in ROWS]
     yield "of the plan", plan
-    if (FOLDER / f"range_{half}.jsonl.gz").is_file():
-        later = kept(half, "range")
+    if later:
         songs = {record["track"] for record in later}
         same = [record for record in plan if record["track"] in songs]
         if len(same) < len(plan):
@@ -273,7 +276,7 @@ def main() -> None:
     elif args.command == "score" and args.kind == "records":
         run(args.half, args.tree, args.out)
     elif args.command == "score":
-        run_range(args.half, args.tree, args.out, LATER | MADE)
+        run_range(args.half, args.tree, args.out, ALL if args.half == FRESH else LATER | MADE)
     elif args.command == "keep":
         keep(args.half, args.kind, args.results)
     else:
