@@ -118,6 +118,7 @@ RESULTS = (
     "results_sources",
     "results_rates",
     "results_study",
+    "results_study_fresh",
     "results_study_range",
     "results_study_more",
 )

@@ -227,8 +227,8 @@ def test_the_page_says_what_is_reached_and_what_is_not():
     assert f"are {low[0]:.2f} (native) and {low[1]:.2f} (resample)" in page
 
 
-def page():
-    return " ".join((FOLDER.parent / "results_study_range.md").read_text("utf-8").split())
+def page(half="range"):
+    return " ".join((FOLDER.parent / f"results_study_{half}.md").read_text("utf-8").split())
 
 
 def lowest(half, name, mode):
@@ -339,7 +339,7 @@ def asked_of(own, mode):
 @pytest.mark.parametrize(("half", "rows"), SAID, ids=" ".join)
 def test_what_came_out_with_rows_for_range_is_said(half, rows):
     own, failed = SETS[half, rows], []
-    said, *others = page().split(f"- {SAID[half, rows]}")[1:]
+    said, *others = page("fresh" if half == "fresh" else "range").split(f"- {SAID[half, rows]}")[1:]
     assert not others
     part = said.split(" - ")[0].split(" So ")[0]
     for mode, called in (("native", "native"), ("resample", "Mode resample")):
@@ -356,7 +356,7 @@ def test_how_much_was_scored_is_said():
     assert f"{len(later['kept']['rows'])} of them were scored in time" in page()
     assert f"on {len(later['kept']['tracks'])} of the nine songs" in page()
     assert len(SETS["fresh", "both"]["rows"]) == 69 and len(later["fresh"]["rows"]) == 54
-    assert f"All 69 rows on {len(later['fresh']['tracks'])} of the seventeen songs" in page()
+    assert f"All 69 rows on {len(later['fresh']['tracks'])} of the seventeen songs" in page("fresh")
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_the_two_readings_on_fresh_songs_are_said(rows, said):
         taus = [c["tau"] for c in own["two_errors"] if c["mode"] == mode and c["tau"] is not None]
         figures += [r["pearson"]["value"], r["partial_pearson"]["value"], min(taus)]
     row = " | ".join(f"{x:.2f}" for x in figures)
-    assert f"| {said.removeprefix('With ')} | {row} |" in page()
+    assert f"| {said.removeprefix('With ')} | {row} |" in page("fresh")
     if rows == "of the plan":
         assert figures[2] < 0.6 and figures[5] < 0.6  # as the page says
 
@@ -390,7 +390,7 @@ def test_the_intervals_on_fresh_songs_are_said():
         )
         < 0.92
     )
-    assert f"with both are {low[0]:.2f} (native) and {low[1]:.2f} (resample)" in page()
+    assert f"with both are {low[0]:.2f} (native) and {low[1]:.2f} (resample)" in page("fresh")
 
 
 def test_why_r_native_is_low_on_fresh_songs_is_said():
@@ -398,29 +398,31 @@ def test_why_r_native_is_low_on_fresh_songs_is_said():
     (x, y), rates = np.array(list(own.values())).T, np.array([place[2] for place in own])
     each = {rate: stats.pearsonr(x[rates == rate], y[rates == rate]).statistic for rate in set(rates)}
     assert min(each, key=each.get) == 11025.0
-    assert f"by itself it is {min(each.values()):.2f} (11.025 kHz) to {max(each.values()):.2f}." in page()
+    assert f"by itself it is {min(each.values()):.2f} (11.025 kHz) to {max(each.values()):.2f}." in page(
+        "fresh"
+    )
     end = x > 0.9
     assert set(rates[end]) == {11025.0}
     lost = f"{end.sum()} points have a LEE above 0.9, and lose {y[end].min():.1f} to {y[end].max():.1f} dB."
-    assert lost in page()
+    assert lost in page("fresh")
     r = stats.pearsonr(x[~end], y[~end]).statistic
-    assert f"Without the {end.sum()} points r is {r:.2f}." in page()
+    assert f"Without the {end.sum()} points r is {r:.2f}." in page("fresh")
     worst = [(*own[place], place) for place in own if own[place][1] > 10]
     assert len(worst) == 3 and all(p[0].endswith("_nearest") and p[2] == 16000.0 for *_, p in worst)
     lee, lost, _ = zip(*worst, strict=True)
     said = f"lose {min(lost):.1f} to {max(lost):.1f} dB with a LEE of {min(lee):.2f} to {max(lee):.2f}."
-    assert said in page()
+    assert said in page("fresh")
 
 
 def test_what_there_is_to_choose_by_at_24_khz_on_fresh_songs_is_said():
     own, pairs = SETS["fresh", "of the plan"], []
     for mode, called in (("native", "in native mode"), ("resample", "in mode resample")):
         lost = [xy[1] for place, xy in points("fresh").items() if place[1:3] == (mode, 24000.0)]
-        assert f"{min(lost):.2f} to {max(lost):.2f} dB {called}" in page()
+        assert f"{min(lost):.2f} to {max(lost):.2f} dB {called}" in page("fresh")
         at = next(c for c in own["choices"] if (c["mode"], c["sample_rate"]) == (mode, 24000.0))
         assert at["tau"] == min(c["tau"] for c in own["choices"] if c["mode"] == mode) and at["of"] == 105
         pairs.append(at["pairs"])
-    assert f"{pairs[0]} and {pairs[1]} pairs of 105 differ" in page()
+    assert f"{pairs[0]} and {pairs[1]} pairs of 105 differ" in page("fresh")
 
 
 def test_what_the_lee_does_at_its_end_is_said():
