@@ -2,9 +2,12 @@
 
     python tools/bundle_row.py runs/convtasnet_mgf_native recipes/convtasnet_mgf_native.toml
     python tools/bundle_row.py runs/convtasnet_mgf_native recipes/convtasnet_mgf_native.toml --dead-fill level --data MUSIC
+    python tools/bundle_row.py runs/convtasnet_mgf_projects recipes/convtasnet_mgf_projects.toml --average-with convtasnet_mgf_hours.music4
 
 With --alive-norm or --dead-fill the row is the same weights with another treatment of dead features, which needs no training; levels of
-the fill are measured on the training songs of --data. Scores come from `sfi-zoo score`, and into the card from `sfi-zoo report --cards`.
+the fill are measured on the training songs of --data. --average-with MODEL gives the mean of the run's weights and of those that it began
+with (M. Wortsman et al., arXiv:2109.01903), which keeps what the start knew. Scores come from `sfi-zoo score`, and into the card from
+`sfi-zoo report --cards`.
 """
 
 import argparse
@@ -32,6 +35,11 @@ comparable with MUSDB18.
 """
 MIDI_LICENCE = """- Songs of the Freedoom project (MIDI), BSD 3-clause, rendered with the sound fonts FluidR3 GM (Frank Wen, MIT) and
   MuseScore General (S. Christian Collins, MIT); phrases of the training vocals above are sung over them.
+"""
+PACKAGES_LICENCE = """- Songs and words out of packages of the Debian archive, each under its own free licence (Artistic, BSD,
+  CC BY-SA, GPL, zlib, GFDL); `tools/music4/sources.json` has them by file, with authors and checksums: tracker
+  modules of games and demo songs of LMMS, and the speech of Fish Fillets, KLettres, KTuberling and Hedgewars, which
+  a vocoder makes sing.
 """
 CARD = """---
 library_name: sfi-zoo
@@ -89,12 +97,17 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--name")
     parser.add_argument("--hub", type=Path, default=HUB)
+    parser.add_argument("--average-with", help="a model with the same weights, by name or folder")
     parser.add_argument("--alive-norm", action="store_true")
     parser.add_argument("--dead-fill", choices=("noise", "level"))
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
     recipe = read_recipe(args.recipe)
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
+    if args.average_with:
+        other = sfi_zoo.load(args.average_with).state_dict()
+        model.load_state_dict({k: (x + other[k]) / 2 for k, x in model.state_dict().items()})
+        about += f" Weights: the mean of those of the best step and of `{args.average_with}`."
     command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
     if args.alive_norm or args.dead_fill:
         model = treated(model, alive_norm=args.alive_norm, dead_fill=args.dead_fill or False)
@@ -122,7 +135,9 @@ def main() -> None:
         parameters=count,
         command=command,
         training=training_text(recipe, log),
-        licence=LICENCE + MIDI_LICENCE * ("MIDI" in recipe.data.collections),
+        licence=LICENCE
+        + MIDI_LICENCE * ("MIDI" in recipe.data.collections)
+        + PACKAGES_LICENCE * ("REAL" in recipe.data.collections),
     )
     with tempfile.TemporaryDirectory(dir=args.hub) as work:
         folder = Path(work) / name
