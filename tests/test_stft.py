@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from sfi_zoo import SFIISTFT, SFISTFT, InputError, at_sample_rate, set_sample_rate
+from sfi_zoo.layers import fractional_rows as rows
 from sfi_zoo.layers.chirp_z import chirp_z, fast_length
 from sfi_zoo.layers.fractional_fft import analyse, fractional_plan, synthesise
+from sfi_zoo.layers.fractional_rows import rows_plan
 from sfi_zoo.layers.frame_tables import FrameTables
 from tests.signals import band_limited, relative_error
 
@@ -302,6 +304,39 @@ def test_the_fractional_transform_is_the_sum_and_its_adjoint(n, period, count, d
     bound = 1e-6 if dtype is torch.float32 else 1e-13
     for found, expected in ((spectrum, v.numpy() @ matrix), (signal, (x.numpy() @ matrix.conj().T).real)):
         assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("n", "period", "count"),
+    [(2, 2.2, 2), (8, 7.3, 4), (50, 50.0, 26), (401, 400.3, 201), (700, 699.9, 100), (1412, 1411.2, 706)],
+)
+def test_the_transform_by_rows_is_the_sum_and_its_adjoint(n, period, count, dtype):
+    """Counted from the middle; one and several groups of blocks."""
+    plan = rows_plan(period, n, count, dtype)
+    turns = (np.arange(n) - plan.middle)[:, None] * np.arange(count) / period
+    matrix = np.exp(-2j * np.pi * (turns % 1))
+    v, x = noise(3, n), torch.complex(noise(3, count), noise(3, count).flip(0))
+    sequences = torch.zeros(3, plan.length, dtype=dtype)
+    sequences[:, plan.first : plan.first + n] = v.to(dtype) * plan.correction
+    spectrum = rows.analyse(sequences, plan).numpy().T
+    given = x.to(torch.promote_types(dtype, torch.complex64)).T
+    signal = (rows.synthesise(given, plan) * plan.correction).numpy()
+    bound = 1e-6 if dtype is torch.float32 else max(1e-13, 3e-16 * n)  # the angles here are rounded, too
+    for found, expected in ((spectrum, v.numpy() @ matrix), (signal, (x.numpy() @ matrix.conj().T).real)):
+        assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("bins", ["fixed", "nyquist"])
+@pytest.mark.parametrize("rate", [11025, 22050, 15999, 8000.25])
+def test_what_is_written_in_place_is_what_is_differentiated(rate, bins):
+    """Frames some at a time, written where they lie, against all of them kept for the gradient."""
+    stft, istft = pair(256, 64, bins=bins)
+    x = noise(3, 9000)
+    z, kept = stft(x, rate), stft(x.clone().requires_grad_(), rate)
+    assert kept.requires_grad and relative_error(z, kept.detach()) < 1e-12
+    y, again = istft(z, rate), istft(z.clone().requires_grad_(), rate)
+    assert again.requires_grad and relative_error(y, again.detach()) < 1e-12
 
 
 @pytest.mark.parametrize("window", ["hann", "hamming", "blackman", "sqrt_hann", "kaiser"])

@@ -14,6 +14,7 @@ from sfi_zoo.errors import InputError
 from sfi_zoo.filters.windows import Window
 from sfi_zoo.layers.chirp_z import chirp_z
 from sfi_zoo.layers.fractional_fft import Plan, analyse, fractional_plan, synthesise
+from sfi_zoo.layers.frame_pieces import NO_ENERGY, added, analysed, in_place
 from sfi_zoo.layers.frame_tables import FrameTables
 from sfi_zoo.layers.sample_rate import constant, derivative_of, primal
 from sfi_zoo.layers.short_time import Frames, ShortTimeFourier, Whole
@@ -21,7 +22,6 @@ from sfi_zoo.layers.short_time import Frames, ShortTimeFourier, Whole
 PAD_MODES = ("reflect", "constant", "replicate", "circular")
 MAX_SLICES = 32  # strided additions, up to which they are quicker than one by index
 CPU_FRAMES = 256  # frames at a time: what is computed of them stays in the cache
-NO_ENERGY = 1e-11  # of summed squared windows: where torch.istft refuses to divide
 
 
 class SFISTFT(ShortTimeFourier):
@@ -35,7 +35,8 @@ class SFISTFT(ShortTimeFourier):
     At any real F the sum is exact, not interpolated: the window is evaluated at the instants of the samples in each frame, and the
     fraction of a sample by which a frame is off the grid is a phase of every bin. Where N = F / df is a whole number the sum is an FFT
     of length N, at the cost of `torch.stft` with the same numbers in samples; where it is not, an FFT of 1.5 N and a narrow matrix
-    (`sfi_zoo.layers.fractional_fft`), at one to two and a half times its cost, four times where the next whole N is a power of two.
+    (`sfi_zoo.layers.fractional_fft`), on a CPU without gradients by rows (`sfi_zoo.layers.fractional_rows`): one to two and a half times its
+    cost, three to six where the next whole N is a power of two.
 
     Args:
         n_fft: inverse of the distance between bins, in samples at F0.
@@ -100,8 +101,13 @@ class SFISTFT(ShortTimeFourier):
         frames, left, right = self._plan(constant(x.shape[-1]), primal(rate), drift is not None)
         signal = x.reshape(-1, 1, x.shape[-1]).to(torch.promote_types(x.dtype, torch.float32))
         signal = functional.pad(signal, (left, right), self.pad_mode if self.center else "constant")[:, 0]
-        plan = plan_of(frames, signal) if drift is None and not frames.whole else None
         scale: Tensor | float = self._scale / frames.ratio
+        if drift is None and not frames.whole and not frames.between and in_place(signal):
+            z = analysed(signal, frames, left, self.window, self._scale / frames.ratio)
+            return functional.pad(z, (0, 0, 0, frames.features - frames.alive)).reshape(
+                *x.shape[:-1], frames.features, frames.number
+            )
+        plan = plan_of(frames, signal) if drift is None and not frames.whole else None
         if plan is not None:
             scale = plan.correction * scale
         tables = FrameTables(frames, self.window, drift, signal, scale)
@@ -241,6 +247,7 @@ class SFIISTFT(ShortTimeFourier):
             )
         bins = z.reshape(-1, *z.shape[-2:]).to(torch.promote_types(z.dtype, torch.complex64))
         bins = bins[:, : frames.alive].transpose(-1, -2)
+        fractional = drift is None and not frames.whole and not frames.between
         plan = plan_of(frames, bins.real) if drift is None and not frames.whole else None
         tables = FrameTables(frames, self.window, drift, bins.real)
         period = frames.period if drift is None else frames.period * (1 + drift)
@@ -248,6 +255,10 @@ class SFIISTFT(ShortTimeFourier):
         weights[0] = 1.0
         if frames.alive > frames.period // 2:
             weights[-1] = 1 + period - 2 * (frames.alive - 1)
+        if fractional and in_place(bins):
+            y = added(bins.mT, frames, self.window, weights / float(self.n_fft), length)
+            y = y * float(self.n_fft) ** 0.5 if self.normalized else y
+            return y.reshape(*z.shape[:-2], length)
         pieces, energies = [], []
         for first, last in frames_at_a_time(frames.number, bins):
             piece, phases = bins[:, first:last], tables.phases(first, last)

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from sfi_zoo.errors import InputError
 from sfi_zoo.layers.fractional_fft import Block, fractional_plan, multiplied
+from sfi_zoo.layers.frame_pieces import NO_ENERGY, added, analysed, in_place
 from sfi_zoo.layers.frame_tables import FrameTables
 from sfi_zoo.layers.short_time import Frames, ShortTimeFourier
-from sfi_zoo.layers.stft import NO_ENERGY, SFIISTFT, SFISTFT, frames_at_a_time
+from sfi_zoo.layers.stft import SFIISTFT, SFISTFT, frames_at_a_time
 from sfi_zoo.layers.surgery.frozen_phases import Interleaved, Overlapped
 
 MOST_KERNEL_BYTES = 64 * 2**20
@@ -50,7 +51,7 @@ class _PlainTransform(nn.Module):
         frames: Frames = layer._frames(rows, rate, each=True)
         self.frames = frames
         self.rows, self.taps = len(frames.starts), frames.taps
-        self.features, self.alive = frames.features, frames.alive
+        self.features, self.alive, self.analog_window = frames.features, frames.alive, layer.window
         self.stride = int(hop * rows)
         # kernels of all phases would take too much memory
         sizes = self.rows * self.alive * self.taps
@@ -144,12 +145,22 @@ class PlainSTFT(_PlainTransform):
         left, right = -self._start(0), self._start(frames - 1) + self.taps - x.shape[-1]
         signal = functional.pad(x.reshape(-1, 1, x.shape[-1]), (left, max(0, right)), self.pad_mode)
         if self.by_fft:
+            if not self.frames.whole and in_place(signal):  # as the layer does it
+                return self._in_place(signal[:, 0], frames, left).reshape(
+                    x.shape[:-1] + (self.features, frames)
+                )
             pieces = [self._transformed(signal, *some) for some in frames_at_a_time(frames, signal)]
             z = torch.cat(pieces, dim=2).mT
         else:
             z = self.convs(signal, frames).unflatten(1, (2, -1))
         z = functional.pad(z, (0, 0, 0, self.features - self.alive)).movedim(1, -1)
         return torch.view_as_complex(z.reshape(x.shape[:-1] + z.shape[1:]).contiguous())
+
+    def _in_place(self, signal: Tensor, frames: int, left: int) -> Tensor:
+        placed = self.frames._replace(number=frames, step=self.stride)
+        scale = (self.n_fft**-0.5 if self.normalized else 1.0) / placed.ratio
+        z = analysed(signal, placed, left, self.analog_window, scale)
+        return functional.pad(z, (0, 0, 0, self.features - self.alive))
 
     def _transformed(self, signal: Tensor, first: int, last: int) -> Tensor:
         """(batch, 1, time) -> (batch, 2, frames first ... last - 1, bins)."""
@@ -184,6 +195,7 @@ class PlainISTFT(_PlainTransform):
         if self.by_fft:
             self._hold_tables(layer, "synthesis")
             # an inverse FFT doubles bins and divides by its length by itself
+            self.weights = weights[:, 0].to(self.rotation.dtype)
             scales = weights[:, 0] if self.places else weights[:, 0].clone().fill_(scale * self.length)
             self.rotation *= scales.to(self.rotation.dtype)
             return
@@ -205,6 +217,12 @@ class PlainISTFT(_PlainTransform):
             length = (2 * samples + per) // (2 * per)
             if (2 * samples + per) % (2 * per) == 0:  # halves go to the even number, as `round` has it
                 length -= length % 2
+        if self.by_fft and not self.frames.whole and in_place(z):  # as the layer does it
+            placed = self.frames._replace(number=frames, step=self.stride)
+            bins = z.reshape(-1, self.features, frames)[:, : self.alive]
+            return added(bins, placed, self.analog_window, self.weights, length).reshape(
+                z.shape[:-2] + (length,)
+            )
         # everything else in real numbers: exporters know few complex operations
         parts = torch.view_as_real(z)
         parts = parts.reshape(-1, parts.shape[-3], frames, 2)[:, : self.alive].movedim(-1, 1)
