@@ -35,8 +35,8 @@ class SFISTFT(ShortTimeFourier):
     At any real F the sum is exact, not interpolated: the window is evaluated at the instants of the samples in each frame, and the
     fraction of a sample by which a frame is off the grid is a phase of every bin. Where N = F / df is a whole number the sum is an FFT
     of length N, at the cost of `torch.stft` with the same numbers in samples; where it is not, an FFT of 1.5 N and a narrow matrix
-    (`sfi_zoo.layers.fractional_fft`), on a CPU without gradients by rows (`sfi_zoo.layers.fractional_rows`): one to two and a half times its
-    cost, three to six where the next whole N is a power of two.
+    (`sfi_zoo.layers.fractional_fft`; on a CPU without gradients `sfi_zoo.layers.fractional_rows`): one to two and a half times its cost,
+    three to six where the next whole N is a power of two.
 
     Args:
         n_fft: inverse of the distance between bins, in samples at F0.

@@ -146,9 +146,8 @@ class PlainSTFT(_PlainTransform):
         signal = functional.pad(x.reshape(-1, 1, x.shape[-1]), (left, max(0, right)), self.pad_mode)
         if self.by_fft:
             if not self.frames.whole and in_place(signal):  # as the layer does it
-                return self._in_place(signal[:, 0], frames, left).reshape(
-                    x.shape[:-1] + (self.features, frames)
-                )
+                z = self._in_place(signal[:, 0], frames, left)
+                return z.reshape(x.shape[:-1] + z.shape[1:])
             pieces = [self._transformed(signal, *some) for some in frames_at_a_time(frames, signal)]
             z = torch.cat(pieces, dim=2).mT
         else:
@@ -217,12 +216,10 @@ class PlainISTFT(_PlainTransform):
             length = (2 * samples + per) // (2 * per)
             if (2 * samples + per) % (2 * per) == 0:  # halves go to the even number, as `round` has it
                 length -= length % 2
-        if self.by_fft and not self.frames.whole and in_place(z):  # as the layer does it
-            placed = self.frames._replace(number=frames, step=self.stride)
-            bins = z.reshape(-1, self.features, frames)[:, : self.alive]
-            return added(bins, placed, self.analog_window, self.weights, length).reshape(
-                z.shape[:-2] + (length,)
-            )
+        if self.by_fft:  # noqa: SIM102 (TorchScript leaves a block of its own out)
+            if not self.frames.whole and in_place(z):  # as the layer does it
+                y = self._in_place(z, length)
+                return y.reshape(z.shape[:-2] + y.shape[1:])
         # everything else in real numbers: exporters know few complex operations
         parts = torch.view_as_real(z)
         parts = parts.reshape(-1, parts.shape[-3], frames, 2)[:, : self.alive].movedim(-1, 1)
@@ -233,6 +230,12 @@ class PlainISTFT(_PlainTransform):
             energy = self.energy(parts.new_ones(1, 1, frames), left + length)
         y = (y / energy.clamp(min=self.floor))[:, 0, left:]
         return y.reshape(z.shape[:-2] + y.shape[-1:])
+
+    def _in_place(self, z: Tensor, length: int) -> Tensor:
+        """(batch, length)."""
+        placed = self.frames._replace(number=z.shape[-1], step=self.stride)
+        bins = z.reshape(-1, self.features, z.shape[-1])[:, : self.alive]
+        return added(bins, placed, self.analog_window, self.weights, length)
 
     def _synthesised(self, parts: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """(batch, 2, bins, frames) -> sums of the segments and of the squared windows, (., 1, length)."""
