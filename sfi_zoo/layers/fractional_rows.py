@@ -11,9 +11,9 @@ Whole layers on 20 s of stereo (CPU time, minima of seven runs on a busy machine
 `fractional_fft` take 144, and back 142 where they take 193.
 
 Three were measured. The same matrix on rows of frames, real and imaginary parts interleaved, doubles the products, and rows that lie far
-apart make the product slow: three times this product. Samples spread to M points before the FFT (the adjoint) need no rows of frequencies, but M = 2 N for
-the same error: bins close to F / 2 are divided by little. A chirp-z transform takes two complex FFTs of 1.5 N. Resampling the signal to
-a whole N is not the sum: windows reach beyond F / 2.
+apart make the product slow: three times this product. Samples spread to M points before the FFT (the adjoint) need no rows of
+frequencies, but M = 2 N for the same error: bins close to F / 2 are divided by little. A chirp-z transform takes two complex FFTs of
+1.5 N. Resampling the signal to a whole N is not the sum: windows reach beyond F / 2.
 """
 
 import math
