@@ -12,7 +12,7 @@ from pathlib import Path
 import results_hook
 
 from sfi_zoo.commands.given import read_results
-from sfi_zoo.metrics.reporting.leaderboard import leaderboard
+from sfi_zoo.metrics.reporting.leaderboard import leaderboard, place
 
 KEPT = ("model", "mode", "tracks", "si_sdr_improvement", "by_source", "worst_lost", "lost_at_8k")
 
@@ -23,13 +23,8 @@ def main(folders: list[Path]) -> None:
     scored = [_kept(row) for row in leaderboard(records)]
     names = {row["model"] for row in scored}
     others = [row for row in json.loads(results_hook.ZOO.read_text("utf-8")) if row["model"] not in names]
-    _write(results_hook.ZOO, sorted(others + scored, key=_place))
+    _write(results_hook.ZOO, sorted(others + scored, key=place))
     results_hook.README.write_text(results_hook.in_readme(results_hook.README.read_text("utf-8")), "utf-8")
-
-
-def _place(row: dict) -> tuple[float, str, str]:
-    gained = row["si_sdr_improvement"]
-    return (-gained["value"] if gained else float("inf")), row["model"], row["mode"]
 
 
 def _kept(row: dict) -> dict:

@@ -242,7 +242,8 @@ def in_readme(text: str) -> str:
     task = sources_of(models[DEFAULT_MODEL])
     alike = {name: scores for name, scores in models.items() if sources_of(scores) == task}
     best: dict[float | None, str] = {}
-    for name in sorted(alike, key=lambda name: lost_db(alike[name]) or 0.0):
+    losses = {name: lost_db(scores) for name, scores in alike.items()}
+    for name in sorted(alike, key=lambda name: float("inf") if losses[name] is None else losses[name]):
         best.setdefault(gained_db(alike[name]), name)
     table = leaderboard(
         {n: row for n, row in alike.items() if n in best.values()}, "hub_configs/{name}/README.md"

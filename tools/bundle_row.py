@@ -105,7 +105,13 @@ def main() -> None:
     recipe = read_recipe(args.recipe)
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
     if args.average_with:
-        other = sfi_zoo.load(args.average_with).state_dict()
+        start = sfi_zoo.load(args.average_with)
+        other = start.state_dict()
+        shapes = [{k: x.shape for k, x in weights.items()} for weights in (model.state_dict(), other)]
+        if model.sources != start.sources or shapes[0] != shapes[1]:
+            parser.error(
+                f"--average-with {args.average_with}: it has other sources or weights than {args.run}"
+            )
         model.load_state_dict({k: (x + other[k]) / 2 for k, x in model.state_dict().items()})
         about += f" Weights: the mean of those of the best step and of `{args.average_with}`."
     command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"

@@ -83,7 +83,12 @@ def leaderboard(
             if (r["model"], r["mode"]) == (model, mode)
         ]
         rows.append(row)
-    return sorted(rows, key=lambda row: (-_or_lowest(row["si_sdr_improvement"]), row["model"], row["mode"]))
+    return sorted(rows, key=place)
+
+
+def place(row: dict[str, Any]) -> tuple[float, str, str]:
+    """What rows of the leaderboard are sorted by: what is gained at F0, those without it last; then model and mode."""
+    return -_or_lowest(row["si_sdr_improvement"]), row["model"], row["mode"]
 
 
 def _gained(

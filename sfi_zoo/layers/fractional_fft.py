@@ -106,19 +106,27 @@ def fractional_plan(period: float, taps: int, count: int, dtype: torch.dtype, de
     return Plan(length, torch.from_numpy(correction).to(device), analysis, synthesis)
 
 
-# arrays and no tensors: these would be fake ones under a tracer, and stay so
-@lru_cache(maxsize=16)
-def _tables(period: float, taps: int, count: int, double: bool):  # type: ignore[no-untyped-def]
-    oversampling, width = DOUBLE if double else SINGLE
-    dtype = np.float64 if double else np.float32
+def kernel_of(taps: int, middle: float, oversampling: float, width: int) -> tuple[int, float, np.ndarray]:
+    """M and the shape of a kernel of J = `width` values for `taps` samples that are counted from `middle`, and 1 / Phi: (taps,).
+
+    M is `oversampling` times `taps` at least.
+    """
     # real FFTs of odd lengths take three times as long as those of lengths with many twos
     twos = 64 if taps > 256 else 8
     length = twos * fast_length(math.ceil(max(oversampling * taps, 2 * width) / twos))
     # the shape that leaves least of the kernel's transform outside
     beta = 0.99 * math.pi * width * (1 - taps / length / 2)
-    middle = (taps - 1) / 2
     root = np.sqrt(beta**2 - (math.pi * width * (np.arange(taps) - middle) / length) ** 2)
-    correction = root * np.i0(beta) / (width * np.sinh(root))
+    return length, beta, root * np.i0(beta) / (width * np.sinh(root))
+
+
+# arrays and no tensors: these would be fake ones under a tracer, and stay so
+@lru_cache(maxsize=16)
+def _tables(period: float, taps: int, count: int, double: bool):  # type: ignore[no-untyped-def]
+    oversampling, width = DOUBLE if double else SINGLE
+    dtype = np.float64 if double else np.float32
+    middle = (taps - 1) / 2
+    length, beta, correction = kernel_of(taps, middle, oversampling, width)
 
     at = np.arange(count) * (length / period)
     k = np.ceil(at - width / 2).astype(int)[:, None] + np.arange(width)

@@ -16,7 +16,6 @@ frequencies, but M = 2 N for the same error: bins close to F / 2 are divided by 
 1.5 N. Resampling the signal to a whole N is not the sum: windows reach beyond F / 2.
 """
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,8 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sfi_zoo.layers.chirp_z import fast_length
-from sfi_zoo.layers.fractional_fft import in_full_precision
+from sfi_zoo.layers.fractional_fft import in_full_precision, kernel_of
 
 # M / N at least, and J: errors of 3e-8 and below 1e-14
 SINGLE, DOUBLE = (1.49, 10), (1.99, 16)
@@ -156,13 +154,7 @@ def rows_plan(period: float, taps: int, count: int, dtype: torch.dtype, device: 
 def _tables(period: float, taps: int, count: int, double: bool):  # type: ignore[no-untyped-def]
     oversampling, width = DOUBLE if double else SINGLE
     dtype = np.float64 if double else np.float32
-    # real FFTs of odd lengths take three times as long as those of lengths with many twos
-    twos = 64 if taps > 256 else 8
-    length = twos * fast_length(math.ceil(max(oversampling * taps, 2 * width) / twos))
-    # the shape that leaves least of the kernel's transform outside
-    beta = 0.99 * math.pi * width * (1 - taps / length / 2)
-    root = np.sqrt(beta**2 - (math.pi * width * (np.arange(taps) - taps // 2) / length) ** 2)
-    correction = root * np.i0(beta) / (width * np.sinh(root))
+    length, beta, correction = kernel_of(taps, taps // 2, oversampling, width)
 
     # the last value of the kernel at its very end is zero
     at = np.arange(count) * (length / period)

@@ -101,15 +101,14 @@ class SFISTFT(ShortTimeFourier):
         frames, left, right = self._plan(constant(x.shape[-1]), primal(rate), drift is not None)
         signal = x.reshape(-1, 1, x.shape[-1]).to(torch.promote_types(x.dtype, torch.float32))
         signal = functional.pad(signal, (left, right), self.pad_mode if self.center else "constant")[:, 0]
-        scale: Tensor | float = self._scale / frames.ratio
+        level = self._scale / frames.ratio
         if drift is None and not frames.whole and not frames.between and in_place(signal):
-            z = analysed(signal, frames, left, self.window, self._scale / frames.ratio)
+            z = analysed(signal, frames, left, self.window, level)
             return functional.pad(z, (0, 0, 0, frames.features - frames.alive)).reshape(
                 *x.shape[:-1], frames.features, frames.number
             )
         plan = plan_of(frames, signal) if drift is None and not frames.whole else None
-        if plan is not None:
-            scale = plan.correction * scale
+        scale = level if plan is None else plan.correction * level
         tables = FrameTables(frames, self.window, drift, signal, scale)
         starts = frames.all_starts(signal.device) + (left - frames.margin)
         pieces = []
@@ -247,18 +246,17 @@ class SFIISTFT(ShortTimeFourier):
             )
         bins = z.reshape(-1, *z.shape[-2:]).to(torch.promote_types(z.dtype, torch.complex64))
         bins = bins[:, : frames.alive].transpose(-1, -2)
-        fractional = drift is None and not frames.whole and not frames.between
-        plan = plan_of(frames, bins.real) if drift is None and not frames.whole else None
-        tables = FrameTables(frames, self.window, drift, bins.real)
         period = frames.period if drift is None else frames.period * (1 + drift)
         weights = bins.real.new_full((frames.alive,), 2.0)
         weights[0] = 1.0
         if frames.alive > frames.period // 2:
             weights[-1] = 1 + period - 2 * (frames.alive - 1)
-        if fractional and in_place(bins):
+        if drift is None and not frames.whole and not frames.between and in_place(bins):
             y = added(bins.mT, frames, self.window, weights / float(self.n_fft), length)
             y = y * float(self.n_fft) ** 0.5 if self.normalized else y
             return y.reshape(*z.shape[:-2], length)
+        plan = plan_of(frames, bins.real) if drift is None and not frames.whole else None
+        tables = FrameTables(frames, self.window, drift, bins.real)
         pieces, energies = [], []
         for first, last in frames_at_a_time(frames.number, bins):
             piece, phases = bins[:, first:last], tables.phases(first, last)

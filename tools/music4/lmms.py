@@ -15,7 +15,6 @@ mixture is exactly the sum. What modules.py says of vocals, balance, dropped son
 Needs: apt-get install lmms; pip install mido python-stretch.
 """
 
-import argparse
 import copy
 import json
 import os
@@ -322,12 +321,7 @@ def needs_lmms() -> None:
 
 def main() -> None:
     """All projects of a folder."""
-    run(
-        argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter),
-        ENDINGS,
-        stems_of,
-        needs_lmms,
-    )
+    run(__doc__, ENDINGS, stems_of, needs_lmms)
 
 
 if __name__ == "__main__":

@@ -190,10 +190,9 @@ def songs_below(folder: Path, endings: Sequence[str], without: Sequence[str] = (
     return list(found.items())
 
 
-def run(
-    parser: argparse.ArgumentParser, endings: Sequence[str], read: Read, needed: Callable[[], None]
-) -> None:
+def run(about: str | None, endings: Sequence[str], read: Read, needed: Callable[[], None]) -> None:
     """All songs of a folder, seed by seed; `read` makes stems of one, `needed` raises where a program or library is missing."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument(
@@ -237,12 +236,7 @@ def needs_libopenmpt() -> None:
 
 def main() -> None:
     """All modules of a folder."""
-    run(
-        argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter),
-        ENDINGS,
-        stems_of,
-        needs_libopenmpt,
-    )
+    run(__doc__, ENDINGS, stems_of, needs_libopenmpt)
 
 
 if __name__ == "__main__":
