@@ -1,5 +1,6 @@
 """Stems of tracker modules and of projects of LMMS: a module written here byte by byte, rules that sort, cuts of a project, bad files."""
 
+import os
 import struct
 import sys
 import xml.etree.ElementTree as ET
@@ -334,6 +335,15 @@ def test_a_cut_moves_clips_and_notes_and_keeps_the_last_value_of_an_automation()
     assert [int(note.get("pos", -1)) for note in bass.iter("note")] == [48 * k for k in range(16)]
     found = [(point.get("pos"), point.get("value")) for point in next(root.iter("automationpattern"))]
     assert found == [("0", "2"), ("96", "3")]
+
+
+def test_what_lmms_said_when_it_failed_is_told(tmp_path, monkeypatch):
+    fake = tmp_path / "lmms"
+    fake.write_text("#!/bin/sh\necho 'no such plugin: zyn' >&2\nexit 3\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(InputError, match="exit status 3: no such plugin: zyn"):
+        lmms.played(ET.fromstring("<lmms-project/>"), RATE, 1.0)
 
 
 @needs_lmms

@@ -7,10 +7,8 @@ import pytest
 from tests.kills.commands import COMMANDS
 from tests.kills.run import kill_at
 
-KILLS = 30  # of each
-FEW = {
-    "study": 6
-}  # its pictures take 8 s a run: all 30 are `python -m tests.kills --command study --count 30`
+KILLS = 20  # of each; more: `python -m tests.kills --command study --count 100`
+FEW = {"study": 3, "report": 10}  # runs of 8 s, for their pictures, and of 2 s
 
 
 @pytest.mark.slow

@@ -72,6 +72,10 @@ def speech(tmp_path_factory) -> Path:
     (folder / "telephone").mkdir()
     soundfile.write(folder / "telephone" / "one.wav", vowel(120, 800)[::4], RATE // 4)
     (folder / "anna" / "broken.ogg").write_bytes(b"no sound")
+    (folder / "wind").mkdir()
+    for n in range(8):
+        whistle = 0.3 * np.sin(2 * np.pi * (3000 + 100 * n) * np.arange(RATE // 2) / RATE)
+        soundfile.write(folder / "wind" / f"{n}.wav", whistle, RATE)
     return folder
 
 
@@ -92,7 +96,9 @@ def run(monkeypatch, capsys):
 
 def test_tracks_are_written_whole_twice_the_same_and_over_an_accompaniment(run, speech, tmp_path):
     first = run(speech, tmp_path / "one", "--seconds", 4)
-    assert "SING - anna v0" in first and "telephone v0 left out: 0 recordings" in first
+    assert "SING - anna v0; 1 cannot be read: broken.ogg" in first
+    assert "telephone v0 left out: 0 recordings" in first and "wind v0 left out: no voice" in first
+    assert not list((tmp_path / "one").rglob("*wind*"))
     track = tmp_path / "one" / "train" / "SING - anna v0"
     stems = {p.stem: soundfile.read(p, dtype="int16")[0] for p in track.glob("*.wav")}
     assert len(stems["vocals"]) == 4 * RATE and stems["vocals"].any() and not stems["drums"].any()

@@ -246,7 +246,9 @@ def played(root: ET.Element, rate: int, seconds: float) -> np.ndarray:
         except subprocess.TimeoutExpired:
             raise InputError(f"lmms took more than {4 * SECONDS} s, and was stopped") from None
         if done.returncode or not sound.exists():
-            raise InputError(f"lmms failed, exit status {done.returncode}")
+            said = done.stderr.decode(errors="replace").split("\n")
+            words = " ".join(" ".join(said[-6:]).split())[-300:]
+            raise InputError(f"lmms failed, exit status {done.returncode}: {words or 'without a word'}")
         line = np.nan_to_num(soundfile.read(sound, dtype="float64", always_2d=True)[0].mean(1))
     return np.asarray(resample(line, RATE, rate))[: round(seconds * rate)]
 

@@ -60,8 +60,11 @@ class Word(NamedTuple):
     noise: np.ndarray
 
 
-def words_of(folder: Path, rate: int) -> Iterator[np.ndarray]:
-    """Recordings of a speaker without the silence around them, at the power of one: (time,) each."""
+def words_of(folder: Path, rate: int, broken: list[str]) -> Iterator[np.ndarray]:
+    """Recordings of a speaker without the silence around them, at the power of one: (time,) each.
+
+    Names of those that cannot be read are appended to `broken`.
+    """
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
             continue
@@ -71,6 +74,7 @@ def words_of(folder: Path, rate: int) -> Iterator[np.ndarray]:
                 continue
             x = soundfile.read(path, always_2d=True)[0].mean(1)
         except soundfile.LibsndfileError:
+            broken.append(path.name)
             continue
         x = np.asarray(resample(x, info.samplerate, rate), dtype=float)
         block = rate // 50
@@ -140,7 +144,7 @@ def spoken(word: Word, places: np.ndarray, pitch: np.ndarray, formants: float, r
 
 
 def line_of(words: Sequence[np.ndarray], length: int, rate: int, beat: float, rng: Generator) -> np.ndarray:
-    """A line of one speaker, words and rests, with a peak of one: (length,)."""
+    """A line of one speaker, words and rests, with a peak of one: (length,); silent where no word is voiced."""
     line, at, misses = np.zeros(length), int(rng.uniform(0, 1) * rate), 0
     scale, sings = SCALES[int(rng.integers(len(SCALES)))], rng.random() < 0.65
     transposed, formants = 2 ** (rng.uniform(-4, 7) / 12), rng.uniform(0.85, 1.18)
@@ -191,22 +195,26 @@ def render(job: tuple[Path, int], args: argparse.Namespace) -> str:
     target = args.out / "train" / name
     if target.exists():
         return f"{name} was there"
-    words = list(words_of(folder, args.rate))
+    broken: list[str] = []
+    words = list(words_of(folder, args.rate, broken))
+    cannot = f"; {len(broken)} cannot be read: {', '.join(broken[:3])}" if broken else ""
     if len(words) < FEWEST:
         return (
             f"{name} left out: {len(words)} recordings of {LENGTHS[0]:g} to {LENGTHS[1]:g} s at {RATES[0]} to {RATES[1]} Hz, "
-            f"fewer than {FEWEST}"
+            f"fewer than {FEWEST}{cannot}"
         )
     rng, length = generator_of(speaker, seed, 0), round(args.seconds * args.rate)
     beat = 60 / rng.uniform(75, 150)
     line = line_of(words, length, args.rate, beat, rng)
+    if not line.any():
+        return f"{name} left out: no voice was found in its {len(words)} recordings{cannot}"
     folders = sorted(path.parent for path in args.over.glob("*/drums.wav")) if args.over else []
     stems = accompaniment(folders, length, args.rate, generator_of(speaker, seed, 1))
     if folders:
         line = produced(line, args.rate, beat, rng)[:length]
     stems["vocals"] = levelled(line, args.rate, rng.uniform(*LEVEL))
     write_track(target, {part: stems[part] for part in ("vocals", *PARTS)}, args.rate)
-    return name
+    return name + cannot
 
 
 def main() -> None:
