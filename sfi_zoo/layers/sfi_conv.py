@@ -25,6 +25,7 @@ from sfi_zoo.layers.geometry import whole
 from sfi_zoo.layers.sample_rate import derivative_of, primal
 
 BLOCK = 1024  # frames
+FEW_PHASES = 4  # up to here frames are taken out of a latent phase by phase; with more, turning all of it around is cheaper
 MOST_OVERLAP = 4  # strides in a kernel up to which frames are copied out of a signal
 COST_OF_A_PHASE = 10  # a product that makes taps takes as long as so many that use them
 PHASES_BYTES = (
@@ -425,13 +426,14 @@ class SFIConvTranspose1d(DesignedConv):
         phases, stride, taps, frames = grid.phases, grid.stride, design.taps.shape[-1], z.shape[-1]
         # room for whole strides after the last frame
         y = z.new_zeros(len(z), total + stride * (taps // stride + 1))
-        rows = z.mT if phases == 1 else z.mT.contiguous()
+        turned = z.mT.contiguous() if phases > FEW_PHASES else None
         for j, kernel in enumerate(taps_of_phases(design, grid, min(phases, frames))):
-            count = -(-(frames - j) // phases)
+            rows = z[..., j::phases].contiguous().mT if turned is None else turned[:, j::phases]
+            count = rows.shape[1]
             for begin in range(0, taps, stride):
                 piece, start = kernel[:, begin : begin + stride], grid.start(j) + design.first + begin
                 strides = y[:, start : start + count * stride].unflatten(1, (count, stride))
-                for signal, of_phase in zip(strides[..., : piece.shape[1]], rows[:, j::phases], strict=True):
+                for signal, of_phase in zip(strides[..., : piece.shape[1]], rows, strict=True):
                     signal.addmm_(of_phase, piece)
         return y[:, None, :total]
 
