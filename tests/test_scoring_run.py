@@ -302,6 +302,14 @@ def test_accelerate_launch_shares_the_work(model_folder, uninterrupted, tmp_path
     assert read_records(tmp_path) == read_records(uninterrupted)
 
 
+def test_one_process_where_several_were_asked_for_is_told(model_folder, monkeypatch, capsys):
+    left = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"}  # by accelerate launch without --multi_gpu, on a CPU
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["score", str(model_folder), *OPTIONS]) != 0
+    assert "--multi_gpu" in capsys.readouterr().err
+
+
 def test_a_torn_line_is_dropped_and_measured_again(uninterrupted, model_folder, tmp_path):
     whole = (uninterrupted / "records-0.jsonl").read_bytes()
     (tmp_path / "manifest.json").write_bytes((uninterrupted / "manifest.json").read_bytes())

@@ -25,7 +25,7 @@ from sfi_zoo.training.start import examples_of
 HUB = Path(__file__).resolve().parents[1] / "hub_configs"
 LICENCE = """## Data and licence
 
-Weights: CC BY-SA 4.0, because they were trained with PJS. Two singers in all: scores say little about unseen voices, and nothing
+Weights: CC BY-SA 4.0, because they were trained with PJS. Two real singers in all: scores say little about unseen voices, and nothing
 comparable with MUSDB18.
 
 - "Everything is Free" by Software-Entwicklungskit, CC0 1.0.
@@ -115,6 +115,8 @@ def main() -> None:
         model.load_state_dict({k: (x + other[k]) / 2 for k, x in model.state_dict().items()})
         about += f" Weights: the mean of those of the best step and of `{args.average_with}`."
     command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
+    if args.average_with:
+        command += f"\n    python tools/bundle_row.py {args.run.name} {args.recipe} --average-with {args.average_with}"
     if args.alive_norm or args.dead_fill:
         model = treated(model, alive_norm=args.alive_norm, dead_fill=args.dead_fill or False)
         about += " Not retrained: dead features are treated by " + " and ".join(

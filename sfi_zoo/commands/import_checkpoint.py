@@ -38,7 +38,7 @@ def import_command(
     ] = None,
     mask: Annotated[
         str | None,
-        typer.Option(help="Mask activation, relu or sigmoid; a state dict of torchaudio does not say it."),
+        typer.Option(help="Masks: relu or sigmoid, for a state dict of torchaudio; softmax, for Spleeter with five stems."),
     ] = None,
     layers: Annotated[
         int | None, typer.Option(help="Blocks per repeat; a state dict of torchaudio does not say it.")

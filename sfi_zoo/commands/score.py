@@ -95,7 +95,9 @@ def score_command(
     from sfi_zoo.metrics.scoring import records, rows, run
     from sfi_zoo.metrics.scoring.unit import Measures
     from sfi_zoo.progress_bar import ProgressBar
+    from sfi_zoo.training.processes import check_launch
 
+    check_launch()
     plan = run.Plan(
         tuple(rates),
         tuple(dict.fromkeys(mode.strip() for mode in modes.split(","))),

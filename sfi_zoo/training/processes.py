@@ -13,7 +13,7 @@ import torch
 from sfi_zoo.errors import InputError
 
 RANKS = ("RANK", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
-LAUNCH = "accelerate launch --multi_gpu --num_processes N -m sfi_zoo.cli train ..."
+LAUNCH = "accelerate launch --multi_gpu --num_processes N -m sfi_zoo.cli ..."
 
 
 def on_cpu(device: str | None) -> bool:
