@@ -303,7 +303,10 @@ def test_accelerate_launch_shares_the_work(model_folder, uninterrupted, tmp_path
 
 
 def test_one_process_where_several_were_asked_for_is_told(model_folder, monkeypatch, capsys):
-    left = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"}  # by accelerate launch without --multi_gpu, on a CPU
+    left = {
+        "ACCELERATE_MIXED_PRECISION": "no",
+        "MASTER_ADDR": "127.0.0.1",
+    }  # by accelerate launch without --multi_gpu, on a CPU
     for name, value in left.items():
         monkeypatch.setenv(name, value)
     assert cli.main(["score", str(model_folder), *OPTIONS]) != 0

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import sfi_zoo
 from sfi_zoo.hub.model_card import usage
+from sfi_zoo.models.base import Separator
 from sfi_zoo.models.parts.dead_features import calibrate, treated
 from sfi_zoo.training.recipe import Recipe, read_recipe
 from sfi_zoo.training.start import examples_of
@@ -90,6 +91,16 @@ def training_text(recipe: Recipe, log: list[dict[str, object]]) -> str:
     )
 
 
+def average(model: Separator, name: str, parser: argparse.ArgumentParser) -> None:
+    """The mean of a model's weights and of those of another, in place."""
+    start = sfi_zoo.load(name)
+    weights, other = model.state_dict(), start.state_dict()
+    shapes = [{k: x.shape for k, x in some.items()} for some in (weights, other)]
+    if model.sources != start.sources or shapes[0] != shapes[1]:
+        parser.error(f"--average-with {name}: it has other sources or weights than the run")
+    model.load_state_dict({k: (x + other[k]) / 2 for k, x in weights.items()})
+
+
 def main() -> None:
     """Bundle one run."""
     parser = argparse.ArgumentParser()
@@ -105,14 +116,7 @@ def main() -> None:
     recipe = read_recipe(args.recipe)
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
     if args.average_with:
-        start = sfi_zoo.load(args.average_with)
-        other = start.state_dict()
-        shapes = [{k: x.shape for k, x in weights.items()} for weights in (model.state_dict(), other)]
-        if model.sources != start.sources or shapes[0] != shapes[1]:
-            parser.error(
-                f"--average-with {args.average_with}: it has other sources or weights than {args.run}"
-            )
-        model.load_state_dict({k: (x + other[k]) / 2 for k, x in model.state_dict().items()})
+        average(model, args.average_with, parser)
         about += f" Weights: the mean of those of the best step and of `{args.average_with}`."
     command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
     if args.average_with:

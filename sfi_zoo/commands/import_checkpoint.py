@@ -38,7 +38,9 @@ def import_command(
     ] = None,
     mask: Annotated[
         str | None,
-        typer.Option(help="Masks: relu or sigmoid, for a state dict of torchaudio; softmax, for Spleeter with five stems."),
+        typer.Option(
+            help="Masks: relu or sigmoid, for a state dict of torchaudio; softmax, for Spleeter with five stems."
+        ),
     ] = None,
     layers: Annotated[
         int | None, typer.Option(help="Blocks per repeat; a state dict of torchaudio does not say it.")
