@@ -40,7 +40,7 @@ MIDI_LICENCE = """- Songs of the Freedoom project (MIDI), BSD 3-clause, rendered
 PACKAGES_LICENCE = """- Songs and words out of packages of the Debian archive, each under its own free licence (Artistic, BSD,
   CC BY-SA, GPL, zlib, GFDL); `tools/music4/sources.json` has them by file, with authors and checksums: tracker
   modules of games and demo songs of LMMS, and the speech of Fish Fillets, KLettres, KTuberling and Hedgewars, which
-  a vocoder makes sing.
+  a vocoder makes sing{more}.
 """
 CARD = """---
 library_name: sfi-zoo
@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--alive-norm", action="store_true")
     parser.add_argument("--dead-fill", choices=("noise", "level"))
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--more", default="", help="what else of packages it was trained on, for the card's licence")
     args = parser.parse_args()
     recipe = read_recipe(args.recipe)
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
@@ -149,7 +150,7 @@ def main() -> None:
         training=training_text(recipe, log),
         licence=LICENCE
         + MIDI_LICENCE * ("MIDI" in recipe.data.collections)
-        + PACKAGES_LICENCE * ("REAL" in recipe.data.collections),
+        + PACKAGES_LICENCE.format(more=args.more) * ("REAL" in recipe.data.collections),
     )
     with tempfile.TemporaryDirectory(dir=args.hub) as work:
         folder = Path(work) / name

@@ -242,6 +242,7 @@ def make() -> None:
         (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=0) + "\n", "utf-8")
     for half in HALVES:
         plot_study(kept(half), COST, scale="linear").savefig(FOLDER / f"{half}.png", dpi=90)
+    plot_study(kept(FRESH, "range"), COST, scale="linear").savefig(FOLDER / f"{FRESH}.png", dpi=140)
 
 
 def _short(value: Any) -> Any:
