@@ -112,7 +112,9 @@ def main() -> None:
     parser.add_argument("--alive-norm", action="store_true")
     parser.add_argument("--dead-fill", choices=("noise", "level"))
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--more", default="", help="what else of packages it was trained on, for the card's licence")
+    parser.add_argument(
+        "--more", default="", help="what else of packages it was trained on, for the card's licence"
+    )
     args = parser.parse_args()
     recipe = read_recipe(args.recipe)
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)

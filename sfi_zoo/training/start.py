@@ -1,6 +1,7 @@
 """What training starts from: new weights, a trained model's, or another model's filters; then statistics of the data."""
 
 import fnmatch
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ from sfi_zoo.training.recipe import FILTERS, Recipe, read_recipe
 from sfi_zoo.training.stem_cache import cached_tracks
 from sfi_zoo.training.trainer import Examples
 from sfi_zoo.wording import first_line, shortened
+
+DEEPER = re.compile(r"\bblocks\.\d+\.")  # weights of blocks
+OUTPUT = re.compile(r"\.(residual|skip)\.")  # those that end one
 
 
 def starting_model(recipe: Recipe, place: Path | None = None) -> tuple[Separator, dict[str, float]]:
@@ -89,17 +93,33 @@ def _settings_told(recipe: Recipe) -> Iterator[None]:
 def take_network(model: Separator, trained: Separator) -> None:
     """Gives a model the weights of a trained one, but for encoder and decoder.
 
+    A deeper network of blocks (more `repeats` or `layers`) computes at its start what the trained one does: blocks that it has beyond the
+    others begin with outputs of zero, as in Net2Net (T. Chen et al., ICLR 2016).
+
     Raises:
         InputError: networks of other sizes.
     """
+    reach, own_reach = _dilations(trained), _dilations(model)
+    moved = shortened([name for name, value in reach.items() if own_reach.get(name, value) != value])
+    if moved:
+        raise InputError(f"the model to start from has other dilations: {moved}; add repeats, keep layers")
     own, network = model.state_dict(), trained.state_dict()
     filters = {name: value for name, value in own.items() if name.startswith(FILTERS)}
     network = {name: value for name, value in network.items() if not name.startswith(FILTERS)}
+    further = {name: value for name, value in own.items() if name not in network and DEEPER.search(name)}
+    for name, value in further.items():
+        if OUTPUT.search(name):
+            further[name] = torch.zeros_like(value)
     try:
-        load_state(model, filters | network)
+        load_state(model, filters | further | network)
     except WeightsError as error:
         names = shortened([name for found in error.problems.values() for name in found])
         raise InputError(f"the model to start from has another network: {names} differ") from None
+
+
+def _dilations(model: Separator) -> dict[str, object]:
+    modules = {name: getattr(module, "dilation", None) for name, module in model.named_modules()}
+    return {name: x for name, x in modules.items() if x is not None and not name.startswith(FILTERS)}
 
 
 def fit_to_data(model: Separator, mixtures: Iterable[Tensor]) -> None:
