@@ -25,6 +25,8 @@ from sfi_zoo.layers.geometry import whole
 from sfi_zoo.layers.sample_rate import derivative_of, primal
 
 BLOCK = 1024  # frames
+LANES = 16  # taps: products with rows of a multiple of this are fast
+MANY_FRAMES = 128  # of a phase, from where aligning its taps pays
 FEW_PHASES = 4  # up to here frames are taken out of a latent phase by phase; with more, turning all of it around is cheaper
 MOST_OVERLAP = 4  # strides in a kernel up to which frames are copied out of a signal
 COST_OF_A_PHASE = 10  # a product that makes taps takes as long as so many that use them
@@ -422,19 +424,16 @@ class SFIConvTranspose1d(DesignedConv):
         return y[..., :total]
 
     def _phased_in_place(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
-        """The same to one channel, without derivatives: products are added where their frames lie, a stride's length at a time."""
+        """The same to one channel, without derivatives: products are added where their frames lie."""
         phases, stride, taps, frames = grid.phases, grid.stride, design.taps.shape[-1], z.shape[-1]
         # room for whole strides after the last frame
         y = z.new_zeros(len(z), total + stride * (taps // stride + 1))
         turned = z.mT.contiguous() if phases > FEW_PHASES else None
+        add = add_blocks if frames >= MANY_FRAMES * phases else add_products
         for j, kernel in enumerate(taps_of_phases(design, grid, min(phases, frames))):
             rows = z[..., j::phases].contiguous().mT if turned is None else turned[:, j::phases]
-            count = rows.shape[1]
-            for begin in range(0, taps, stride):
-                piece, start = kernel[:, begin : begin + stride], grid.start(j) + design.first + begin
-                strides = y[:, start : start + count * stride].unflatten(1, (count, stride))
-                for signal, of_phase in zip(strides[..., : piece.shape[1]], rows, strict=True):
-                    signal.addmm_(of_phase, piece)
+            for signal, of_phase in zip(y[:, grid.start(j) + design.first :], rows, strict=True):
+                add(signal, of_phase, kernel, stride)
         return y[:, None, :total]
 
     def _interpolated(self, z: Tensor, design: Design, grid: FrameGrid, total: int) -> Tensor:
@@ -449,6 +448,25 @@ class SFIConvTranspose1d(DesignedConv):
         index = (starts + (design.first + 1))[:, None] + torch.arange(taps, device=z.device)
         y = z.new_zeros(z.shape[0], self.out_channels, total + 2)
         return y.index_add(-1, index.flatten(), pieces.flatten(2).to(y))[..., 1:-1]
+
+
+def add_products(y: Tensor, rows: Tensor, kernel: Tensor, stride: int) -> None:
+    """Adds rows (frames, filters) times kernel (filters, taps) to y (time,), `stride` samples apart, a stride's length at a time."""
+    frames, taps = len(rows), kernel.shape[-1]
+    for begin in range(0, taps, stride):
+        piece = kernel[:, begin : begin + stride]
+        strides = y[begin : begin + frames * stride].unflatten(0, (frames, stride))
+        strides[:, : piece.shape[1]].addmm_(rows, piece)
+
+
+def add_blocks(y: Tensor, rows: Tensor, kernel: Tensor, stride: int) -> None:
+    """The same for many frames: whole products whose rows are aligned take two thirds of the time of those that end anywhere."""
+    taps = kernel.shape[-1]
+    kernel = functional.pad(kernel, (0, -taps % LANES))
+    room = rows.new_empty(min(BLOCK, len(rows)), kernel.shape[-1])
+    for block, some in enumerate(rows.split(len(room))):
+        pieces = torch.mm(some, kernel, out=room[: len(some)])[:, :taps]
+        overlap_add(y[None, None, block * len(room) * stride :], pieces[None, None], stride)
 
 
 def overlap_add(y: Tensor, pieces: Tensor, stride: int) -> None:
