@@ -26,6 +26,16 @@ def test_a_deeper_network_computes_what_its_start_does_and_learns(settings, deep
     assert grown and any(g is not None and g.abs().max() > 0 for g in grown)
 
 
+@pytest.mark.parametrize(
+    ("name", "deeper"),
+    [("sudormrf", {"blocks": 3}), ("dualpath", {"pairs": 2}), ("bsrnn", {"layers": 2})],
+    ids=str,
+)
+def test_deeper_networks_of_other_blocks_are_refused(name, deeper):
+    with pytest.raises(InputError, match="another network"):
+        take_network(tiny(name, **deeper), tiny(name))
+
+
 def test_a_wider_or_shallower_network_is_refused():
     for settings in ({"hidden": 20}, {"bottleneck": 20}):
         with pytest.raises(InputError, match="another network"):

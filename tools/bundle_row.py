@@ -118,11 +118,10 @@ def main() -> None:
     args = parser.parse_args()
     recipe = read_recipe(args.recipe)
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
+    command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
     if args.average_with:
         average(model, args.average_with, parser)
         about += f" Weights: the mean of those of the best step and of `{args.average_with}`."
-    command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
-    if args.average_with:
         command += f"\n    python tools/bundle_row.py {args.run.name} {args.recipe} --average-with {args.average_with}"
     if args.alive_norm or args.dead_fill:
         model = treated(model, alive_norm=args.alive_norm, dead_fill=args.dead_fill or False)

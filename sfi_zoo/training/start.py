@@ -1,8 +1,7 @@
 """What training starts from: new weights, a trained model's, or another model's filters; then statistics of the data."""
 
 import fnmatch
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from sfi_zoo.models import create
 from sfi_zoo.models.base import Separator
 from sfi_zoo.models.parts.initialise import start_from
 from sfi_zoo.models.parts.limits import check_sizes, outlining
+from sfi_zoo.models.parts.tcn import TCNBlock
 from sfi_zoo.models.weights import UNBUILDABLE
 from sfi_zoo.training.collections import patterns_of, track_shares
 from sfi_zoo.training.excerpts import Excerpts, balanced_excerpts
@@ -23,9 +23,6 @@ from sfi_zoo.training.recipe import FILTERS, Recipe, read_recipe
 from sfi_zoo.training.stem_cache import cached_tracks
 from sfi_zoo.training.trainer import Examples
 from sfi_zoo.wording import first_line, shortened
-
-DEEPER = re.compile(r"\bblocks\.\d+\.")  # weights of blocks
-OUTPUT = re.compile(r"\.(residual|skip)\.")  # those that end one
 
 
 def starting_model(recipe: Recipe, place: Path | None = None) -> tuple[Separator, dict[str, float]]:
@@ -93,8 +90,8 @@ def _settings_told(recipe: Recipe) -> Iterator[None]:
 def take_network(model: Separator, trained: Separator) -> None:
     """Gives a model the weights of a trained one, but for encoder and decoder.
 
-    A deeper network of blocks (more `repeats` or `layers`) computes at its start what the trained one does: blocks that it has beyond the
-    others begin with outputs of zero, as in Net2Net (T. Chen et al., ICLR 2016).
+    A deeper TCN (more `repeats`, or `layers` of its only repeat) computes at its start what the trained one does: blocks that it has beyond
+    the others begin with outputs of zero, as in Net2Net (T. Chen et al., ICLR 2016). Other networks must have the same blocks.
 
     Raises:
         InputError: networks of other sizes.
@@ -106,15 +103,26 @@ def take_network(model: Separator, trained: Separator) -> None:
     own, network = model.state_dict(), trained.state_dict()
     filters = {name: value for name, value in own.items() if name.startswith(FILTERS)}
     network = {name: value for name, value in network.items() if not name.startswith(FILTERS)}
-    further = {name: value for name, value in own.items() if name not in network and DEEPER.search(name)}
-    for name, value in further.items():
-        if OUTPUT.search(name):
-            further[name] = torch.zeros_like(value)
     try:
-        load_state(model, filters | further | network)
+        load_state(model, filters | _further_blocks(model, network) | network)
     except WeightsError as error:
         names = shortened([name for found in error.problems.values() for name in found])
         raise InputError(f"the model to start from has another network: {names} differ") from None
+
+
+def _further_blocks(model: Separator, network: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of TCN blocks that `network` lacks: those that end a block are zero, so that it adds nothing."""
+    found: dict[str, Tensor] = {}
+    for place, module in model.named_modules():
+        if isinstance(module, TCNBlock):
+            weights = {f"{place}.{name}": value for name, value in module.state_dict().items()}
+            ends = (f"{place}.residual.", f"{place}.skip.")
+            found |= {
+                k: torch.zeros_like(x) if k.startswith(ends) else x
+                for k, x in weights.items()
+                if k not in network
+            }
+    return found
 
 
 def _dilations(model: Separator) -> dict[str, object]:
