@@ -22,7 +22,7 @@ def main() -> None:
     if not path.exists():
         soundfile.write(path, sum(song(seed=1, duration=4, sample_rate=22050).values()).T, 22050)
     samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    model = sfi_zoo.load("convtasnet_mgf_projects.music4")
+    model = sfi_zoo.load("convtasnet_mgf_gate.music4")
     stems = model.separate(torch.from_numpy(samples.T), sample_rate, progress=show)
     out.mkdir(parents=True, exist_ok=True)
     for name, stem in zip(model.sources, stems, strict=True):

@@ -81,6 +81,8 @@ class ConvTasNetConfig(FilterbankConfig):
             raise InputError(
                 f"causal needs the norm frame, cumulative or batch; got {self.norm!r}, which looks ahead"
             )
+        if self.causal and self.gate_db is not None:
+            raise InputError(f"causal needs gate_db=None, got {self.gate_db}: the gate looks ahead")
         if not self.causal and self.kernel % 2 == 0:
             raise InputError(f"kernel must be odd unless causal, got {self.kernel}")
 

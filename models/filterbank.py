@@ -23,6 +23,7 @@ from sfi_zoo.layers.sample_rate import primal
 from sfi_zoo.models.base import Latent, LatentGrid, Separator, check_floating, to_items
 from sfi_zoo.models.parts.config import check_choice, check_size, check_sources, later
 from sfi_zoo.models.parts.dead_features import FILLS, DeadFill, calibrate
+from sfi_zoo.models.parts.gate import check_gate, gated
 from sfi_zoo.models.parts.norms import fit_norm
 
 MAGNITUDE_FLOOR = 1e-12  # |z|^2 at which a magnitude counts as silence: -120 dB
@@ -60,6 +61,7 @@ class FilterbankConfig:
         alive_norm: the statistics of the network's first norm leave dead features out, see `sfi_zoo.models.parts.norms.over_alive`.
         dead_fill: the network sees "noise" (or True), or a constant "level", where features are dead, see
             `sfi_zoo.models.parts.dead_features`; False for what is there, zeros.
+        gate_db: sources so many dB below the mixture (a negative number) are turned down: `sfi_zoo.models.parts.gate`; None for none.
     """
 
     sources: tuple[str, ...] = ("vocals", "drums", "bass", "other")
@@ -81,6 +83,7 @@ class FilterbankConfig:
     pad_multiple: int | None = later(None)
     alive_norm: bool = later(False)
     dead_fill: bool | str = later(False)
+    gate_db: float | None = later(None)
     decoder_settings: dict[str, Any] | None = later(None)  # noqa: RUF009 (a field)
 
     def __post_init__(self) -> None:
@@ -88,6 +91,7 @@ class FilterbankConfig:
         check_choice(self, "latent", LATENTS)
         check_choice(self, "alive_norm", (False, True))
         check_choice(self, "dead_fill", (False, True, *FILLS))
+        check_gate(self.gate_db)
         check_sources(self)
         for name in ("sample_rate", "features", "kernel_size", "stride"):
             check_size(self, name)
@@ -276,11 +280,18 @@ class FilterbankSeparator(Separator):
         """Masks, (items, sources, features, frames); with the softmax they sum to one over the sources.
 
         Dead features, those that are alive at F0 and not on the latent's grid, are treated as `alive_norm` and `dead_fill` say. Where there
-        are none, at F0 above all, the network is called as it is.
+        are none, at F0 above all, the network is called as it is. With `gate_db` what it says is gated.
 
         Raises:
             InputError: `dead_fill` without levels (see `calibrate`).
         """
+        masks = self._ungated(latent)
+        if self.config.gate_db is None:
+            return masks
+        return gated(masks, latent.values, self.config.gate_db, self.frame_period)
+
+    def _ungated(self, latent: Latent) -> Tensor:
+        """What the network says."""
         values = self.seen(latent.values)
         dtype = next((x.dtype for x in self.masker.parameters()), values.dtype)  # half where the model is
         if not (self.config.alive_norm or self.fill):

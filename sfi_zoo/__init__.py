@@ -1,7 +1,7 @@
 """Audio source separation at any sampling frequency: SFI layers, separators, weights and metrics.
 
     >>> import sfi_zoo
-    >>> model = sfi_zoo.load("convtasnet_mgf_projects.music4")      # bundled name, folder or Hub id
+    >>> model = sfi_zoo.load("convtasnet_mgf_gate.music4")      # bundled name, folder or Hub id
     >>> stems = model.separate(waveform, sample_rate)      # (sources, channels, time), at that sample rate
 
 Everything is imported on first use, so `import sfi_zoo` costs next to nothing after torch.

@@ -65,7 +65,7 @@ def test_a_full_standard_output_ends_no_batch(folder: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 @pytest.mark.parametrize(
     "call",
-    [["--help"], ["--version"], ["list"], ["list", "--json"], ["info", "convtasnet_mgf_projects.music4"]],
+    [["--help"], ["--version"], ["list"], ["list", "--json"], ["info", "convtasnet_mgf_gate.music4"]],
 )
 def test_a_full_standard_output_is_one_line_in_every_command(call: list[str]) -> None:
     with Path("/dev/full").open("w") as full:

@@ -5,9 +5,9 @@
     python tools/bundle_row.py runs/convtasnet_mgf_projects recipes/convtasnet_mgf_projects.toml --average-with convtasnet_mgf_hours.music4
 
 With --alive-norm or --dead-fill the row is the same weights with another treatment of dead features, which needs no training; levels of
-the fill are measured on the training songs of --data. --average-with MODEL gives the mean of the run's weights and of those that it began
-with (M. Wortsman et al., arXiv:2109.01903), which keeps what the start knew. Scores come from `sfi-zoo score`, and into the card from
-`sfi-zoo report --cards`.
+the fill are measured on the training songs of --data. --gate-db turns down sources so far below the mixture (sfi_zoo.models.parts.gate).
+--average-with MODEL gives the mean of the run's weights and of those that it began with (M. Wortsman et al., arXiv:2109.01903), which
+keeps what the start knew. Scores come from `sfi-zoo score`, and into the card from `sfi-zoo report --cards`.
 """
 
 import argparse
@@ -101,6 +101,30 @@ def average(model: Separator, name: str, parser: argparse.ArgumentParser) -> Non
     model.load_state_dict({k: (x + other[k]) / 2 for k, x in weights.items()})
 
 
+def treatment_text(args: argparse.Namespace) -> str:
+    """What was done to the weights after training."""
+    text = ""
+    if args.average_with:
+        text += f" Weights: the mean of those of the best step and of `{args.average_with}`."
+    ways = ["alive_norm"] * args.alive_norm + [f"dead_fill = {args.dead_fill}"] * bool(args.dead_fill)
+    if ways:
+        text += f" Not retrained: dead features are treated by {' and '.join(ways)}."
+    if args.gate_db is not None:
+        text += f" Sources {-args.gate_db:g} dB below the mixture are turned down (`gate_db`)."
+    return text
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The commands that make the row."""
+    command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
+    gate = None if args.gate_db is None else f"{args.gate_db:g}"
+    options = {"--average-with": args.average_with, "--gate-db": gate}
+    if not any(options.values()):
+        return command
+    given = " ".join(f"{k} {v}" for k, v in (options | {"--name": args.name}).items() if v is not None)
+    return f"{command}\n    python tools/bundle_row.py {args.run.name} {args.recipe} {given}"
+
+
 def main() -> None:
     """Bundle one run."""
     parser = argparse.ArgumentParser()
@@ -111,6 +135,7 @@ def main() -> None:
     parser.add_argument("--average-with", help="a model with the same weights, by name or folder")
     parser.add_argument("--alive-norm", action="store_true")
     parser.add_argument("--dead-fill", choices=("noise", "level"))
+    parser.add_argument("--gate-db", type=float)
     parser.add_argument("--data", type=Path)
     parser.add_argument(
         "--more", default="", help="what else of packages it was trained on, for the card's licence"
@@ -118,17 +143,16 @@ def main() -> None:
     args = parser.parse_args()
     recipe = read_recipe(args.recipe)
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
-    command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
     if args.average_with:
         average(model, args.average_with, parser)
-        about += f" Weights: the mean of those of the best step and of `{args.average_with}`."
-        command += f"\n    python tools/bundle_row.py {args.run.name} {args.recipe} --average-with {args.average_with}"
-    if args.alive_norm or args.dead_fill:
-        model = treated(model, alive_norm=args.alive_norm, dead_fill=args.dead_fill or False)
-        about += " Not retrained: dead features are treated by " + " and ".join(
-            ["alive_norm"] * args.alive_norm + [f"dead_fill = {args.dead_fill}"] * bool(args.dead_fill)
+    if args.alive_norm or args.dead_fill or args.gate_db is not None:
+        model = treated(
+            model,
+            alive_norm=args.alive_norm or model.config.alive_norm,
+            dead_fill=args.dead_fill or model.config.dead_fill,
+            gate_db=args.gate_db,
         )
-        about += "."
+    about += treatment_text(args)
     if args.dead_fill:
         plan = read_recipe(args.recipe).as_dict()
         plan["data"]["folder"] = str(args.data)
@@ -147,7 +171,7 @@ def main() -> None:
         sources=", ".join(model.sources[:-1]) + " and " + model.sources[-1],
         rate=model.trained_rate / 1000,
         parameters=count,
-        command=command,
+        command=command_of(args),
         training=training_text(recipe, log),
         licence=LICENCE
         + MIDI_LICENCE * ("MIDI" in recipe.data.collections)

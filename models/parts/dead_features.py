@@ -136,13 +136,16 @@ def calibrate(model: "FilterbankSeparator | Spleeter", waveforms: Iterable[Tenso
     model.fill.level.copy_(total / frames)
 
 
-def treated(model: "Model", *, alive_norm: bool = False, dead_fill: bool | str = False) -> "Model":
-    """A copy of a trained separator with other treatments of its dead features; the weights are the same.
+def treated(
+    model: "Model", *, alive_norm: bool = False, dead_fill: bool | str = False, gate_db: float | None = None
+) -> "Model":
+    """A copy of a trained separator with other treatments of its dead features and of its masks; the weights are the same.
 
     Args:
         model: the separator; it is not touched.
         alive_norm: see `sfi_zoo.models.parts.norms.over_alive`.
         dead_fill: "noise", "level" or False; `calibrate` the copy before it meets a low rate (levels `model` has are kept).
+        gate_db: see `sfi_zoo.models.parts.gate`; None for no gate.
 
     Returns:
         The copy, on the device, in the dtype and in the mode of `model`.
@@ -150,7 +153,9 @@ def treated(model: "Model", *, alive_norm: bool = False, dead_fill: bool | str =
     Raises:
         InputError: a setting that is not allowed.
     """
-    config: Any = dataclasses.replace(model.config, alive_norm=alive_norm, dead_fill=dead_fill)
+    config: Any = dataclasses.replace(
+        model.config, alive_norm=alive_norm, dead_fill=dead_fill, gate_db=gate_db
+    )
     copy = type(model)(config).to(next(model.parameters()))
     kept = copy.state_dict()
     copy.load_state_dict(kept | {key: value for key, value in model.state_dict().items() if key in kept})

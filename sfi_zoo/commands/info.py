@@ -23,7 +23,7 @@ def info_command(
 
     A model of others is described without fetching it.
 
-    Example: sfi-zoo info convtasnet_mgf_projects.music4
+    Example: sfi-zoo info convtasnet_mgf_gate.music4
     """
     described = _describe(name)
     if as_json:

@@ -4,7 +4,7 @@ import fnmatch
 
 from sfi_zoo.folders import folder
 
-DEFAULT_MODEL = "convtasnet_mgf_projects.music4"
+DEFAULT_MODEL = "convtasnet_mgf_gate.music4"
 BUNDLED = folder("hub_configs")
 
 
