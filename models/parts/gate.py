@@ -63,9 +63,9 @@ def gated(masks: Tensor, values: Tensor, threshold: float, frame_period: float) 
 
 def openness(masks: Tensor, values: Tensor, threshold: float, frame_period: float) -> Tensor:
     """s, (items, sources, frames); for the arguments see `gated`."""
-    parts = torch.view_as_real(values) if values.is_complex() else values[..., None]
-    power = parts.to(masks.dtype).square().sum(-1)
-    energies, whole = torch.einsum("ift,ikft->ikt", power, masks.square()), power.sum(1, keepdim=True)
+    parts = (values.real, values.imag) if values.is_complex() else (values,)
+    power = torch.stack([part.to(masks.dtype).square() for part in parts]).sum(0)
+    energies, whole = (masks.square() * power[:, None]).sum(2), power.sum(1, keepdim=True)
     reach = round(GATE_SECONDS / 2 / frame_period)
     # means over the window; zeros beyond the ends count in both alike
     around, heard = (functional.avg_pool1d(energy, 2 * reach + 1, 1, reach) for energy in (energies, whole))
