@@ -7,6 +7,7 @@ from torch import Tensor
 
 import sfi_zoo
 from sfi_zoo.errors import InputError
+from sfi_zoo.hub.bundled import DEFAULT_MODEL
 from sfi_zoo.models import create
 from sfi_zoo.models.conv_tasnet import ConvTasNet
 from sfi_zoo.models.parts.gate import EPSILON, GATE_DEPTH, GATE_HOLD, GATE_KNEE, GATE_SECONDS, gated, openness
@@ -165,6 +166,18 @@ def test_it_can_be_frozen_and_exported() -> None:
         torch.testing.assert_close(frozen(x), expected, rtol=0, atol=1e-5)
         exported = torch.export.export(frozen, (x,)).module()
         torch.testing.assert_close(exported(x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [16000, 32000, 44100])
+def test_the_default_is_exported_for_every_length(rate: int) -> None:
+    default = sfi_zoo.load(DEFAULT_MODEL).eval()
+    frozen = sfi_zoo.freeze(default, rate)
+    lengths = ({2: torch.export.Dim.DYNAMIC},)
+    with torch.no_grad():
+        program = torch.export.export(frozen, (torch.randn(1, 1, rate),), dynamic_shapes=lengths).module()
+        for length in (rate // 2, 2 * rate + 321):
+            x = 0.1 * torch.randn(1, 1, length, generator=torch.Generator().manual_seed(length))
+            torch.testing.assert_close(program(x), default(x, rate), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [0, -2.0, -100.0, True, "-20", float("nan"), float("inf")])

@@ -72,12 +72,12 @@ class DeadFill(nn.Module):
         Raises:
             InputError: the levels have not been measured.
         """
-        heard = self.level[alive].sum()
-        if not heard > 0:
+        heard = (self.level * alive).sum()
+        if not torch.compiler.is_compiling() and not heard > 0:
             raise InputError(
                 "dead_fill has no levels yet: measure them with sfi_zoo.models.parts.dead_features.calibrate(model, waveforms)"
             )
-        gain = x[:, alive].abs().sum(1, keepdim=True) / heard
+        gain = (x.abs() * alive[:, None]).sum(1, keepdim=True) / heard
         filled = gain * self.level[:, None]
         if not self.constant:
             filled = filled * self._noise(x)

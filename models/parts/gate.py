@@ -71,5 +71,6 @@ def openness(masks: Tensor, values: Tensor, threshold: float, frame_period: floa
     around, heard = (functional.avg_pool1d(energy, 2 * reach + 1, 1, reach) for energy in (energies, whole))
     levels = 10 * torch.log10(around / heard.clamp(min=torch.finfo(heard.dtype).tiny) + 1e-12)
     x = ((levels - threshold) / GATE_KNEE + 1).clamp(0, 1)
-    held = 2 * round(GATE_HOLD / frame_period) + 1
-    return functional.max_pool1d(x.square() * (3 - 2 * x), held, 1, held // 2)
+    hold = round(GATE_HOLD / frame_period)
+    opened = (x.square() * (3 - 2 * x))[:, :, None]  # max_pool1d is exported for one length alone
+    return functional.max_pool2d(opened, (1, 2 * hold + 1), 1, (0, hold))[:, :, 0]
