@@ -10,7 +10,8 @@ a source by its level alone. With masks m_k, latent z, W frames on both sides (G
 
 At the level T and above nothing happens, nor GATE_HOLD before and after: what is heard now and then is no leak, and stays as it is.
 GATE_KNEE below T a source is turned down by GATE_DEPTH, and the sources that are open get what it loses, so that the stems sum to what
-they summed to. Where all are below T nothing happens, either. A source that is really so quiet is turned down as well.
+they summed to. Where all are below T nothing happens, either. A source that is really so quiet is turned down as well. Every item (each
+channel of a stereo song) is by itself.
 
 The statistics are energies over seconds and hertz, so the gate does the same at every sampling frequency. Its cost is a few passes over the
 masks.
