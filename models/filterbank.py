@@ -297,7 +297,8 @@ class FilterbankSeparator(Separator):
         if not (self.config.alive_norm or self.fill):
             return self.masker(values.to(dtype))
         alive = latent.grid.alive | ~self.alive()
-        if not torch.compiler.is_compiling() and alive.all():  # an exported model has no branches
+        branchless = torch.compiler.is_compiling() and self.fill is not None and self.fill.frozen
+        if not branchless and alive.all():
             return self.masker(values.to(dtype))
         if self.fill is not None:
             values = self.fill(values, alive)

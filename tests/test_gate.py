@@ -195,3 +195,11 @@ def test_it_is_kept_in_the_configuration(tmp_path: object) -> None:
     made = model(gate_db=-20.0)
     made.save_pretrained(tmp_path)
     assert sfi_zoo.load(str(tmp_path)).config.gate_db == -20.0
+
+
+def test_levels_that_were_not_measured_are_told_of_when_compiled() -> None:
+    fill = model(dead_fill="level").fill
+    assert fill is not None
+    compiled = torch.compile(fill, backend="eager")
+    with pytest.raises(InputError, match="dead_fill has no levels yet"):
+        compiled(torch.rand(1, 32, 10), torch.arange(32) < 8)

@@ -20,8 +20,8 @@ from sfi_zoo.data.tracks import Track, training_tracks
 from sfi_zoo.errors import InputError
 from sfi_zoo.metrics.sdr import si_sdr
 from sfi_zoo.models.base import Separator
+from sfi_zoo.training.objective import SILENT
 
-QUIET = 1e-4  # -40 dB of the mixture: sources below are in no mean of what is gained
 WANTED = -45.0
 
 
@@ -51,7 +51,7 @@ def gains(model: Separator, stems: Tensor, sample_rate: float) -> dict[str, floa
     mixture = stems.sum(0)
     estimates = model(mixture[None, None], sample_rate)[0, :, 0]
     before, after = (si_sdr(x, stems) for x in (mixture.expand(stems.shape), estimates))
-    loud = stems.square().sum(1) > QUIET * mixture.square().sum()
+    loud = stems.square().sum(1) > SILENT * mixture.square().sum()
     kept = loud & torch.isfinite(before)
     return {s: float(after[i] - before[i]) for i, s in enumerate(model.sources) if kept[i]}
 
@@ -88,8 +88,8 @@ def main() -> None:
         parser.error(str(error))
     heads = ["silent stem, dB", *models[0].sources, "median", "mean", f"<= {WANTED:g} dB", "gained", "worse"]
     print("| " + " | ".join(heads) + " |", "|---" * len(heads) + "|", sep="\n")
+    songs = [(stems_of(track, models[0].sources, args.seconds), track.sample_rate) for track in tracks]
     for name, model in zip(args.models, models, strict=True):
-        songs = [(stems_of(t, model.sources, args.seconds), t.sample_rate) for t in tracks]
         levels = [levels_without(model, *song) for song in songs]
         print(row(name, levels, [gains(model, *song) for song in songs]), flush=True)
 

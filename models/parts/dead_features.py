@@ -53,9 +53,11 @@ class DeadFill(nn.Module):
 
     Attributes:
         level: (features,) l_f; zeros until `calibrate` has measured them.
+        frozen: `freeze` has seen the levels: an exported program has no branches on data.
     """
 
     level: Tensor
+    frozen = False
 
     def __init__(self, features: int, latent: str, constant: bool = False) -> None:
         super().__init__()
@@ -73,7 +75,7 @@ class DeadFill(nn.Module):
             InputError: the levels have not been measured.
         """
         heard = (self.level * alive).sum()
-        if not torch.compiler.is_compiling() and not heard > 0:
+        if not self.frozen and not heard > 0:
             raise InputError(
                 "dead_fill has no levels yet: measure them with sfi_zoo.models.parts.dead_features.calibrate(model, waveforms)"
             )

@@ -97,6 +97,9 @@ class FrozenSeparator(nn.Module):
         super().__init__()
         self.model: Any = model
         self.rate = rate
+        fill: Any = getattr(model, "fill", None)  # `DeadFill` of a separator
+        if getattr(fill, "frozen", None) is False and fill.level.any():
+            fill.frozen = True
         self.train(model.training)
 
     def forward(self, waveform: Tensor) -> Tensor:
