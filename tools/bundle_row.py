@@ -116,13 +116,19 @@ def treatment_text(args: argparse.Namespace) -> str:
 
 def command_of(args: argparse.Namespace) -> str:
     """The commands that make the row."""
-    command = f"sfi-zoo train {args.recipe} --data MUSIC -o {args.run.name}"
-    gate = None if args.gate_db is None else f"{args.gate_db:g}"
-    options = {"--average-with": args.average_with, "--gate-db": gate}
-    if not any(options.values()):
+    run = args.recipe.stem
+    given = {
+        "--average-with": args.average_with,
+        "--dead-fill": args.dead_fill and f"{args.dead_fill} --data MUSIC",
+        "--gate-db": None if args.gate_db is None else f"{args.gate_db:g}",
+    }
+    options = [f"{name} {value}" for name, value in given.items() if value]
+    if args.alive_norm:
+        options.append("--alive-norm")
+    command = f"sfi-zoo train {args.recipe} --data MUSIC -o {run}"
+    if not options:
         return command
-    given = " ".join(f"{k} {v}" for k, v in (options | {"--name": args.name}).items() if v is not None)
-    return f"{command}\n    python tools/bundle_row.py {args.run.name} {args.recipe} {given}"
+    return f"{command}\n    python tools/bundle_row.py {run} {args.recipe} {' '.join(options)} --name {args.name}"
 
 
 def main() -> None:
