@@ -16,7 +16,7 @@ from sfi_zoo.data.synthetic import song
 from sfi_zoo.metrics import Adapted, observe
 
 TRAINED, ODD, LOW = 32000, 44100, 8000
-SOURCE = "vocals"
+SOURCE = "bass"
 
 
 def _song(rate: float, seconds: float, **options: Any) -> torch.Tensor:
