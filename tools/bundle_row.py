@@ -151,13 +151,10 @@ def main() -> None:
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
     if args.average_with:
         average(model, args.average_with, parser)
-    if args.alive_norm or args.dead_fill or args.gate_db is not None:
-        model = treated(
-            model,
-            alive_norm=args.alive_norm or model.config.alive_norm,
-            dead_fill=args.dead_fill or model.config.dead_fill,
-            gate_db=args.gate_db,
-        )
+    asked = {"alive_norm": args.alive_norm, "dead_fill": args.dead_fill, "gate_db": args.gate_db}
+    settings = {key: value for key, value in asked.items() if value is not None and value is not False}
+    if settings:
+        model = treated(model, **settings)
     about += treatment_text(args)
     if args.dead_fill:
         plan = read_recipe(args.recipe).as_dict()

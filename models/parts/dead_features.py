@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=FilterbankSeparator)
 
 FILLS = ("noise", "level")
+TREATMENTS = ("alive_norm", "dead_fill", "gate_db")  # settings that a trained model can be given anew
 SEED = 0
 # E |e| of what standard Gaussian noise becomes in a latent
 MEANS = {
@@ -138,26 +139,26 @@ def calibrate(model: "FilterbankSeparator | Spleeter", waveforms: Iterable[Tenso
     model.fill.level.copy_(total / frames)
 
 
-def treated(
-    model: "Model", *, alive_norm: bool = False, dead_fill: bool | str = False, gate_db: float | None = None
-) -> "Model":
+def treated(model: "Model", **settings: Any) -> "Model":
     """A copy of a trained separator with other treatments of its dead features and of its masks; the weights are the same.
 
     Args:
         model: the separator; it is not touched.
-        alive_norm: see `sfi_zoo.models.parts.norms.over_alive`.
-        dead_fill: "noise", "level" or False; `calibrate` the copy before it meets a low rate (levels `model` has are kept).
-        gate_db: see `sfi_zoo.models.parts.gate`; None for no gate.
+        settings: of these, and what is not given stays as it is in `model`:
+            alive_norm: see `sfi_zoo.models.parts.norms.over_alive`.
+            dead_fill: "noise", "level" or False; `calibrate` the copy before it meets a low rate (levels `model` has are kept).
+            gate_db: see `sfi_zoo.models.parts.gate`; None for no gate.
 
     Returns:
         The copy, on the device, in the dtype and in the mode of `model`.
 
     Raises:
-        InputError: a setting that is not allowed.
+        InputError: another setting, or a value that is not allowed.
     """
-    config: Any = dataclasses.replace(
-        model.config, alive_norm=alive_norm, dead_fill=dead_fill, gate_db=gate_db
-    )
+    unknown = sorted(settings.keys() - set(TREATMENTS))
+    if unknown:
+        raise InputError(f"treated takes {', '.join(TREATMENTS)}, got {', '.join(unknown)}")
+    config: Any = dataclasses.replace(model.config, **settings)
     copy = type(model)(config).to(next(model.parameters()))
     kept = copy.state_dict()
     copy.load_state_dict(kept | {key: value for key, value in model.state_dict().items() if key in kept})
