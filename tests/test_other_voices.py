@@ -1,6 +1,6 @@
 """Songs by another voice: what is drawn, what stays, and what is said where nothing is sung."""
 
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,26 +8,14 @@ import soundfile
 
 pytest.importorskip("pyworld")
 pytest.importorskip("scipy")
-from scipy.signal import lfilter
-
+from tests.programs import RATE, said, vowel
 from tools.music4 import other_voices
 from tools.music4.singers import PARTS, analysed
-
-RATE = 32000
-
-
-def vowel(pitch: float, seconds: float = 1.0) -> np.ndarray:
-    """Pulses at `pitch` Hz through a resonance at 1 kHz."""
-    pulses = np.zeros(round(seconds * RATE))
-    pulses[:: round(RATE / pitch)] = 1.0
-    radius, angle = np.exp(-np.pi * 120 / RATE), 2 * np.pi * 1000 / RATE
-    x = lfilter([1.0], [1.0, -2 * radius * np.cos(angle), radius**2], pulses)
-    return 0.3 * x / np.abs(x).max()
 
 
 @pytest.mark.parametrize("pitch", [100.0, 200.0, 400.0])
 def test_a_voice_is_moved_by_what_is_drawn_and_keeps_its_power(pitch):
-    x, octaves = vowel(pitch), set()
+    x, octaves = vowel(pitch, seconds=1.0), set()
     for seed in range(12):
         octave, formants = other_voices.drawn(pitch, np.random.default_rng(seed))
         y = other_voices.another(x, RATE, np.random.default_rng(seed))
@@ -41,22 +29,15 @@ def test_a_voice_is_moved_by_what_is_drawn_and_keeps_its_power(pitch):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    def call(*args: object) -> str:
-        """What the program prints, or its message."""
-        monkeypatch.setattr(sys, "argv", ["other_voices.py", *map(str, args)])
-        try:
-            other_voices.main()
-        except SystemExit as error:
-            assert error.code != 0
-            return capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return call
+    return partial(said, other_voices, monkeypatch, capsys)
 
 
 def test_the_accompaniment_stays_and_what_has_no_voice_is_told(run, tmp_path):
     noise = np.random.default_rng(0)
-    for name, vocals in {"sung": vowel(150.0), "noise": 1e-3 * noise.standard_normal(RATE)}.items():
+    for name, vocals in {
+        "sung": vowel(150.0, seconds=1.0),
+        "noise": 1e-3 * noise.standard_normal(RATE),
+    }.items():
         folder = tmp_path / "music" / "train" / name
         folder.mkdir(parents=True)
         stems = {part: 0.05 * noise.standard_normal(RATE) for part in PARTS} | {"vocals": vocals}

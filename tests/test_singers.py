@@ -1,6 +1,6 @@
 """Speech that sings: notes and formants of tones that are known, the tracks that come out, and what is said where something is missing."""
 
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +9,8 @@ import soundfile
 
 pytest.importorskip("pyworld")
 pytest.importorskip("scipy")
-from scipy.signal import lfilter
-
+from tests.programs import RATE, said, vowel
 from tools.music4 import singers
-
-RATE = 32000
-
-
-def vowel(pitch: float, formant: float, seconds: float = 0.6) -> np.ndarray:
-    """Pulses at `pitch` through a resonance at `formant`, both in Hz."""
-    pulses = np.zeros(round(seconds * RATE))
-    pulses[:: round(RATE / pitch)] = 1.0
-    radius, angle = np.exp(-np.pi * 120 / RATE), 2 * np.pi * formant / RATE
-    x = lfilter([1.0], [1.0, -2 * radius * np.cos(angle), radius**2], pulses)
-    return 0.3 * x / np.abs(x).max()
 
 
 def peak_hz(x: np.ndarray, low: float, high: float) -> float:
@@ -81,17 +69,7 @@ def speech(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    def call(*args: object) -> str:
-        """What the program prints, or its message."""
-        monkeypatch.setattr(sys, "argv", ["singers.py", *map(str, args)])
-        try:
-            singers.main()
-        except SystemExit as error:
-            assert error.code != 0
-            return capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return call
+    return partial(said, singers, monkeypatch, capsys)
 
 
 def test_tracks_are_written_whole_twice_the_same_and_over_an_accompaniment(run, speech, tmp_path):

@@ -263,15 +263,16 @@ def test_gradients_flow_through_the_living(model):
     assert torch.isfinite(x.grad).all() and x.grad.any()
 
 
-def test_bundled_masks_come_closer_to_those_of_the_trained_rate(bundled):
-    """Songs at 8 kHz, levels from other songs: mask LEE half a dB lower, SI-SDR no worse, without training."""
+def test_bundled_masks_come_closer_to_those_of_the_trained_rate():
+    """Songs at 8 kHz, levels from other songs: mask LEE 1 dB lower, SI-SDR no worse, without training."""
     from sfi_zoo.metrics import score_model, synthetic_songs
 
+    bundled = sfi_zoo.load("convtasnet_mgf_base.music4")  # not trained again when rows are
     copy = treated(bundled, dead_fill="noise")
     songs = synthetic_songs(bundled.sources, 4, 4.0)
     calibrate(copy, [song.at(32000)[0] for song in songs[2:]])
     rows = [score_model(m, [8000], songs[:2], modes=["native"])[0] for m in (bundled, copy)]
-    assert rows[1]["mask_lee_db"] < rows[0]["mask_lee_db"] - 0.5
+    assert rows[1]["mask_lee_db"] < rows[0]["mask_lee_db"] - 1
     assert rows[1]["si_sdr_db"] > rows[0]["si_sdr_db"] - 0.1
 
 

@@ -151,8 +151,8 @@ def main() -> None:
     model, about = sfi_zoo.load(args.run / "model"), about_recipe(args.recipe)
     if args.average_with:
         average(model, args.average_with, parser)
-    asked = {"alive_norm": args.alive_norm, "dead_fill": args.dead_fill, "gate_db": args.gate_db}
-    settings = {key: value for key, value in asked.items() if value is not None and value is not False}
+    asked = {"alive_norm": args.alive_norm or None, "dead_fill": args.dead_fill, "gate_db": args.gate_db}
+    settings = {key: value for key, value in asked.items() if value is not None}
     if settings:
         model = treated(model, **settings)
     about += treatment_text(args)

@@ -19,8 +19,6 @@ Needs: pip install mido python-stretch.
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +29,7 @@ from sfi_zoo.errors import InputError
 from tools.music4 import synthesiser as s
 from tools.music4.composer import Note, Score, composed
 from tools.music4.players import GENERAL_MIDI, bass_of, drums_of, played, vocals_of
+from tools.music4.programs import print_each, seeded, told
 from tools.music4.render_midi import add_options, generator_of, levelled, read_song, write_track
 
 RENDERED = (
@@ -136,7 +135,7 @@ def main() -> None:
     parser.add_argument("--composed", type=int, default=0, help="how many songs are drawn beside them")
     add_options(parser, limit=60.0)
     args = parser.parse_args()
-    try:
+    with told(parser):
         paths = sorted(args.songs.glob("*.mid")) if args.songs else []
         if args.songs and not paths:
             raise InputError(f"{args.songs}: no *.mid")
@@ -144,12 +143,7 @@ def main() -> None:
         songs += [(f"composed {number:03d}", None) for number in range(args.composed)]
         if not songs:
             raise InputError("nothing to render: give --songs FOLDER, --composed NUMBER, or both")
-        jobs = [(*song, args.first_seed + seed) for seed in range(args.seeds) for song in songs]
-        with ProcessPoolExecutor(args.jobs) as pool:
-            for line in pool.map(partial(render, args=args), jobs):
-                print(line, flush=True)
-    except (InputError, OSError, ValueError) as error:
-        parser.error(" ".join(str(error).split()))
+        print_each(render, [(*song, seed) for song, seed in seeded(songs, args)], args)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from sfi_zoo.data.tracks import Track, training_tracks
 from sfi_zoo.errors import InputError
 from tools.music4.electronic import RENDERED
 from tools.music4.players import vocals_of
+from tools.music4.programs import seeded, told
 from tools.music4.render_midi import BLOCK, add_options, generator_of, levelled, write_track
 from tools.music4.sorting import PARTS
 
@@ -201,11 +202,11 @@ def run(about: str | None, endings: Sequence[str], read: Read, needed: Callable[
     add_options(parser, limit=120.0)
     args = parser.parse_args()
     record = args.out / "real.json"
-    try:
+    with told(parser):
         needed()
         songs = songs_below(args.folder, endings, args.leave_out)
         reports = json.loads(record.read_text()) if record.exists() else {}
-        jobs = [(song, args.first_seed + seed) for seed in range(args.seeds) for song in songs]
+        jobs = seeded(songs, args)
         args.out.mkdir(parents=True, exist_ok=True)
         one = partial(render, args=args, read=read)
         with ProcessPoolExecutor(args.jobs) if args.jobs > 1 else nullcontext() as pool:
@@ -220,8 +221,6 @@ def run(about: str | None, endings: Sequence[str], read: Read, needed: Callable[
                     f"dropped: {report['dropped']}" if "dropped" in report else report["shares"],
                     flush=True,
                 )
-    except (InputError, OSError, ValueError) as error:
-        parser.error(" ".join(str(error).split()))
 
 
 def needs_libopenmpt() -> None:

@@ -2,8 +2,9 @@
 
     python tools/music4/other_voices.py MUSIC OUT --only 'PJS*'
 
-For each training track of MUSIC (layout of MUSDB18) OUT/train/VOICE - <track> v<seed>/{mixture,vocals,...}.wav: in its key and tempo, with
-drums, bass and other as they are, and vocals as loud as before. Run again, it goes on. The same track and seed give the same song.
+For each training track of MUSIC (layout of MUSDB18) OUT/train/VOICE - <track> v<seed>/{mixture,vocals,...}.wav: in mono, in its key and
+tempo, with drums, bass and other as they are, and vocals as loud beside them as before. Run again, it goes on. The same track and seed
+give the same song.
 
 What is drawn, if the median pitch then lies between 80 and 500 Hz:
 
@@ -15,9 +16,7 @@ WORLD models one voice: of a choir, or of vocals with much reverb, it makes some
 """
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from numpy.random import Generator
 
 from sfi_zoo.data.tracks import Track, training_tracks
 from sfi_zoo.errors import InputError
+from tools.music4.programs import add_seeds, print_each, seeded, told
 from tools.music4.render_midi import generator_of, write_track
 from tools.music4.singers import PARTS, VOICED, analysed, spoken
 
@@ -77,23 +77,14 @@ def main() -> None:
     parser.add_argument("music", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", default="*", help="tracks whose names match this shell pattern")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=1)
+    add_seeds(parser)
     args = parser.parse_args()
-    try:
+    with told(parser, package="pyworld"):
         found, _ = training_tracks(args.music, "train", ("vocals", *PARTS))
         tracks = [track for track in found if fnmatch(track.name, args.only)]
         if not tracks:
             raise InputError(f"{args.music}: no training track matches {args.only!r}")
-        jobs = [(track, args.first_seed + seed) for seed in range(args.seeds) for track in tracks]
-        with ProcessPoolExecutor(args.jobs) as pool:
-            for line in pool.map(partial(render, args=args), jobs):
-                print(line, flush=True)
-    except ImportError as error:
-        parser.error(f"{error}: pip install pyworld")
-    except (InputError, OSError, ValueError) as error:
-        parser.error(" ".join(str(error).split()))
+        print_each(render, seeded(tracks, args), args)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from scipy.signal import butter, sosfilt
 from sfi_zoo.audio.resample import resample
 from sfi_zoo.data.tracks import Track, training_tracks
 from sfi_zoo.errors import InputError
+from tools.music4.programs import add_seeds, seeded, told
 
 PARTS = ("drums", "bass", "other")
 DRUMS = 9  # the channel
@@ -371,13 +372,11 @@ def generator_of(name: str, seed: int, use: int) -> np.random.Generator:
 
 def add_options(parser: argparse.ArgumentParser, limit: float) -> None:
     """What every renderer of songs takes; `limit` is in seconds."""
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
+    add_seeds(parser)
     parser.add_argument("--split", default="train")
     parser.add_argument("--voices", type=Path, help="folder of the MUSDB layout whose training tracks sing")
     parser.add_argument("--rate", type=int, default=32_000)
     parser.add_argument("--limit", type=float, default=limit, help="seconds of a song at most")
-    parser.add_argument("--jobs", type=int, default=1)
 
 
 def main() -> None:
@@ -394,7 +393,7 @@ def main() -> None:
     add_options(parser, limit=150.0)
     args = parser.parse_args()
     record = args.out / "arrangements.json"
-    try:
+    with told(parser):
         for font in args.font:
             check_font(font)
         if shutil.which("fluidsynth") is None:
@@ -402,10 +401,9 @@ def main() -> None:
         paths = sorted(args.songs.glob(f"{args.only}.mid"))
         if not paths:
             raise InputError(f"{args.songs}: no {args.only}.mid")
-        jobs = [(path, args.first_seed + seed) for seed in range(args.seeds) for path in paths]
         drawn = json.loads(record.read_text()) if record.exists() else {}
         with ProcessPoolExecutor(args.jobs) as pool:
-            for name, plan in pool.map(partial(render, args=args), jobs):
+            for name, plan in pool.map(partial(render, args=args), seeded(paths, args)):
                 print(name, "was there" if plan is None else "", flush=True)
                 if plan is not None:
                     drawn[name] = plan
@@ -415,8 +413,6 @@ def main() -> None:
                             f"note: {name}: {part} has notes, and {plan['font']} plays none of them",
                             file=sys.stderr,
                         )
-    except (InputError, OSError, ValueError) as error:
-        parser.error(" ".join(str(error).split()))
 
 
 if __name__ == "__main__":

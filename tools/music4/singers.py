@@ -19,8 +19,6 @@ Needs: pip install pyworld. Source: M. Morise et al., IEICE Trans. Inf. Syst. E9
 
 import argparse
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +30,7 @@ from numpy.random import Generator
 from sfi_zoo.audio.resample import resample
 from sfi_zoo.errors import InputError
 from tools.music4.players import produced
+from tools.music4.programs import add_seeds, print_each, seeded, told
 from tools.music4.render_midi import generator_of, levelled, write_track
 
 PERIOD = 5.0  # of the vocoder's frames, in ms
@@ -225,26 +224,17 @@ def main() -> None:
     parser.add_argument("speech", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--over", type=Path, help="folder of tracks whose drums, bass and other accompany")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
+    add_seeds(parser)
     parser.add_argument("--rate", type=int, default=32_000)
     parser.add_argument("--seconds", type=float, default=60.0, help="of a line")
-    parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
-    try:
+    with told(parser, package="pyworld"):
         speakers = sorted({p.parent for p in args.speech.rglob("*") if p.suffix.lower() in SUFFIXES})
         if not speakers:
             raise InputError(f"{args.speech}: no recordings ({', '.join(SUFFIXES)})")
         if args.over and not any(args.over.glob("*/drums.wav")):
             raise InputError(f"{args.over}: no tracks; --over takes a folder such as MUSIC/train")
-        jobs = [(path, args.first_seed + seed) for seed in range(args.seeds) for path in speakers]
-        with ProcessPoolExecutor(args.jobs) as pool:
-            for line in pool.map(partial(render, args=args), jobs):
-                print(line, flush=True)
-    except ImportError as error:
-        parser.error(f"{error}: pip install pyworld")
-    except (InputError, OSError, ValueError) as error:
-        parser.error(" ".join(str(error).split()))
+        print_each(render, seeded(speakers, args), args)
 
 
 if __name__ == "__main__":
